@@ -1,0 +1,108 @@
+"""Files and directories that are either whole or absent, whatever happens to the process that writes them."""
+
+import contextlib
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+import platformdirs
+
+_ASIDE = ".aside-"
+
+
+def cache_directory() -> Path:
+    """Where fetched and built files are kept: the platform's user cache (on Linux `$XDG_CACHE_HOME` decides)."""
+    return platformdirs.user_cache_path("pythia-counterfactual", ensure_exists=True)
+
+
+@contextlib.contextmanager
+def _aside(target: Path) -> Iterator[Path]:
+    """Yield a fresh path beside `target`; whatever still stands there when the block fails is removed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.parent / f"{_ASIDE}{target.name}-{uuid.uuid4().hex[:12]}"
+    try:
+        yield aside
+    finally:
+        if aside.is_dir():
+            shutil.rmtree(aside)
+        else:
+            aside.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; when the block ends well, that file takes the place of `path`, else `path` stays."""
+    with _aside(path) as aside:
+        yield aside
+        _sync(aside)
+        aside.replace(path)
+        _sync(path.parent)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader sees the old file or the new one, never a part."""
+    with atomic_file(path) as aside:
+        aside.write_bytes(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 to `path`, atomically."""
+    write_bytes(path, text.encode())
+
+
+@contextlib.contextmanager
+def atomic_directory(path: Path) -> Iterator[Path]:
+    """Yield a directory to fill; when the block ends well it is renamed to `path`, which must not exist.
+
+    Raises:
+        FileExistsError: `path` is there already: its writer should have looked before it worked.
+    """
+    with _aside(path) as aside:
+        aside.mkdir()
+        yield aside
+        for file in sorted(aside.rglob("*")):
+            _sync(file)
+        if path.exists():
+            raise FileExistsError(f"{path} exists already")
+        aside.rename(path)
+        _sync(path.parent)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove what killed writers left anywhere below `directory`. Call it only while nobody else writes there."""
+    for leftover in sorted(directory.rglob(f"{_ASIDE}*"), reverse=True):
+        if leftover.is_dir():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold the lock file `path` for the block; the operating system frees it when the process dies.
+
+    Args:
+        path: the lock file; it stays behind, empty.
+        wait: wait for the present holder, or raise `filelock.Timeout` at once.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(path, timeout=-1 if wait else 0):
+        yield
+
+
+def sha256_of_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

