@@ -95,10 +95,8 @@ SOURCES: dict[str, Source] = {
         url="https://raw.githubusercontent.com/rudinger/winogender-schemas/master/data/occupations-stats.tsv",
     ),
     **{
-        f"winobias/{condition}_type{type_}.{split}": _winobias(
-            f"{condition}_stereotyped_type{type_}.txt.{split}", sha256
-        )
-        for condition, type_, split, sha256 in [
+        f"winobias/{name}": _winobias(name.replace("_type", "_stereotyped_type").replace(".", ".txt."), sha256)
+        for name, sha256 in [
             ("anti_type1.dev", "a4e0ebae344e78b56f657a42e8ae684b9db7747d177c5e7149c0907ebb7f3bf6"),
             ("anti_type1.test", "331db5bd74bfefebf146a60b67645152a4a1991570d2a56f57154103ac361dd2"),
             ("anti_type2.dev", "763ad829ad724f9a85ead689ba8ca69072020cb1238def6210f0fc6a47b97e59"),
