@@ -80,6 +80,12 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         _sync(path.parent)
 
 
+def remove_directory(path: Path) -> None:
+    """Remove a directory so that it is never seen half empty."""
+    with _aside(path) as aside:
+        path.rename(aside)
+
+
 def remove_leftovers(directory: Path) -> None:
     """Remove what killed writers left anywhere below `directory`. Call it only while nobody else writes there."""
     for leftover in sorted(directory.rglob(f"{_ASIDE}*"), reverse=True):

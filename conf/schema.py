@@ -1,0 +1,86 @@
+"""What can be configured, and the type of each value. The values stand in the YAML files beside this one."""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from training import Pretraining, Recipe
+
+
+class Control(Enum):
+    """The arm to compare with: trained on the unmodified segment, or none."""
+
+    train = "train"
+    none = "none"
+
+
+class OptimizerStateSource(Enum):
+    """Where Adam's moments come from: the checkpoint, or nowhere (zeros)."""
+
+    exact = "exact"
+    fresh = "fresh"
+
+
+class PrecisionChoice(Enum):
+    """Number format of the arithmetic; auto is bf16 on a GPU and fp32 on a CPU."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+@dataclass
+class ModelConfig:
+    """A suite of checkpoints.
+
+    Attributes:
+        checkpoints: directory of its `step<N>` checkpoints; null: the kit pre-trains them as `pretraining` says.
+        recipe: how the suite was trained.
+        caveats: what a reader of any result from it must know.
+    """
+
+    name: str
+    checkpoints: str | None
+    pretraining: Pretraining | None
+    recipe: Recipe
+    micro_batch: int
+    caveats: list[str]
+
+
+@dataclass
+class TrainingConfig(Recipe):
+    """How the arms are trained: the suite's recipe unless said otherwise, and what the machine needs.
+
+    Attributes:
+        micro_batch: sequences per forward pass.
+        save_every: steps between the checkpoints that a killed arm resumes from.
+    """
+
+    micro_batch: int
+    precision: PrecisionChoice
+    save_every: int
+
+
+@dataclass
+class RunConfig:
+    """One run: a checkpoint, a segment, an intervention, a control, benchmarks.
+
+    Attributes:
+        step: updates the checkpoint has made.
+        steps: updates each arm makes.
+        device: auto, cpu, cuda, cuda:1, ...
+    """
+
+    model: ModelConfig
+    corpus: dict[str, Any]
+    training: TrainingConfig
+    intervention: dict[str, Any]
+    benchmarks: dict[str, Any]
+    step: int
+    steps: int
+    control: Control
+    optimizer_state: OptimizerStateSource
+    seed: int
+    device: str
+    output_dir: str

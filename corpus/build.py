@@ -1,0 +1,127 @@
+"""A small corpus in Pythia's formats, made from plain text: tokenizer, documents, and rows in GPT-NeoX's order."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tokenizers
+from numpy.typing import NDArray
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from corpus.indexed_dataset import read_indexed_dataset, write_indexed_dataset
+from corpus.rows import Corpus, open_corpus
+from corpus.sample_order import sample_order
+from foundation import (
+    SOURCES,
+    UserError,
+    atomic_directory,
+    cache_directory,
+    exclusive,
+    fetch,
+    sha256_of_file,
+    write_text,
+)
+
+log = logging.getLogger(__name__)
+
+END_OF_DOCUMENT = "<|endoftext|>"
+BUG = "bug"
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Everything that the built bytes depend on."""
+
+    text_sha256: str
+    vocab_size: int
+    row_tokens: int
+    seed: int
+    tokenizers_version: str = tokenizers.__version__
+    layout: int = 1
+
+    @property
+    def identity(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> Corpus:
+    """Open the corpus made from `text`, building it first where the cache does not hold it.
+
+    The build is one epoch: byte-level BPE trained on the documents, each document followed by the end-of-document
+    token, then GPT-NeoX's sample order, written as preshuffled rows. Two processes may start together; one builds.
+
+    Args:
+        text: "bug" for the sentences of the BUG corpus (Levy et al. 2021), or the path of a text file that holds one
+            document a line.
+        vocab_size: of the tokenizer, end-of-document token (id 0) included.
+        row_tokens: tokens per row, one more than are predicted.
+        seed: of GPT-NeoX's shuffles.
+
+    Raises:
+        UserError: the text is not there or cannot be fetched, or does not fill one row.
+    """
+    plan = _Plan(_text_sha256(text), vocab_size, row_tokens, seed)
+    directory = cache_directory() / "corpora" / plan.identity[:16]
+    with exclusive(directory.with_suffix(".lock"), wait=True):
+        if not directory.exists():
+            with atomic_directory(directory) as aside:
+                _build(aside, _read_documents(text), plan)
+    return open_corpus(directory / "rows.bin", row_tokens=row_tokens, tokenizer=directory / "tokenizer.json")
+
+
+def _text_sha256(text: str) -> str:
+    if text == BUG:
+        return SOURCES[BUG].sha256
+    if not Path(text).is_file():
+        raise UserError(f"corpus.text={text} is neither {BUG!r} nor the path of a text file with one document a line")
+    return sha256_of_file(Path(text))
+
+
+def _read_documents(text: str) -> list[str]:
+    if text == BUG:
+        sentences = pd.read_csv(fetch(BUG), usecols=["sentence_text"])["sentence_text"]
+        return list(dict.fromkeys(sentences))
+    return [line for line in Path(text).read_text("utf-8").splitlines() if line.strip()]
+
+
+def _build(directory: Path, documents: Sequence[str], plan: _Plan) -> None:
+    log.info("building the corpus: %d documents, %d tokens of vocabulary", len(documents), plan.vocab_size)
+    tokenizer = _train_tokenizer(documents, vocab_size=plan.vocab_size)
+    tokenizer.save(str(directory / "tokenizer.json"))
+    end_of_document = tokenizer.token_to_id(END_OF_DOCUMENT)
+    encoded = (
+        np.array([*encoding.ids, end_of_document], np.uint16) for encoding in tokenizer.encode_batch(list(documents))
+    )
+    write_indexed_dataset(directory / "documents", encoded, dtype=np.uint16)
+    write_indexed_dataset(directory / "rows", _rows_in_training_order(directory, plan), dtype=np.uint16)
+    write_text(directory / "plan.json", json.dumps(asdict(plan), indent=2))
+
+
+def _rows_in_training_order(directory: Path, plan: _Plan) -> list[NDArray[np.generic]]:
+    dataset = read_indexed_dataset(directory / "documents")
+    seq_length = plan.row_tokens - 1
+    one_epoch = (len(dataset.tokens) - 1) // seq_length
+    if one_epoch == 0:
+        raise UserError(f"the text has {len(dataset.tokens)} tokens, too few for one row of {plan.row_tokens}")
+    order = sample_order(np.asarray(dataset.sizes), num_samples=one_epoch, seq_length=seq_length, seed=plan.seed)
+    return [order.row(dataset, i) for i in range(one_epoch)]
+
+
+def _train_tokenizer(documents: Sequence[str], *, vocab_size: int) -> Tokenizer:
+    """Byte-level BPE of the kind that Pythia's tokenizer is, without its runs of spaces."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_DOCUMENT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(documents, trainer)
+    return tokenizer

@@ -1,0 +1,62 @@
+"""A run of steps in the fixed data order, and fingerprints of what they hold."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from corpus.rows import Corpus
+from foundation import UserError
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The batches of steps [step, step + steps).
+
+    Attributes:
+        step: updates that the checkpoint has made; its next batch is this step's.
+        steps: updates that a run makes.
+        sequences_per_step: rows in a batch; 1024 for Pythia.
+    """
+
+    corpus: Corpus
+    step: int
+    steps: int
+    sequences_per_step: int
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise UserError(f"steps={self.steps}: a run makes at least one update")
+        last_step = self.corpus.num_rows // self.sequences_per_step
+        if self.stop > last_step:
+            raise UserError(
+                f"step={self.step} steps={self.steps} needs rows up to {self.stop_row}, but {self.corpus.path} holds "
+                f"{self.corpus.num_rows}: it ends at step {last_step} ({self.sequences_per_step} rows a step)"
+            )
+
+    def first_row(self, step: int) -> int:
+        return step * self.sequences_per_step
+
+    @property
+    def stop(self) -> int:
+        return self.step + self.steps
+
+    @property
+    def stop_row(self) -> int:
+        return self.first_row(self.stop)
+
+    def batch(self, step: int) -> NDArray[np.uint16]:
+        """(sequences_per_step, row_tokens) token ids of one step."""
+        return self.corpus.rows(self.first_row(step), self.first_row(step + 1))
+
+
+def fingerprint(rows: NDArray[np.uint16]) -> str:
+    """SHA-256 of rows as little-endian uint16 in row order, hexadecimal: the bytes of the `.bin`."""
+    return hashlib.sha256(np.ascontiguousarray(rows, "<u2").tobytes()).hexdigest()
+
+
+def combined_fingerprint(fingerprints: Iterable[str]) -> str:
+    """SHA-256 over the fingerprints of consecutive steps: the fingerprint of their segment."""
+    return hashlib.sha256("".join(fingerprints).encode()).hexdigest()

@@ -1,0 +1,200 @@
+"""Log-probabilities of continuations under a GPT-NeoX model, every request of every benchmark in one pass.
+
+In the shape descriptions `R` denotes the inputs of a batch (rows), `T` the longest of them in tokens, `N` the tokens
+to score, `D` the hidden width and `V` the vocabulary with its padding.
+
+The scores are those of lm-evaluation-harness (`loglikelihood`, lm_eval/models/huggingface.py): sums over continuation
+tokens of log-softmax over the padded vocabulary. What differs on purpose: the output projection and the softmax are in
+float32 whatever the model's precision is (in half precision a rounded logit alone moves a sentence by 1/64 nat and
+decides pairs), logits exist only where a token is scored, and an input is forwarded once for all who need it.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from tqdm import tqdm
+from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerBase
+
+from foundation import UserError
+
+Scores = list[npt.NDArray[np.float64]]
+"""For each request the log-probabilities of its continuation's tokens, in nats."""
+
+_LOGITS_AT_ONCE = 2**26  # 256 MB in float32
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Ask for log p(continuation | context); both are token ids, and the context has one at least."""
+
+    context: tuple[int, ...]
+    continuation: tuple[int, ...]
+
+    @property
+    def input(self) -> tuple[int, ...]:
+        """What the model must read: the last token is predicted, never read."""
+        return self.context + self.continuation[:-1]
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[tuple[int, ...]]:
+    """Token ids of each text, without special tokens of the tokenizer's own; equal texts are encoded once."""
+    unique = list(dict.fromkeys(texts))
+    encoded = tokenizer(unique, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    ids = {text: tuple(tokens) for text, tokens in zip(unique, encoded, strict=True)}
+    return [ids[text] for text in texts]
+
+
+def text_requests(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[Request]:
+    """Requests for whole texts, each read as the start of a document.
+
+    The context is the prefix token, `<|endoftext|>` for Pythia, so that the first word is scored too; as in
+    lm-evaluation-harness, a text that begins with this token does not get it twice.
+    """
+    prefix = _prefix_token(tokenizer)
+    texts_ids = [_with_prefix(prefix, ids) for ids in encode(tokenizer, texts)]
+    return [Request(context=ids[:1], continuation=ids[1:]) for ids in texts_ids]
+
+
+def continuation_requests(
+    tokenizer: PreTrainedTokenizerBase, contexts: Sequence[str], continuations: Sequence[str]
+) -> list[Request]:
+    """Requests for each continuation after its context, which is read as the start of a document.
+
+    The two are encoded apart, which equals encoding them together whenever the continuation begins a word (`" she"`)
+    and the context does not end in a space. lm-evaluation-harness gives the prefix token to empty contexts only; here
+    every context has it, so that a word gets the probability that it has within its whole text.
+    """
+    prefix = _prefix_token(tokenizer)
+    return [
+        Request(context=_with_prefix(prefix, context), continuation=continuation)
+        for context, continuation in zip(encode(tokenizer, contexts), encode(tokenizer, continuations), strict=True)
+    ]
+
+
+def _prefix_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    token = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if not isinstance(token, int):
+        raise UserError(
+            f"the tokenizer's bos token is {tokenizer.bos_token!r} and its eos token {tokenizer.eos_token!r}, expected "
+            f"at least one of them to begin texts with; set bos_token, for Pythia to '<|endoftext|>'"
+        )
+    return token
+
+
+def _with_prefix(prefix: int, ids: tuple[int, ...]) -> tuple[int, ...]:
+    return ids if ids[:1] == (prefix,) else (prefix, *ids)
+
+
+def score_requests(
+    model: GPTNeoXForCausalLM, requests: Sequence[Request], *, tokens_per_batch: int = 8192, progress: bool | None
+) -> Scores:
+    """Score all requests in the order given.
+
+    Args:
+        model: scored on its own device and in its own precision; its train or eval state is restored.
+        requests: in any order; a request whose input begins another's costs nothing.
+        tokens_per_batch: bounds rows times longest row of a forward pass, padding included; a longer input goes alone.
+        progress: show a progress bar; None shows it on a terminal only.
+
+    Raises:
+        UserError: an input is longer than the model's context.
+    """
+    inputs, readers = _shared_inputs(requests)
+    longest, positions = max(map(len, inputs), default=0), model.config.max_position_embeddings
+    if longest > positions:
+        raise UserError(
+            f"an input has {longest} tokens, expected at most the model's {positions}; shorten the benchmark's texts"
+        )
+    scores: Scores = [np.empty(0)] * len(requests)
+    bar = tqdm(
+        total=sum(map(len, inputs)),
+        desc="evaluating",
+        unit="token",
+        unit_scale=True,
+        disable=None if progress is None else not progress,
+    )
+    with bar, _eval_mode(model), torch.inference_mode():
+        for batch in _batches([len(tokens) for tokens in inputs], tokens_per_batch):
+            rows = [inputs[i] for i in batch]
+            members = [(row, reader) for row, i in enumerate(batch) for reader in readers[i]]
+            batch_scores = _score_batch(model, rows, [(row, requests[reader]) for row, reader in members])
+            for (_, reader), score in zip(members, batch_scores, strict=True):
+                scores[reader] = score
+            bar.update(sum(map(len, rows)))
+    return scores
+
+
+def _shared_inputs(requests: Sequence[Request]) -> tuple[list[tuple[int, ...]], list[list[int]]]:
+    """The inputs to forward, and for each of them the indices of the requests that are read from it.
+
+    Attention is causal, so an input that begins a longer one is read from the longer one. In falling lexicographic
+    order all that begin with `x` stand right before `x`, so it is enough to look at the last input kept.
+    """
+    inputs: list[tuple[int, ...]] = []
+    readers: list[list[int]] = []
+    own_inputs = [request.input for request in requests]
+    for i in sorted(range(len(requests)), key=lambda i: own_inputs[i], reverse=True):
+        own = own_inputs[i]
+        if not inputs or inputs[-1][: len(own)] != own:
+            inputs.append(own)
+            readers.append([])
+        readers[-1].append(i)
+    return inputs, readers
+
+
+def _batches(lengths: Sequence[int], tokens_per_batch: int) -> Iterator[list[int]]:
+    """Group indices of inputs of like length, longest first, so that a lack of memory shows at once."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    start = 0
+    while start < len(order):
+        rows = max(1, tokens_per_batch // lengths[order[start]])
+        yield order[start : start + rows]
+        start += rows
+
+
+def _score_batch(model: GPTNeoXForCausalLM, rows: list[tuple[int, ...]], members: list[tuple[int, Request]]) -> Scores:
+    """Forward R rows once, padded on the right, and score the requests that are read from them.
+
+    No attention mask: a causal model never looks at padding that follows, and without a mask SDPA takes its fast
+    causal kernels.
+    """
+    width = max(map(len, rows))
+    ids_RT = np.zeros((len(rows), width), dtype=np.int64)
+    for row, tokens in enumerate(rows):
+        ids_RT[row, : len(tokens)] = tokens
+    lengths = [len(request.continuation) for _, request in members]
+    starts = [row * width + len(request.context) - 1 for row, request in members]
+    places_N = np.concatenate([np.arange(start, start + n) for start, n in zip(starts, lengths, strict=True)])
+    targets_N = np.concatenate([np.array(request.continuation, dtype=np.int64) for _, request in members])
+
+    hidden_RTD = model.gpt_neox(torch.from_numpy(ids_RT).to(model.device), use_cache=False).last_hidden_state
+    hidden_ND = hidden_RTD.flatten(0, 1)[torch.from_numpy(places_N).to(model.device)]
+    log_p_N = _log_probabilities(
+        hidden_ND, model.get_output_embeddings().weight, torch.from_numpy(targets_N).to(model.device)
+    )
+    return np.split(log_p_N.cpu().numpy().astype(np.float64), np.cumsum(lengths)[:-1])
+
+
+def _log_probabilities(hidden_ND: torch.Tensor, weight_VD: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
+    """log softmax(hidden @ weight.T)[target] in float32, (N,), with a bounded number of logits at once."""
+    weight_VD = weight_VD.float()
+    chunk = max(1, _LOGITS_AT_ONCE // len(weight_VD))
+    parts = []
+    for hidden_nD, targets_n in zip(hidden_ND.split(chunk), targets_N.split(chunk), strict=True):
+        logits_nV = torch.nn.functional.linear(hidden_nD.float(), weight_VD)
+        parts.append(logits_nV.gather(1, targets_n[:, None])[:, 0] - logits_nV.logsumexp(1))
+    return torch.cat(parts)
+
+
+@contextlib.contextmanager
+def _eval_mode(model: torch.nn.Module) -> Iterator[None]:
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

@@ -1,0 +1,71 @@
+"""The words that are replaced, and the one choice that needs their context: his -> her or hers."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from interventions.vocabulary import HYPHENS
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A form and its replacement.
+
+    Attributes:
+        independent: the replacement where the form stands for a whole noun phrase ("the book is his"), if it differs.
+    """
+
+    form: str
+    replacement: str
+    independent: str | None = None
+
+
+MASCULINE_TO_FEMININE = (
+    Pair("he", "she"),
+    Pair("him", "her"),
+    Pair("himself", "herself"),
+    Pair("his", "her", independent="hers"),
+)
+
+
+def in_every_case(pairs: Iterable[Pair]) -> tuple[Pair, ...]:
+    """The pairs in lower case, Capitalised and in UPPER CASE."""
+    return tuple(
+        Pair(case(pair.form), case(pair.replacement), None if pair.independent is None else case(pair.independent))
+        for pair in pairs
+        for case in (str.lower, str.capitalize, str.upper)
+    )
+
+
+INDEPENDENT_BEFORE = (
+    *("is", "are", "was", "were", "be", "been", "has", "have", "had"),
+    *("do", "does", "did", "could", "should", "must", "shall"),
+    *("to", "from", "that", "who", "whom", "which", "when", "while", "because", "but", "than"),
+)
+SENTENCE_MARKS = ".,;:!?)"
+
+
+def stands_independently(following: str, *, ended: bool) -> bool | None:
+    """Whether a possessive stands alone ("a friend of his"), by the text that follows it.
+
+    It does at the end of a document, before sentence punctuation (not before a decimal, ".45 calibre") and before a
+    word of `INDEPENDENT_BEFORE`, which hardly ever opens the rest of a noun phrase; not before a quote or a bracket.
+
+    Args:
+        following: the text after the possessive, as far as it is known.
+        ended: the document ends where `following` ends.
+
+    Returns:
+        None where it depends on what comes after `following`. What is decided stays so however the text goes on.
+    """
+    rest = following.lstrip()
+    if not rest:
+        return True if ended else None
+    if rest[0] == ".":
+        return None if len(rest) == 1 and not ended else not rest[1:2].isdigit()
+    if rest[0] in SENTENCE_MARKS:
+        return True
+    word = re.match(r"\w*", rest)[0].lower()  # type: ignore[index]  # the pattern matches every text
+    if len(word) == len(rest) and not ended:
+        return None if any(known.startswith(word) for known in INDEPENDENT_BEFORE) else False
+    return word in INDEPENDENT_BEFORE and not rest[len(word) :].startswith(tuple(HYPHENS))

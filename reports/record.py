@@ -1,0 +1,120 @@
+"""The run directory: run.json, opened before anything is done and closed when all is, and stages kept between."""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pandas as pd
+
+from foundation import UserError, atomic_directory, atomic_file, exclusive, remove_leftovers, write_text
+
+
+class RunRecord:
+    """run.json of one run directory; every change is on the disk at once."""
+
+    def __init__(self, directory: Path, content: dict[str, Any]) -> None:
+        self.directory = directory
+        self._content = content
+        self._write()
+
+    def update(self, **entries: Any) -> None:
+        """Set entries of run.json."""
+        self._content.update(entries)
+        self._write()
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the block's seconds to the stage's timing."""
+        started = time.perf_counter()
+        yield
+        timings = self._content["timings_s"]
+        timings[name] = timings.get(name, 0.0) + time.perf_counter() - started
+        self._write()
+
+    def rows(self, moment: str, evaluate: Callable[[], Mapping[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+        """The rows of a moment: those that an earlier, killed process saved, else those of `evaluate`, saved now.
+
+        All benchmarks of a moment are saved together, because they are scored in one pass: scoring the missing ones
+        alone would batch them otherwise and could change their last bits.
+        """
+        directory = self.directory / "rows" / moment
+        if not directory.exists():
+            with self.stage(f"evaluate {moment}"):
+                tables = evaluate()
+            with atomic_directory(directory) as aside:
+                for benchmark, table in tables.items():
+                    table.to_parquet(aside / f"{benchmark}.parquet", index=False)
+        return {path.stem: pd.read_parquet(path) for path in sorted(directory.glob("*.parquet"))}
+
+    def finish(self, write_report: Callable[[Path], Path]) -> None:
+        """Write the report, then mark the run as finished: from here on its directory is never written to again."""
+        self.update(finished_at=_now())
+        write_report(self.directory)
+        self.update(status="finished")
+
+    def _write(self) -> None:
+        write_text(self.directory / "run.json", json.dumps(self._content, indent=2, allow_nan=False) + "\n")
+
+
+@contextlib.contextmanager
+def open_record(
+    directory: Path, *, config: Mapping[str, Any], command: str, provenance: Mapping[str, Any]
+) -> Iterator[RunRecord]:
+    """Open a run directory, new or left by a killed run of the same configuration, and hold it for the block.
+
+    Raises:
+        UserError: it holds a finished run or a run of another configuration, or another process works in it.
+    """
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(exclusive(directory / ".lock", wait=False))
+        except filelock.Timeout:
+            raise UserError(f"another process is working in {directory}; wait for it or set hydra.run.dir") from None
+        remove_leftovers(directory)
+        yield RunRecord(directory, _open(directory / "run.json", config=config, command=command) | dict(provenance))
+
+
+def _open(path: Path, *, config: Mapping[str, Any], command: str) -> dict[str, Any]:
+    if not path.exists():
+        return {
+            "command": command,
+            "status": "running",
+            "started_at": _now(),
+            "finished_at": None,
+            "config": dict(config),
+            "timings_s": {},
+        }
+    content: dict[str, Any] = json.loads(path.read_text())
+    if content["status"] == "finished":
+        raise UserError(f"{path.parent} holds a finished run, which is never overwritten; set another hydra.run.dir")
+    before, now = _flat(content["config"]), _flat(config)
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise UserError(
+                f"{path.parent} holds a run with {key}={before.get(key)}, this one has {key}={now.get(key)}; give the "
+                f"same command to go on with it, or set another hydra.run.dir"
+            )
+    return content
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_swaps(directory: Path, steps: list[dict[str, Any]]) -> None:
+    """Write swaps.parquet from the lines of an arm's journal, each with the counts of its step under `swaps`."""
+    counts = pd.DataFrame([{"step": line["step"], **count} for line in steps for count in line["swaps"]])
+    with atomic_file(directory / "swaps.parquet") as aside:
+        counts.to_parquet(aside, index=False)

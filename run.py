@@ -1,0 +1,207 @@
+"""If the pronouns in the last part of a model's pre-training had been different, would the model be less biased?
+
+python run.py                                       the demo: the whole method, on a CPU, in minutes
+python run.py step=384 steps=128                    another checkpoint, a longer segment
+python run.py -m seed=1,2 intervention=none,masculine_to_feminine
+"""
+
+import difflib
+import os
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+import hydra
+import numpy as np
+import pandas as pd
+import torch
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from transformers.utils.logging import disable_progress_bar
+
+from conf.schema import Control, ModelConfig, OptimizerStateSource, RunConfig
+from corpus import Corpus, Segment, combined_fingerprint, fingerprint
+from eval import evaluate, load_benchmark, summarize
+from foundation import UserError, sha256_of_file, write_text
+from interventions import Intervention, load_intervention, swap_examples
+from reports import RunRecord, open_record, print_summary, provenance, write_report, write_swaps
+from training import (
+    Batch,
+    Checkpoint,
+    choose_device,
+    choose_precision,
+    fidelity,
+    load_checkpoint,
+    pretrained_suite,
+    read_journal,
+    saved_steps,
+    train,
+)
+
+CONF = Path(__file__).parent / "conf"
+
+ConfigStore.instance().store("schema", RunConfig)
+
+
+def run(config: RunConfig, record: RunRecord) -> None:
+    """The experiment, in order. What a stage has left in the run directory is not done again after an interruption."""
+    device = choose_device(config.device)
+    benchmarks = {name: load_benchmark(name, **options) for name, options in config.benchmarks.items()}
+    corpus: Corpus = instantiate(config.corpus)
+    suite = find_suite(config.model, corpus, device)
+    segment = Segment(corpus, config.step, config.steps, config.training.sequences_per_step)
+    start = load_checkpoint(suite, step=config.step)
+    intervention = load_intervention(**config.intervention, tokenizer=start.tokenizer, seed=config.seed)
+    record.update(**describe(config, start, segment, intervention))
+
+    def measure(checkpoint: Checkpoint) -> dict[str, pd.DataFrame]:
+        model = checkpoint.model.to(device)
+        return evaluate(model, checkpoint.tokenizer, benchmarks=list(benchmarks.values()))
+
+    def continue_arm(arm: str) -> Checkpoint:
+        with record.stage(f"train {arm}"):
+            return train(
+                starting_point(suite, config),
+                stop=segment.stop,
+                batch_at=lambda step: arm_batch(arm, segment, intervention, step),
+                recipe=config.training,
+                precision=choose_precision(config.training.precision.value, device),
+                micro_batch=config.training.micro_batch,
+                device=device,
+                checkpoints=record.directory / "checkpoints" / arm,
+                save_at=range(config.step, segment.stop, config.training.save_every)[1:],
+                keep=2,
+                journal=record.directory / "train" / f"{arm}.jsonl",
+                description=f"training, {arm} arm",
+            )
+
+    rows = {"before": record.rows("before", lambda: measure(start))}
+    intervened = continue_arm("intervened")
+    rows["after"] = record.rows("after", lambda: measure(intervened))
+    if config.control is Control.train:
+        control = continue_arm("control")
+        rows["control"] = record.rows("control", lambda: measure(control))
+        if segment.stop in saved_steps(suite):
+            truth = load_checkpoint(suite, step=segment.stop)
+            found = fidelity(start.model, control.model, truth.model)
+            record.update(fidelity={"reference": f"{config.model.name} step {segment.stop}", **asdict(found)})
+
+    metrics = {moment: {name: benchmarks[name].metrics(rows[moment][name]) for name in benchmarks} for moment in rows}
+    write_text(record.directory / "summary.csv", summarize(metrics, seed=config.seed).to_csv(index=False))
+    lines = read_journal(record.directory / "train" / "intervened.jsonl")
+    write_swaps(record.directory, lines)
+    record.update(
+        segment_sha256=combined_fingerprint(line["source_sha256"] for line in lines),
+        intervened_segment_sha256=combined_fingerprint(line["sha256"] for line in lines),
+    )
+    record.finish(write_report)
+
+
+def arm_batch(arm: str, segment: Segment, intervention: Intervention, step: int) -> Batch:
+    """One step's rows as an arm sees them. Both arms tell apart the loss on the words that the intervention swaps."""
+    rows = segment.batch(step)
+    intervened, ledger = intervention(rows, first_row=segment.first_row(step))
+    tokens = intervened if arm == "intervened" else rows
+    swaps = ledger.counts.to_dict("records") if arm == "intervened" else []
+    evidence = {"source_sha256": fingerprint(rows), "sha256": fingerprint(tokens), "swaps": swaps}
+    return Batch(tokens, marked=ledger.swapped, record=evidence)
+
+
+def find_suite(model: ModelConfig, corpus: Corpus, device: torch.device) -> Path:
+    """Directory of the model's checkpoints, pre-trained on the corpus first where that is how they come to be."""
+    if model.checkpoints is not None:
+        return Path(model.checkpoints)
+    if model.pretraining is None or corpus.tokenizer is None:
+        raise UserError(
+            f"model={model.name} names no checkpoints and cannot be pre-trained here; set model.checkpoints"
+        )
+
+    def batch_at(step: int) -> Batch:
+        rows = Segment(corpus, step, 1, model.recipe.sequences_per_step).batch(step)
+        return Batch(rows, marked=np.zeros(rows.shape, bool), record={"sha256": fingerprint(rows)})
+
+    return pretrained_suite(
+        model.pretraining,
+        recipe=model.recipe,
+        micro_batch=model.micro_batch,
+        tokenizer_file=corpus.tokenizer,
+        corpus_sha256=sha256_of_file(corpus.path),
+        batch_at=batch_at,
+        device=device,
+    )
+
+
+def starting_point(suite: Path, config: RunConfig) -> Checkpoint:
+    """The checkpoint that an arm continues, with Adam's moments as `optimizer_state` says."""
+    checkpoint = load_checkpoint(suite, step=config.step)
+    if config.optimizer_state is OptimizerStateSource.fresh:
+        return replace(checkpoint, optimizer_state=None)
+    if checkpoint.optimizer_state is None:
+        raise UserError(f"{checkpoint.path} holds no optimizer state; set optimizer_state=fresh or take another suite")
+    return checkpoint
+
+
+def describe(config: RunConfig, start: Checkpoint, segment: Segment, intervention: Intervention) -> dict[str, Any]:
+    """What run.json says of the parts that a run is made of."""
+    first_batch = segment.batch(config.step)
+    intervened, ledger = intervention(first_batch, first_row=segment.first_row(config.step))
+    unfaithful = [key for key, value in asdict(config.model.recipe).items() if getattr(config.training, key) != value]
+    caveats = [f"The arms were trained with another {key} than the suite." for key in unfaithful]
+    if config.optimizer_state is OptimizerStateSource.fresh:
+        caveats.append("Adam's moments were not restored: both arms began with empty ones.")
+    return {
+        "checkpoint": {
+            "model": config.model.name,
+            "step": config.step,
+            "sha256": sha256_of_file(start.path / "model.safetensors"),
+        },
+        "corpus": {"rows": segment.corpus.num_rows, "row_tokens": segment.corpus.row_tokens},
+        "segment": {
+            "step": config.step,
+            "steps": config.steps,
+            "sequences_per_step": segment.sequences_per_step,
+            "first_row": segment.first_row(config.step),
+            "stop_row": segment.stop_row,
+        },
+        "intervention": {"name": intervention.name, "identity": intervention.identity},
+        "swap_examples": swap_examples(first_batch, intervened, ledger.swapped, start.tokenizer, count=3),
+        "fidelity": None,
+        "caveats": [*config.model.caveats, *caveats],
+    }
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+def main(config: DictConfig) -> None:
+    disable_progress_bar()  # transformers' bar for loading weights, which takes a blink
+    values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
+    directory = Path(values.pop("output_dir"))
+    command = " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+    with open_record(directory, config=values, command=command, provenance=provenance()) as record:
+        run(cast(RunConfig, OmegaConf.to_object(config)), record)
+    print_summary(directory)
+
+
+def check_choices(arguments: list[str]) -> None:
+    """Name the choices of a group in one line where Hydra would print its search path."""
+    for argument in arguments:
+        group, _, choice = argument.partition("=")
+        known = sorted(path.stem for path in (CONF / group).glob("*.yaml")) if group.isidentifier() else []
+        for name in choice.split(",") if known else []:
+            if name.strip("[]") not in known:
+                nearest = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {nearest[0]}?" if nearest else "choose one of them"
+                raise UserError(f"{group}={name} is unknown; known are {', '.join(known)}: {hint}")
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the lines below instead of Hydra's own printing
+    try:
+        check_choices(sys.argv[1:])
+        main()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        cause = error.__cause__ if isinstance(error.__cause__, UserError) else error
+        sys.exit("error: " + " ".join(str(cause).split()))

@@ -1,0 +1,77 @@
+"""A random two-layer GPT-NeoX and a byte-level BPE tokenizer, small enough for any test and made without the network.
+
+Both live for the whole session: a test that trains or edits one works on a `copy.deepcopy` of it.
+"""
+
+import itertools
+
+import pytest
+import tokenizers
+import torch
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+
+TINY_VOCABULARY = 512
+TINY_POSITIONS = 512
+
+
+def invented_sentences() -> list[str]:
+    """Sentences of our own with every pronoun, in both cases, so that each becomes one token."""
+    people = ["baker", "sailor", "gardener", "painter", "nurse", "driver", "teacher", "manager", "cook", "clerk"]
+    pronouns = [
+        ("he", "him", "his", "his", "himself"),
+        ("she", "her", "her", "hers", "herself"),
+        ("they", "them", "their", "theirs", "themselves"),
+    ]
+    sentences = []
+    for (person, friend), (subject, object_, possessive, absolute, reflexive) in itertools.product(
+        itertools.permutations(people, 2), pronouns
+    ):
+        sentences += [
+            f"The {person} met the {friend} because {subject} had lost {possessive} keys .",
+            f"{subject.capitalize()} told the {friend} about it, and the {person} thanked {object_} .",
+            f"{possessive.capitalize()} boat is old; the green one is {absolute}, said the {person}.",
+            f"The {friend} wrote that {subject} built the house by {reflexive}.",
+            f"{object_.capitalize()} or {reflexive.capitalize()}? {absolute.capitalize()}, of course.",
+        ]
+    return sentences
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE as in GPT-NeoX-20B (no prefix space); `<|endoftext|>` has id 0 and is bos, eos and unk."""
+    bpe = tokenizers.Tokenizer(tokenizers.models.BPE())
+    bpe.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=TINY_VOCABULARY - 64,
+        special_tokens=["<|endoftext|>"],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(invented_sentences(), trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, bos_token="<|endoftext|>", eos_token="<|endoftext|>", unk_token="<|endoftext|>"
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> GPTNeoXForCausalLM:
+    """Two layers, width 32, four heads, float32, on the CPU, in eval mode; the vocabulary is padded as Pythia's is.
+
+    The weights are drawn wider than Pythia's, so that the probabilities differ enough to tell orderings apart.
+    """
+    config = GPTNeoXConfig(
+        vocab_size=TINY_VOCABULARY,
+        hidden_size=32,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=TINY_POSITIONS,
+        initializer_range=0.1,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return GPTNeoXForCausalLM(config).eval()

@@ -1,0 +1,49 @@
+"""train/<arm>.jsonl: one line per step, appended as training goes, cut back to the checkpoint when it resumes."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from foundation import write_text
+
+
+def read_journal(path: Path) -> list[dict[str, Any]]:
+    """All whole lines; a last line without its end, torn by a kill, is left out."""
+    if not path.exists():
+        return []
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+class Journal:
+    """Appends lines to a journal.
+
+    Args:
+        path: the file; lines of `step` and later steps, which training is about to repeat, are dropped from it.
+    """
+
+    def __init__(self, path: Path, *, step: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = [line for line in read_journal(path) if line["step"] < step]
+        write_text(path, "".join(_line(record) for record in kept))
+        self._file = path.open("a", encoding="utf-8")
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        self._file.write(_line(record))
+        self._file.flush()
+
+    def sync(self) -> None:
+        """Return once all lines are on the disk."""
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, allow_nan=False) + "\n"

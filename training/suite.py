@@ -1,0 +1,130 @@
+"""A suite of checkpoints that the kit pre-trains itself: the miniature that shows the whole method without a hub."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
+
+from foundation import cache_directory, exclusive, remove_leftovers, write_text
+from training.checkpoint import Checkpoint, saved_steps
+from training.loop import Batch, train
+from training.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+_LAST_DOUBLING = 512
+
+
+@dataclass
+class Pretraining:
+    """A suite to be made, in GPT-NeoX's spelling.
+
+    Attributes:
+        vocab_size: rows of the embedding.
+        seq_length: tokens predicted per row.
+        rotary_pct: share of each head's dimensions that is rotated.
+        train_iters: updates of the whole suite.
+        checkpoint_every: steps between checkpoints, apart from those at 0, 1, 2, 4, ... 512.
+        seed: of the initial weights.
+    """
+
+    vocab_size: int
+    seq_length: int
+    hidden_size: int
+    num_layers: int
+    num_attention_heads: int
+    rotary_pct: float
+    train_iters: int
+    checkpoint_every: int
+    seed: int
+
+
+def checkpoint_steps(train_iters: int, every: int) -> list[int]:
+    """Pythia's choice of steps: 0, the powers of two up to 512, and every `every`-th, as far as training goes."""
+    doublings = {2**k for k in range(_LAST_DOUBLING.bit_length())}
+    return sorted(step for step in {0} | doublings | set(range(0, train_iters + 1, every)) if step <= train_iters)
+
+
+def pretrained_suite(
+    pretraining: Pretraining,
+    *,
+    recipe: Recipe,
+    micro_batch: int,
+    tokenizer_file: Path,
+    corpus_sha256: str,
+    batch_at: Callable[[int], Batch],
+    device: torch.device,
+) -> Path:
+    """Directory of the suite's checkpoints, pre-trained in fp32 first where the cache does not hold them all.
+
+    A killed build goes on from its latest checkpoint. Two processes may start together; one builds, the other waits.
+
+    Args:
+        tokenizer_file: the tokenizer.json that made the corpus; every checkpoint carries it.
+        corpus_sha256: of the corpus' bytes: another corpus makes another suite.
+        batch_at: the batch of a step.
+    """
+    plan = {"pretraining": asdict(pretraining), "recipe": asdict(recipe), "micro_batch": micro_batch}
+    plan |= {"corpus_sha256": corpus_sha256}
+    identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+    directory = cache_directory() / "suites" / identity[:16]
+    steps = checkpoint_steps(pretraining.train_iters, pretraining.checkpoint_every)
+    if saved_steps(directory) == steps:
+        return directory
+    with exclusive(directory.with_suffix(".lock"), wait=True):
+        if saved_steps(directory) != steps:
+            directory.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(directory)
+            made_with = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": str(device)}
+            write_text(directory / "plan.json", json.dumps(plan | {"made_with": made_with}, indent=2))
+            log.info("pre-training a suite of %d checkpoints, once; it is kept in %s", len(steps), directory)
+            train(
+                _initial_checkpoint(pretraining, tokenizer_file, directory),
+                stop=pretraining.train_iters,
+                batch_at=batch_at,
+                recipe=recipe,
+                precision="fp32",
+                micro_batch=micro_batch,
+                device=device,
+                checkpoints=directory,
+                save_at=steps,
+                keep=None,
+                journal=directory / "train.jsonl",
+                description="pre-training the suite",
+            )
+    return directory
+
+
+def _initial_checkpoint(pretraining: Pretraining, tokenizer_file: Path, directory: Path) -> Checkpoint:
+    config = GPTNeoXConfig(
+        vocab_size=pretraining.vocab_size,
+        hidden_size=pretraining.hidden_size,
+        num_hidden_layers=pretraining.num_layers,
+        num_attention_heads=pretraining.num_attention_heads,
+        intermediate_size=4 * pretraining.hidden_size,
+        max_position_embeddings=pretraining.seq_length,
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "partial_rotary_factor": pretraining.rotary_pct,
+        },
+        bos_token_id=0,
+        eos_token_id=0,
+        tie_word_embeddings=False,
+        use_cache=False,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(pretraining.seed)
+        model = GPTNeoXForCausalLM(config)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(tokenizer_file),
+        bos_token="<|endoftext|>",
+        eos_token="<|endoftext|>",
+        unk_token="<|endoftext|>",
+    )
+    return Checkpoint(model, tokenizer, None, {}, 0, directory / "step0")
