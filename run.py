@@ -59,8 +59,7 @@ def run(config: RunConfig, record: RunRecord) -> None:
     record.update(**describe(config, start, segment, intervention))
 
     def measure(checkpoint: Checkpoint) -> dict[str, pd.DataFrame]:
-        model = checkpoint.model.to(device)
-        return evaluate(model, checkpoint.tokenizer, benchmarks=list(benchmarks.values()))
+        return evaluate(checkpoint.on(device), checkpoint.tokenizer, benchmarks=list(benchmarks.values()))
 
     def continue_arm(arm: str) -> Checkpoint:
         with record.stage(f"train {arm}"):
@@ -168,13 +167,20 @@ def describe(config: RunConfig, start: Checkpoint, segment: Segment, interventio
             "stop_row": segment.stop_row,
         },
         "intervention": {"name": intervention.name, "identity": intervention.identity},
-        "swap_examples": swap_examples(first_batch, intervened, ledger.swapped, start.tokenizer, count=3),
+        "swap_examples": swap_examples(
+            first_batch,
+            intervened,
+            ledger.swapped,
+            start.tokenizer,
+            first_row=segment.first_row(config.step),
+            count=3,
+        ),
         "fidelity": None,
         "caveats": [*config.model.caveats, *caveats],
     }
 
 
-@hydra.main(version_base="1.3", config_path="conf", config_name="config")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(config: DictConfig) -> None:
     disable_progress_bar()  # transformers' bar for loading weights, which takes a blink
     values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
@@ -197,11 +203,16 @@ def check_choices(arguments: list[str]) -> None:
                 raise UserError(f"{group}={name} is unknown; known are {', '.join(known)}: {hint}")
 
 
-if __name__ == "__main__":
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # errors reach the lines below instead of Hydra's own printing
+def command_line() -> None:
+    """Run what sys.argv says; a mistake that the user can mend ends in one line."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # lets errors through to here, where Hydra would print its own text
     try:
         check_choices(sys.argv[1:])
         main()
     except (UserError, HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ if isinstance(error.__cause__, UserError) else error
         sys.exit("error: " + " ".join(str(cause).split()))
+
+
+if __name__ == "__main__":
+    command_line()

@@ -76,23 +76,27 @@ def summarize(
     """
     weights: dict[int, Floats] = {}
     first = next(iter(metrics.values()))
+    keys = [(benchmark, name) for benchmark, named in first.items() for name in named]
     rows = []
-    for benchmark, name in [(benchmark, name) for benchmark, named in first.items() for name in named]:
+    for benchmark, name in keys:
         moments = {moment: benchmarks[benchmark][name] for moment, benchmarks in metrics.items()}
-        metric = moments[next(iter(moments))]
+        metric = first[benchmark][name]
+        if not all(_same_examples(other, metric) for other in moments.values()):
+            raise ValueError(f"the moments of {benchmark}, {name} hold different examples, so they cannot be paired")
         clusters = len(np.unique(metric.clusters))
         if clusters not in weights:
             weights[clusters] = _resample(clusters, seed=seed, resamples=resamples)
-        summaries = [
+        levels = [
             {"moment": moment, "neutral": metric.neutral, **_summarize_level(level, weights[clusters])}
             for moment, level in moments.items()
-        ] + [
+        ]
+        changes = [
             {"moment": f"{later}-{earlier}", **_summarize_change(moments[later], moments[earlier], weights[clusters])}
             for later, earlier in CHANGES
             if later in moments and earlier in moments
         ]
-        named = {"benchmark": benchmark, "metric": name, "n": len(metric.values), "description": metric.description}
-        rows += [{**named, **summary} for summary in summaries]
+        labels = {"benchmark": benchmark, "metric": name, "n": len(metric.values), "description": metric.description}
+        rows += [{**labels, **row} for row in levels + changes]
     numbers = dict.fromkeys(["value", "ci_low", "ci_high", "p", "mde", "neutral"], "float64")
     return pd.DataFrame(rows, columns=COLUMNS).astype(numbers)
 
@@ -110,9 +114,7 @@ def _summarize_level(metric: Metric, weights_BC: Floats) -> dict[str, float]:
 
 
 def _summarize_change(later: Metric, earlier: Metric, weights_BC: Floats) -> dict[str, float]:
-    if not _same_examples(later, earlier):
-        raise ValueError(f"two moments hold different examples, so they cannot be paired: {later.description}")
-    value, resampled = _estimates(later.values - earlier.values, later, weights_BC)
+    value, resampled = _estimates(np.subtract(later.values, earlier.values), later, weights_BC)
     low, high = np.quantile(resampled, [0.025, 0.975])
     rarer = min(np.count_nonzero(resampled <= 0), np.count_nonzero(resampled >= 0))
     p = min(1.0, 2 * (rarer + 1) / (len(resampled) + 1))

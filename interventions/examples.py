@@ -13,6 +13,7 @@ def swap_examples(
     swapped: NDArray[np.bool_],
     tokenizer: PreTrainedTokenizerBase,
     *,
+    first_row: int,
     count: int,
     context: int = 24,
 ) -> list[dict[str, Any]]:
@@ -21,11 +22,12 @@ def swap_examples(
     Args:
         rows: (S, L + 1) token ids before the intervention.
         intervened: the same rows after it.
+        first_row: corpus row of `rows[0]`.
         swapped: the tokens that belong to swapped words.
         context: tokens shown on either side.
 
     Returns:
-        For each passage its `row` in `rows` and its `pieces`: text, and what it was `replaced_by` (None: kept).
+        For each passage its corpus `row` and its `pieces`: text, and what it was `replaced_by` (None: kept).
     """
     examples = []
     for row in np.flatnonzero(swapped.any(axis=1))[:count]:
@@ -38,5 +40,5 @@ def swap_examples(
             {"text": tokenizer.decode(old), "replaced_by": None if np.array_equal(old, new) else tokenizer.decode(new)}
             for old, new in zip(old_pieces, new_pieces, strict=True)
         ]
-        examples.append({"row": int(row), "pieces": pieces})
+        examples.append({"row": first_row + int(row), "pieces": pieces})
     return examples

@@ -51,6 +51,10 @@ def stands_independently(following: str, *, ended: bool) -> bool | None:
     It does at the end of a document, before sentence punctuation (not before a decimal, ".45 calibre") and before a
     word of `INDEPENDENT_BEFORE`, which hardly ever opens the rest of a noun phrase; not before a quote or a bracket.
 
+    Measured on BUG: 113 of 78,757 his are judged independent. Read one by one, 97 are, 8 are not or are misspelt, 8 are
+    no pronouns ("the HIS", "bundle of His"). At least 28 are missed, mostly before a verb or "in" ("a friend of his
+    told"), and so are 18 of the 28 hers. Always her errs on at least 125 of all his, the rule on at least 36.
+
     Args:
         following: the text after the possessive, as far as it is known.
         ended: the document ends where `following` ends.

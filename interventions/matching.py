@@ -54,7 +54,7 @@ class Matches:
 class Matcher:
     """Finds forms by their canonical tokenisation, with and without a leading space.
 
-    A pre-tokenizer of the GPT-2 kind sets a word that stands alone apart from all else, so its tokens are always the same.
+    A pre-tokenizer of the GPT-2 kind sets a whole word apart from all around it, so its tokens are always the same.
 
     Raises:
         UserError: the tokenizer does not keep text as it is.

@@ -1,7 +1,7 @@
 """Replace pronouns in rows of token ids.
 
 The case study swapped "masculine" for "feminine" pronouns in the last part of Pythia's data (Biderman et al. 2023,
-section 4.1) but its code was not released; what is exact here is our own definition: whole words, case and leading space kept,
+section 3.1), but its code was not released. So the definition is our own: whole words, case and leading space kept,
 rows of unchanged length, every occurrence swapped or counted with the reason why not.
 
 Legend: S rows, W tokens in a row, K matches, F forms. A *target* is a choice of replacement for a spelling: number

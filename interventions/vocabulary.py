@@ -80,13 +80,13 @@ class Vocabulary:
         """Raise UserError where `rows` holds an id without a token, or has a dtype that cannot hold every id."""
         if np.iinfo(rows.dtype).max < self.size - 1:
             raise UserError(
-                f"rows are {rows.dtype}, which cannot hold the ids of a vocabulary of {self.size} tokens; use a wider type"
+                f"rows are {rows.dtype}, too narrow for a vocabulary of {self.size} tokens; make them of a wider type"
             )
         for found in (int(rows.max(initial=0)), int(rows.min(initial=0))):
             if not 0 <= found < self.size:
                 raise UserError(
-                    f"rows hold token id {found}, but the tokenizer has ids 0 to {self.size - 1}; use the tokenizer that "
-                    f"made these rows"
+                    f"rows hold token id {found}, but the vocabulary ends at {self.size - 1} ({self.size} tokens); "
+                    f"take the tokenizer that made these rows"
                 )
 
     def text_after(self, row: NDArray[np.integer], column: int, *, limit: int) -> tuple[str, bool]:

@@ -33,6 +33,11 @@ class Checkpoint:
     step: int
     path: Path
 
+    def on(self, device: torch.device) -> GPTNeoXForCausalLM:
+        """The model, moved to `device`."""
+        self.model.to(device)  # type: ignore[arg-type]  # transformers' wrapper takes `self` for the argument
+        return self.model
+
 
 def saved_steps(directory: Path) -> list[int]:
     """Steps that have a checkpoint in `directory`, in order."""

@@ -81,8 +81,7 @@ def train(
         )
     done = saved_steps(checkpoints)
     checkpoint = load_checkpoint(checkpoints, step=done[-1]) if done else start
-    model = checkpoint.model
-    model.to(device)  # type: ignore[arg-type]  # transformers types `self` as the argument
+    model = checkpoint.on(device)
     model.train()
     optimizer = make_optimizer(model, recipe)
     updates = checkpoint.step

@@ -1,0 +1,8 @@
+"""What a run leaves for its readers: its record, and the tables, figures and report that are made from its files."""
+
+from reports.html import write_report
+from reports.provenance import provenance
+from reports.record import RunRecord, open_record, write_swaps
+from reports.terminal import print_summary
+
+__all__ = ["RunRecord", "open_record", "print_summary", "provenance", "write_report", "write_swaps"]

@@ -1,0 +1,192 @@
+"""report.html: one file that needs nothing but itself, for reading, printing and sending on."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+from foundation import write_text
+from reports import figures, results
+from reports.results import Metric, Results, number
+
+_HERE = Path(__file__).parent
+
+SKIP_REASONS = {
+    "compound": "joined by a hyphen to another word",
+    "row_edge": "too close to the edge of a row: what would decide lies outside it",
+    "length": "form and replacement have different numbers of tokens, and a row must keep its length",
+}
+
+_HARDWARE = {"platform": "Platform", "cpu": "CPU", "cores": "Cores", "torch_threads": "Threads of torch"}
+_IDENTITIES = ("checkpoint", "corpus", "segment", "intervention")
+
+
+def write_report(run_directory: Path) -> Path:
+    """Render report.html from the files of a run directory; the same files give the same bytes.
+
+    Raises:
+        UserError: the directory holds no evaluated run.
+    """
+    path = run_directory / "report.html"
+    write_text(path, render(results.read_results(run_directory)))
+    return path
+
+
+def render(found: Results) -> str:
+    """The page as text."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"number": number, "interval": results.interval, "p_value": results.p_value}
+    environment.filters |= {"words": results.words}
+    return environment.get_template("report.html.jinja").render(
+        css=Markup((_HERE / "report.css").read_text("utf-8")),  # noqa: S704
+        run=found.run,
+        results=found,
+        answers=results.answer_sentences(found),
+        manipulation=results.manipulation_sentence(found),
+        rule=results.manipulation_rule(found.share_she) if found.share_she else None,
+        headlines=results.by_benchmark(metric for metric in found.headlines if metric is not found.share_she),
+        all_metrics=results.by_benchmark(found.metrics),
+        svg=_figures(found),
+        levels=[level for level in results.LEVELS if any(level in metric.levels for metric in found.metrics)],
+        changes=[change for change in results.CHANGES if any(change in metric.changes for metric in found.metrics)],
+        steps_per_point=max((figures.steps_per_point(journal) for journal in found.journals.values()), default=1),
+        swaps=_swaps(found.swaps),
+        examples=[_example(example) for example in found.run["swap_examples"]],
+        fidelity=_fidelity(found.run["fidelity"]),
+        caveats=_caveats(found),
+        identities=_identities(found.run),
+        hardware=_hardware(found.run["hardware"]),
+        config=json.dumps(found.run["config"], indent=2, ensure_ascii=False),
+    )
+
+
+def _figures(found: Results) -> dict[str, list[Markup]]:
+    """Every figure of the page by its place, each place a list of panels; empty where there is nothing to show."""
+    panels: dict[str, list[Markup]] = {
+        benchmark: [
+            _svg(figures.interval_figure([metric]), f"{metric.benchmark}-{metric.name}", _describe(metric))
+            for metric in metrics
+        ]
+        for benchmark, metrics in results.by_benchmark(found.headlines).items()
+    }
+    if found.share_she:
+        figure = figures.interval_figure([found.share_she], limits=(0, 1))
+        panels["manipulation"] = [_svg(figure, "manipulation", _describe(found.share_she))]
+    columns = [
+        column
+        for column in figures.LOSSES
+        if any(column in journal and journal[column].notna().any() for journal in found.journals.values())
+    ]
+    panels["loss"] = [
+        _svg(figures.loss_figure(found.journals, columns=[column]), column, _describe_losses(found, column))
+        for column in columns
+    ]
+    totals = results.swaps_by_form(found.swaps)
+    panels["swaps"] = (
+        [] if totals.empty else [_svg(figures.swaps_figure(totals), "swaps", "Bars: occurrences of the table’s forms.")]
+    )
+    panels["occupations"] = [
+        _svg(
+            figures.occupations_figure(found.occupations, later=later),
+            f"occupations-{later}",
+            f"Scatter of occupations: log-odds of she to he over the share of women, before and {later}.",
+        )
+        for later in ("after", "control")
+        if {"before", later} <= found.occupations.keys()
+    ]
+    return panels
+
+
+def _svg(figure: Any, prefix: str, label: str) -> Markup:
+    return Markup(figures.to_svg(figure, prefix=prefix, label=label))  # noqa: S704
+
+
+def _describe(metric: Metric) -> str:
+    levels = [
+        f"{moment} {number(level.value, metric.decimals)} (95 % interval {results.interval(level, metric.decimals)})"
+        for moment, level in metric.levels.items()
+    ]
+    return f"{metric.label}: {', '.join(levels)}"
+
+
+def _describe_losses(found: Results, column: str) -> str:
+    ends = []
+    for arm, journal in found.journals.items():
+        losses = journal[column].astype("float64").dropna()
+        if len(losses):
+            ends.append(f"{arm} arm from {number(losses.iloc[0], 2)} to {number(losses.iloc[-1], 2)}")
+    return f"{figures.LOSSES[column]}: {', '.join(ends)}"
+
+
+def _swaps(swaps: pd.DataFrame) -> dict[str, Any] | None:
+    """The table of forms, its last line, and the reasons that occurred, in words."""
+    totals = results.swaps_by_form(swaps)
+    if totals.empty:
+        return None
+    reasons = [column for column in results.skip_columns(totals) if totals[column].sum() > 0]
+    return {
+        "rows": totals.to_dict("records"),
+        "total": totals.sum(numeric_only=True).to_dict(),
+        "reasons": {column: _reason(column.removeprefix("skipped_")) for column in reasons},
+        "shown": len(totals.head(10)),
+    }
+
+
+def _reason(name: str) -> dict[str, str]:
+    short = name.replace("_", " ")
+    return {"short": short, "words": SKIP_REASONS.get(name, short)}
+
+
+def _example(example: Mapping[str, Any]) -> dict[str, Any]:
+    """A passage whose marks hold words only: the space that a token begins with stands before the mark."""
+    pieces = []
+    for piece in example["pieces"]:
+        text, new = piece["text"], piece["replaced_by"]
+        space = text[: len(text) - len(text.lstrip())] if new is not None else ""
+        pieces.append({"space": space, "text": text[len(space) :], "new": None if new is None else new.strip()})
+    return {"row": example["row"], "pieces": pieces}
+
+
+def _fidelity(fidelity: Mapping[str, Any] | None) -> str:
+    if fidelity is None:
+        return (
+            "Not measured: the control arm was not trained, or there is no true checkpoint at the step where it ends. "
+            "So nothing here shows that resuming by itself changes nothing."
+        )
+    if fidelity["bitwise_equal"]:
+        return (
+            f"Resuming by itself changed nothing: the control arm, trained on the unmodified segment, ends with exactly "
+            f"the weights of {fidelity['reference']}, bit for bit."
+        )
+    return (
+        f"The control arm, trained on the unmodified segment, ends at a distance of {fidelity['distance']:.3g} from "
+        f"{fidelity['reference']}: the L2 distance of the weights as a share of how far the true model moved over the "
+        f"segment. 0 would be exact replay."
+    )
+
+
+def _caveats(found: Results) -> list[str]:
+    no_control = "There is no control arm: a change from before to after also holds what further training on "
+    no_control += "unmodified text would have done."
+    return [*found.run["caveats"], *([] if found.has_control else [no_control])]
+
+
+def _identities(run: Mapping[str, Any]) -> list[tuple[str, str]]:
+    return [(f"{part} {key.replace('_', ' ')}", f"{value}") for part in _IDENTITIES for key, value in run[part].items()]
+
+
+def _hardware(hardware: Mapping[str, Any]) -> list[tuple[str, str]]:
+    gpus = ", ".join(f"{gpu['name']}, {gpu['memory_gib']} GiB" for gpu in hardware["gpus"])
+    rest = [(_HARDWARE.get(key, key), f"{value}") for key, value in hardware.items() if key != "gpus"]
+    return [*rest, ("GPU", gpus or "none")]

@@ -1,0 +1,321 @@
+"""What a run directory says, read once for the terminal, the figures and the report, and how its numbers are worded."""
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from foundation import UserError
+
+LEVELS = ("before", "after", "control")
+CHANGES = ("after-control", "after-before", "control-before")
+
+BENCHMARKS = {
+    "crows_pairs": "CrowS-Pairs",
+    "winobias": "WinoBias",
+    "pronoun_prior": "Pronoun prior",
+    "occupations": "Occupations",
+}
+
+# What is shown first, under these names; everything else stands in the full tables under its own name.
+HEADLINES = {
+    ("crows_pairs", "gender_pct_stereotype"): "Stereotypical sentence preferred, gender",
+    ("crows_pairs", "gender_signed_difference"): "Stereotypical − other sentence, gender, nats",
+    ("winobias", "pro_preference"): "Stereotypical pronoun preferred",
+    ("winobias", "pronoun_contrast"): "Stereotypical − other pronoun, nats",
+    ("winobias", "pronoun_contrast_male_referents"): "… where the stereotype is male",
+    ("winobias", "pronoun_contrast_female_referents"): "… where the stereotype is female",
+    ("winobias", "feminine_preference"): "Feminine − masculine pronoun, nats",
+    ("winobias", "occupation_gap"): "Accuracy gap, pro − anti",
+    ("pronoun_prior", "share_she"): "P(she) / (P(he) + P(she))",
+    ("occupations", "log_odds_she"): "Log-odds of she to he, nats",
+    ("occupations", "slope_winobias"): "Slope on women’s share, WinoBias",
+    ("occupations", "slope_winogender"): "Slope on women’s share, Winogender",
+}
+_IN_THE_ANSWER = {
+    ("crows_pairs", "gender_pct_stereotype"): "the share of CrowS-Pairs’ gender pairs whose stereotypical sentence is "
+    "more likely",
+    ("winobias", "pro_preference"): "the share of WinoBias sentences in which the stereotypical pronoun is more likely",
+}
+
+MINIMUM_RISE = 0.1
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval; `p` and `mde` belong to changes and may be missing."""
+
+    value: float
+    low: float | None
+    high: float | None
+    p: float | None
+    mde: float | None
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric: its levels by moment (before, after, control) and its changes by pair (after-control, ...)."""
+
+    benchmark: str
+    name: str
+    description: str
+    n: int
+    neutral: float | None
+    levels: dict[str, Estimate]
+    changes: dict[str, Estimate]
+
+    @property
+    def is_headline(self) -> bool:
+        return (self.benchmark, self.name) in HEADLINES
+
+    @property
+    def label(self) -> str:
+        return HEADLINES.get((self.benchmark, self.name), self.name.replace("_", " "))
+
+    @property
+    def main_change(self) -> str:
+        """After minus control; where there was no control arm, after minus before."""
+        return next(change for change in CHANGES if change in self.changes)
+
+    @property
+    def decimals(self) -> int:
+        """Digits after the point: three significant ones of the largest level, but no more than its interval bears."""
+        largest = max(self.levels.values(), key=lambda level: abs(level.value))
+        limits = [_digits(abs(largest.value), significant=3)]
+        if largest.low is not None and largest.high is not None:
+            limits.append(_digits((largest.high - largest.low) / 2, significant=2))
+        return min((limit for limit in limits if limit is not None), default=3)
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """A run directory's content.
+
+    Attributes:
+        run: run.json.
+        journals: arm -> its lines, a row per step; only arms that were trained.
+        swaps: a row per step and form; empty where no word was swapped.
+        occupations: moment -> rows of the benchmark; empty where it was not evaluated.
+    """
+
+    directory: Path
+    run: dict[str, Any]
+    metrics: list[Metric]
+    journals: dict[str, pd.DataFrame]
+    swaps: pd.DataFrame
+    occupations: dict[str, pd.DataFrame]
+
+    @property
+    def has_control(self) -> bool:
+        return any("control" in metric.levels for metric in self.metrics)
+
+    @property
+    def headlines(self) -> list[Metric]:
+        """The metrics to show first, grouped by benchmark: those of `HEADLINES`, else a benchmark's first one."""
+        chosen = []
+        for benchmark in dict.fromkeys(metric.benchmark for metric in self.metrics):
+            members = [metric for metric in self.metrics if metric.benchmark == benchmark]
+            order = [name for known, name in HEADLINES if known == benchmark]
+            headlines = sorted((m for m in members if m.is_headline), key=lambda metric: order.index(metric.name))
+            chosen += headlines or members[:1]
+        return chosen
+
+    @property
+    def share_she(self) -> Metric | None:
+        """The metric of the manipulation check, where it was evaluated."""
+        return next((m for m in self.metrics if (m.benchmark, m.name) == ("pronoun_prior", "share_she")), None)
+
+
+def read_results(directory: Path) -> Results:
+    """Read a run directory.
+
+    Raises:
+        UserError: it holds no run.json or no summary.csv.
+    """
+    for name in ("run.json", "summary.csv"):
+        if not (directory / name).is_file():
+            raise UserError(f"{directory} holds no {name}; name the directory of a run that has been evaluated")
+    swaps = directory / "swaps.parquet"
+    return Results(
+        directory=directory,
+        run=json.loads((directory / "run.json").read_text("utf-8")),
+        metrics=read_metrics(directory / "summary.csv"),
+        journals={
+            arm: pd.read_json(path, lines=True)
+            for arm in ("intervened", "control")
+            if (path := directory / "train" / f"{arm}.jsonl").exists()
+        },
+        swaps=pd.read_parquet(swaps) if swaps.exists() else pd.DataFrame(),
+        occupations={
+            moment: pd.read_parquet(path)
+            for moment in LEVELS
+            if (path := directory / "rows" / moment / "occupations.parquet").exists()
+        },
+    )
+
+
+def read_metrics(path: Path) -> list[Metric]:
+    """The metrics of a summary.csv, in its order."""
+    table = pd.read_csv(path, float_precision="round_trip")
+    metrics = []
+    for (benchmark, name), rows in table.groupby(["benchmark", "metric"], sort=False):
+        estimates = {
+            str(row["moment"]): Estimate(
+                float(row["value"]), *(_optional(row[column]) for column in ("ci_low", "ci_high", "p", "mde"))
+            )
+            for row in rows.to_dict("records")
+        }
+        first = rows.iloc[0]
+        metrics.append(
+            Metric(
+                benchmark=str(benchmark),
+                name=str(name),
+                description=str(first["description"]),
+                n=int(first["n"]),
+                neutral=_optional(first["neutral"]),
+                levels={moment: estimates[moment] for moment in LEVELS if moment in estimates},
+                changes={change: estimates[change] for change in CHANGES if change in estimates},
+            )
+        )
+    return metrics
+
+
+def _optional(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
+
+
+def _digits(value: float, *, significant: int) -> int | None:
+    """Digits after the point that show so many significant ones; None for zero, which has none."""
+    return min(max(significant - 1 - math.floor(math.log10(value)), 0), 6) if value > 0 else None
+
+
+def number(value: float | None, decimals: int, *, signed: bool = False) -> str:
+    """A number in print: a true minus sign, no negative zero, a dash where there is none."""
+    if value is None:
+        return "–"
+    text = f"{value:+,.{decimals}f}" if signed else f"{value:,.{decimals}f}"
+    if not any(digit in text for digit in "123456789"):
+        return text.lstrip("+-")
+    return text.replace("-", "−")
+
+
+def interval(estimate: Estimate, decimals: int) -> str:
+    """Both bounds, or a dash."""
+    if estimate.low is None or estimate.high is None:
+        return "–"
+    return f"{number(estimate.low, decimals)} to {number(estimate.high, decimals)}"
+
+
+def p_value(p: float | None) -> str:
+    """ "< 0.001", else two significant digits or three decimals, whichever are fewer."""
+    if p is None:
+        return "–"
+    if p < 0.001:
+        return "< 0.001"
+    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def took(metric: Metric) -> bool:
+    """The rule of the manipulation check, for the metric `share_she`."""
+    change = metric.changes[metric.main_change]
+    return change.excludes_zero and change.value >= MINIMUM_RISE
+
+
+def manipulation_sentence(results: Results) -> str:
+    """Whether the trained model shows that the swapped words were learned."""
+    metric = results.share_she
+    if metric is None:
+        return "The manipulation check was not made: the benchmark pronoun_prior was not evaluated."
+    before, after = metric.levels["before"].value, metric.levels["after"].value
+    verb = "rose" if after > before else "fell"
+    sentence = f"P(she)/(P(he)+P(she)) {_moved(verb, before, after)} in the intervened arm"
+    if "control" in metric.levels:
+        sentence += f" and {_moved('went', before, metric.levels['control'].value)} in the control arm"
+    if results.run["intervention"]["name"] == "none":
+        return f"{sentence}: no word was swapped, so no rise was to be expected."
+    return f"{sentence}: the intervention {'took' if took(metric) else 'did not take'}."
+
+
+def manipulation_rule(metric: Metric) -> str:
+    """What "took" means."""
+    return (
+        f"“Took” means that the 95 % interval of {words(metric.main_change)} excludes zero and that this change is a "
+        f"rise of at least {MINIMUM_RISE}."
+    )
+
+
+def _moved(verb: str, before: float, after: float) -> str:
+    first, last = number(before, 2), number(after, 2)
+    return f"stayed at {first}" if first == last else f"{verb} from {first} to {last}"
+
+
+def answer_sentences(results: Results) -> list[str]:
+    """One sentence for each of the two metrics that the paper reported, where it was evaluated."""
+    return [
+        _answer(metric, _IN_THE_ANSWER[metric.benchmark, metric.name])
+        for metric in results.headlines
+        if (metric.benchmark, metric.name) in _IN_THE_ANSWER
+    ]
+
+
+def _answer(metric: Metric, subject: str) -> str:
+    change, decimals = metric.changes[metric.main_change], metric.decimals
+    before, after = (number(metric.levels[moment].value, decimals) for moment in ("before", "after"))
+    sentence = f"{subject[0].upper()}{subject[1:]} went from {before} to {after}"
+    if "control" in metric.levels:
+        sentence += f", against {number(metric.levels['control'].value, decimals)} in the control arm"
+    difference = f"{words(metric.main_change)} is {number(change.value, decimals, signed=True)}"
+    if change.low is not None:
+        difference += f" (95 % interval {interval(change, decimals)}"
+        difference += f", {p_equation(change.p)})" if change.p is not None else ")"
+    return f"{sentence}; {difference}, {_verdict(metric)}."
+
+
+def _verdict(metric: Metric) -> str:
+    change, decimals = metric.changes[metric.main_change], metric.decimals
+    if not change.excludes_zero:
+        floor = f"; the smallest change this test could rely on finding is {number(change.mde, decimals)}"
+        return "which cannot be told from no change" + (floor if change.mde is not None else "")
+    if metric.neutral is None:
+        return "more than chance explains"
+    after = metric.levels["after"].value
+    nearer = abs(after - metric.neutral) < abs(after - change.value - metric.neutral)
+    return f"a move {'towards' if nearer else 'away from'} the {metric.neutral:g} of an unbiased model"
+
+
+def p_equation(p: float | None) -> str:
+    return f"p {p_value(p)}" if p is not None and p < 0.001 else f"p = {p_value(p)}"
+
+
+def words(change: str) -> str:
+    """ "after-control" as it is printed."""
+    return change.replace("-", " − ")
+
+
+def skip_columns(swaps: pd.DataFrame) -> list[str]:
+    """The columns that count occurrences left as they were, one for each reason."""
+    return [column for column in swaps.columns if column.startswith("skipped_")]
+
+
+def swaps_by_form(swaps: pd.DataFrame) -> pd.DataFrame:
+    """Counts of the whole segment for each form and its replacement, the most frequent first."""
+    if swaps.empty:
+        return swaps
+    totals = swaps.drop(columns="step").groupby(["form", "replacement"], as_index=False).sum()
+    return totals.sort_values(["occurrences", "form"], ascending=[False, True], ignore_index=True)
+
+
+def by_benchmark(metrics: Iterable[Metric]) -> dict[str, list[Metric]]:
+    """The metrics under the printed name of their benchmark, in their order."""
+    groups: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        groups.setdefault(BENCHMARKS.get(metric.benchmark, metric.benchmark), []).append(metric)
+    return groups

@@ -1,0 +1,33 @@
+"""run.py that kills itself: `python killed_run.py forward|fsync N ...` dies at the N-th forward pass or disk write."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from transformers import GPTNeoXModel
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import run
+from foundation import files
+
+
+def die_at(owner, name, count):
+    original = getattr(owner, name)
+    calls = 0
+
+    def counted(*arguments, **options):
+        nonlocal calls
+        calls += 1
+        if calls == count:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments, **options)
+
+    setattr(owner, name, counted)
+
+
+if __name__ == "__main__":
+    where, count = sys.argv.pop(1), int(sys.argv.pop(1))
+    die_at(*{"forward": (GPTNeoXModel, "forward"), "fsync": (files, "_sync")}[where], count)
+    run.command_line()

@@ -1,0 +1,68 @@
+import copy
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from foundation import UserError
+from training import load_checkpoint, saved_steps
+from training.checkpoint import prune_checkpoints, save_checkpoint
+from training.optimizer import OptimizerState
+
+
+def save(directory, step, model, tokenizer):
+    parameters = dict(model.named_parameters())
+    state = OptimizerState(
+        updates=step,
+        adam_step=step - 1,
+        exp_avg={name: torch.full_like(value, 0.5) for name, value in parameters.items()},
+        exp_avg_sq={name: torch.full_like(value, 0.25) for name, value in parameters.items()},
+    )
+    save_checkpoint(directory, step=step, model=model, tokenizer=tokenizer, state=state, scaler_state={"scale": 8.0})
+
+
+def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, tiny_model, tiny_tokenizer):
+    save(tmp_path, 5, tiny_model, tiny_tokenizer)
+    checkpoint = load_checkpoint(tmp_path, step=5)
+    for name, value in tiny_model.state_dict().items():
+        assert torch.equal(checkpoint.model.state_dict()[name], value), name
+    state = checkpoint.optimizer_state
+    assert (checkpoint.step, state.updates, state.adam_step, checkpoint.scaler_state) == (5, 5, 4, {"scale": 8.0})
+    assert all((value == 0.5).all() for value in state.exp_avg.values())
+    assert all((value == 0.25).all() for value in state.exp_avg_sq.values())
+    text = "He said that she saw him."
+    assert checkpoint.tokenizer(text).input_ids == tiny_tokenizer(text).input_ids
+
+
+def test_transformers_loads_a_checkpoint_by_itself(tmp_path, tiny_model, tiny_tokenizer):
+    save(tmp_path, 5, tiny_model, tiny_tokenizer)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "step5")
+    ids = AutoTokenizer.from_pretrained(tmp_path / "step5")("He said", return_tensors="pt").input_ids
+    with torch.inference_mode():
+        assert torch.equal(model(ids).logits, tiny_model(ids).logits)
+
+
+def test_a_step_without_a_checkpoint_is_refused_with_the_nearest(tmp_path, tiny_model, tiny_tokenizer):
+    with pytest.raises(UserError, match=r"step=3 has no checkpoint in .*: it holds no checkpoint at all"):
+        load_checkpoint(tmp_path, step=3)
+    for step in (2, 8, 64):
+        save(tmp_path, step, tiny_model, tiny_tokenizer)
+    with pytest.raises(UserError, match=r"step=10 has no checkpoint .* the nearest are 2 and 8"):
+        load_checkpoint(tmp_path, step=10)
+
+
+def test_weights_alone_load_without_an_optimizer_state(tmp_path, tiny_model, tiny_tokenizer):
+    model = copy.deepcopy(tiny_model).half()
+    model.save_pretrained(tmp_path / "step7")
+    tiny_tokenizer.save_pretrained(tmp_path / "step7")
+    checkpoint = load_checkpoint(tmp_path, step=7)
+    assert checkpoint.optimizer_state is None
+    assert {value.dtype for value in checkpoint.model.state_dict().values()} == {torch.float32}
+
+
+def test_pruning_keeps_the_latest(tmp_path):
+    for step in (1, 2, 10):
+        (tmp_path / f"step{step}").mkdir()
+    (tmp_path / "stepped").mkdir()
+    prune_checkpoints(tmp_path, keep=2)
+    assert saved_steps(tmp_path) == [2, 10]

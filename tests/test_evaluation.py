@@ -1,0 +1,86 @@
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pandas as pd
+import pytest
+
+from eval import BENCHMARKS, Metric, evaluate, load_benchmark, summarize
+from eval.items import load_items
+from eval.likelihood import Request
+from foundation import UserError
+
+CONF = Path(__file__).parent.parent / "conf" / "benchmark"
+
+
+class OneToken:
+    """A benchmark of one request, to stand beside the others."""
+
+    name = "one_token"
+
+    def requests(self, tokenizer):
+        return [Request(context=(0,), continuation=(1,))]
+
+    def rows(self, scores):
+        return pd.DataFrame({"log_p": [score.sum() for score in scores]})
+
+    def metrics(self, rows):
+        return {
+            "log_p": Metric(values=rows["log_p"].to_numpy(), clusters=np.arange(1), neutral=None, description="Log p.")
+        }
+
+
+def test_names_and_objects_are_evaluated_together_as_they_are_alone(tiny_model, tiny_tokenizer):
+    together = evaluate(tiny_model, tiny_tokenizer, benchmarks=["pronoun_prior", OneToken()], progress=False)
+    assert list(together) == ["pronoun_prior", "one_token"]
+    for name, benchmark in (("pronoun_prior", "pronoun_prior"), ("one_token", OneToken())):
+        alone = evaluate(tiny_model, tiny_tokenizer, benchmarks=[benchmark], progress=False)[name]
+        numbers = alone.select_dtypes("number")
+        np.testing.assert_allclose(together[name][numbers.columns], numbers, atol=1e-5)
+
+
+def test_evaluating_twice_gives_the_same_bits(tiny_model, tiny_tokenizer):
+    first, again = (
+        evaluate(tiny_model, tiny_tokenizer, benchmarks=["pronoun_prior"], progress=False)["pronoun_prior"]
+        for _ in range(2)
+    )
+    assert first.equals(again)
+
+
+def test_rows_survive_a_file_and_give_the_same_metrics(tiny_model, tiny_tokenizer, tmp_path):
+    benchmark = load_benchmark("pronoun_prior")
+    rows = evaluate(tiny_model, tiny_tokenizer, benchmarks=[benchmark], progress=False)["pronoun_prior"]
+    rows.to_parquet(tmp_path / "rows.parquet")
+    stored = pd.read_parquet(tmp_path / "rows.parquet")
+    tables = [summarize({"before": {"b": benchmark.metrics(each)}}, seed=0, resamples=50) for each in (rows, stored)]
+    assert tables[0].equals(tables[1])
+
+
+def test_an_unknown_benchmark_is_refused_by_name():
+    with pytest.raises(UserError, match="no benchmark 'winobais'; choose from winobias, crows_pairs"):
+        load_benchmark("winobais")
+
+
+def test_every_benchmark_has_a_config_and_every_config_a_benchmark():
+    assert {file.stem for file in CONF.glob("*.yaml")} == set(BENCHMARKS)
+    for name in BENCHMARKS:
+        first_line = (CONF / f"{name}.yaml").read_text().splitlines()[0]
+        assert first_line == f"# @package benchmarks.{name}"
+
+
+def test_the_progress_bar_tells_tokens_and_is_silent_without_a_terminal(tiny_model, tiny_tokenizer, capfd):
+    evaluate(tiny_model, tiny_tokenizer, benchmarks=[OneToken()])
+    assert capfd.readouterr().err == ""
+    evaluate(tiny_model, tiny_tokenizer, benchmarks=[OneToken()], progress=True)
+    shown = capfd.readouterr().err
+    assert "evaluating" in shown
+    assert "token/s" in shown
+
+
+def test_the_bars_of_datasets_are_left_as_they_were(tmp_path, capfd):
+    file = tmp_path / "lines.txt"
+    file.write_text("one\ntwo\n")
+    shown_before = not datasets.are_progress_bars_disabled()
+    assert load_items("text", [file, file])["text"].tolist() == ["one", "two"] * 2
+    assert shown_before is not datasets.are_progress_bars_disabled()
+    assert "Generating" not in capfd.readouterr().err

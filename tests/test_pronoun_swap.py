@@ -1,0 +1,261 @@
+"""The swap in token space against a swap on characters, written independently of it with `re`."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from interventions import SKIP_REASONS, load_intervention
+from test_vocabulary import END, byte_level_tokenizer, decoded
+
+BYTES, SMALL, LARGE = "one token a byte", "several tokens a pronoun", "one token a pronoun, runs of spaces"
+TOKENIZERS = {
+    BYTES: byte_level_tokenizer(257),
+    SMALL: byte_level_tokenizer(280),
+    LARGE: byte_level_tokenizer(700, added=("   ", "  ")),
+}
+SWAPS = {name: load_intervention("masculine_to_feminine", tokenizer=TOKENIZERS[name]) for name in TOKENIZERS}
+
+FEMININE = {"he": "she", "him": "her", "himself": "herself", "his": "her"}
+WORDS = (
+    *("is", "are", "was", "were", "be", "been", "has", "have", "had", "do", "does", "did", "could", "should", "must"),
+    *("shall", "to", "from", "that", "who", "whom", "which", "when", "while", "because", "but", "than"),
+)
+WHOLE_WORD = re.compile(r"(?<![\w\u0301])(he|him|his|himself)(?![\w\u0301])", re.IGNORECASE)
+INDEPENDENT = re.compile(rf"\s*(?:$|[,;:!?)]|\.(?!\d)|(?:{'|'.join(WORDS)})(?![\w\u2010\u2011\u00ad-]))", re.IGNORECASE)
+TAILS = [word[k:] + end for word in WORDS for k in range(len(word)) for end in (" ", "x")] + [
+    "",
+    " ",
+    "x",
+    "5",
+    ",",
+    "-",
+]
+
+
+@dataclass(frozen=True)
+class Occurrence:
+    start: int
+    form: str
+    replacement: str
+    tokens: int
+    reason: str | None
+
+
+def cased_like(form: str, word: str) -> str | None:
+    for case in (str.lower, str.capitalize, str.upper):
+        if form == case(form):
+            return case(word)
+    return None
+
+
+def side(text: str, *, cut: bool) -> str | None:
+    """Why a word cannot be told from what is beside it; `text` begins at the word."""
+    text = text.strip("\ufffd") if cut else text  # parts of a character at the row's edge
+    if text == "" or re.fullmatch(r"[\u2010\u2011\u00ad-]", text):
+        return "row_edge" if cut else None
+    return "compound" if re.match(r"[\u2010\u2011\u00ad-][\w\u0301]", text) else None
+
+
+def his(after: str, *, cut: bool) -> str | None:
+    """her, hers, or None where it depends on what lies beyond the row."""
+    after = after.rstrip("\ufffd") if cut else after
+    verdicts = {INDEPENDENT.match(after + tail) is not None for tail in (TAILS if cut else [""])}
+    return None if len(verdicts) > 1 else "hers" if verdicts.pop() else "her"
+
+
+def occurrences(text: str, name: str) -> list[Occurrence]:
+    """All masculine pronouns in the text of one row, and what is to become of them."""
+    found, offset = [], 0
+    documents = text.split(END)
+    for number, document in enumerate(documents):
+        first, last = number == 0, number == len(documents) - 1
+        for match in WHOLE_WORD.finditer(document):
+            form, before, after = match.group(), document[: match.start()], document[match.end() :]
+            word = FEMININE[form.lower()]
+            if cased_like(form, word) is None:
+                continue
+            spaces = len(before) - len(before.rstrip(" "))
+            led = spaces % 3 == 1 if name == LARGE else spaces > 0
+            sides = {side(before[::-1], cut=first), side(after, cut=last)}
+            reason = "compound" if "compound" in sides else "row_edge" if "row_edge" in sides else None
+            if form.lower() == "his" and reason is None:
+                choice = his(after, cut=last)
+                reason = "row_edge" if choice is None else None
+                word = choice or word
+            replacement = cased_like(form, word)
+            lengths = [len(TOKENIZERS[name].encode(" " * led + spelled)) for spelled in (form, replacement)]
+            if reason is None and lengths[0] != lengths[1]:
+                reason = "length"
+            found.append(Occurrence(offset + match.start(), form, replacement, lengths[0], reason))
+        offset += len(document) + len(END)
+    return found
+
+
+def swapped_text(text: str, found: list[Occurrence]) -> str:
+    for occurrence in reversed(found):
+        if occurrence.reason is None:
+            rest = text[occurrence.start + len(occurrence.form) :]
+            text = text[: occurrence.start] + occurrence.replacement + rest
+    return text
+
+
+def counts_of(found: list[Occurrence]) -> list[tuple]:
+    table: dict[tuple[str, str], list[int]] = {}
+    for occurrence in found:
+        row = table.setdefault((occurrence.form, occurrence.replacement), [0] * (2 + len(SKIP_REASONS)))
+        row[0] += 1
+        row[1 if occurrence.reason is None else 2 + SKIP_REASONS.index(occurrence.reason)] += 1
+    return sorted((*words, *numbers) for words, numbers in table.items())
+
+
+pronouns = st.sampled_from(
+    [case(word) for word in (*FEMININE, "she", "her", "hers", "herself") for case in (str.lower, str.title, str.upper)]
+)
+fragments = st.sampled_from(
+    ["sheds", "heuristic", "hertz", "br", "t", "himalaya", "history", "é", "\u0301", "漢", "ladder"]
+)
+marks = st.sampled_from(
+    [*" .,;:!?()'\"’“—–-_/\n\t\u00a0\u2010\u00ad🦔", "--", "  ", "   ", "    ", "'s", "\n\n", ".45", "7"]
+)
+spaced = st.tuples(st.sampled_from([" ", " ", "  ", "\n", ""]), pronouns | fragments | st.sampled_from(WORDS)).map(
+    "".join
+)
+strange = st.characters(categories=["L", "N", "P", "S", "Z"], exclude_characters="ſİıK\ufffd")
+texts = st.lists(spaced | spaced | marks | strange | st.just(END), max_size=40).map("".join)
+
+
+@st.composite
+def rows_of_text(draw: st.DrawFn) -> tuple[str, np.ndarray]:
+    """The name of a tokenizer, and text as rows of its tokens, cut wherever a row ends."""
+    name, width = draw(st.sampled_from(list(TOKENIZERS))), draw(st.sampled_from([1, 3, 8, 21, 64]))
+    ids = TOKENIZERS[name].encode(draw(texts))
+    ids += TOKENIZERS[name].encode(END) * (-len(ids) % width)
+    return name, np.array(ids, draw(st.sampled_from([np.uint16, np.int32, np.int64]))).reshape(-1, width)
+
+
+@settings(max_examples=400, deadline=None)
+@given(rows_of_text())
+def test_the_swap_of_tokens_is_the_swap_of_the_text(case):
+    name, rows = case
+    swapped, ledger = SWAPS[name](rows, first_row=0)
+    found = []
+    for before, after in zip(rows, swapped, strict=True):
+        text = decoded(TOKENIZERS[name], before)
+        found += (row_found := occurrences(text, name))
+        assert decoded(TOKENIZERS[name], after) == swapped_text(text, row_found)
+    assert list(ledger.counts.itertuples(index=False, name=None)) == counts_of(found)
+    assert ledger.swapped.sum() == sum(occurrence.tokens for occurrence in found if occurrence.reason is None)
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows_of_text())
+def test_nothing_changes_outside_the_mask(case):
+    name, rows = case
+    original = rows.copy()
+    swapped, ledger = SWAPS[name](rows, first_row=0)
+    assert np.array_equal(rows, original)
+    assert (swapped.shape, swapped.dtype, ledger.swapped.shape) == (rows.shape, rows.dtype, rows.shape)
+    assert np.array_equal(swapped[~ledger.swapped], rows[~ledger.swapped])
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows_of_text())
+def test_a_second_swap_finds_nothing_more_to_swap(case):
+    name, rows = case
+    swapped, _ = SWAPS[name](rows, first_row=0)
+    again, ledger = SWAPS[name](swapped, first_row=0)
+    assert np.array_equal(again, swapped)
+    assert not ledger.swapped.any()
+
+
+@settings(max_examples=100, deadline=None)
+@given(rows_of_text())
+def test_a_row_is_swapped_alike_whatever_stands_beside_it(case):
+    name, rows = case
+    swapped, ledger = SWAPS[name](rows, first_row=0)
+    for index in range(len(rows)):
+        alone, alone_ledger = SWAPS[name](rows[index : index + 1], first_row=index)
+        assert np.array_equal(alone[0], swapped[index])
+        assert np.array_equal(alone_ledger.swapped[0], ledger.swapped[index])
+
+
+def swap(text: str, name: str = LARGE) -> tuple[str, pd.DataFrame]:
+    rows = np.array([TOKENIZERS[name].encode(text)], np.uint16)
+    swapped, ledger = SWAPS[name](rows, first_row=0)
+    return decoded(TOKENIZERS[name], swapped[0]), ledger.counts
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x He said that he hurt himself. x", "x She said that she hurt herself. x"),
+        ("x his ladder, not him. x", "x her ladder, not her. x"),
+        ("x a friend of his. x", "x a friend of hers. x"),
+        ("x the ladder was his to keep. x", "x the ladder was hers to keep. x"),
+        (f"x it is his{END}", f"x it is hers{END}"),
+        ("x his .45 pistol x", "x her .45 pistol x"),
+        ("x 'he' and (he) and “his” x", "x 'she' and (she) and “her” x"),
+        ("x The he-man sheds his skin. x", "x The he-man sheds her skin. x"),
+        ("x HE x HIS tie x", "x SHE x HER tie x"),
+    ],
+)
+def test_sentences_are_swapped_as_by_hand(text, expected):
+    assert swap(text)[0] == expected
+
+
+def test_what_is_skipped_is_counted_with_its_reason():
+    _, counts = swap("he saw him-or x his ladder or his")
+    assert counts.to_dict("records") == [
+        {"form": "he", "replacement": "she", "occurrences": 1, "swapped": 0}
+        | {"skipped_compound": 0, "skipped_row_edge": 1, "skipped_length": 0},
+        {"form": "him", "replacement": "her", "occurrences": 1, "swapped": 0}
+        | {"skipped_compound": 1, "skipped_row_edge": 0, "skipped_length": 0},
+        {"form": "his", "replacement": "her", "occurrences": 2, "swapped": 1}
+        | {"skipped_compound": 0, "skipped_row_edge": 1, "skipped_length": 0},
+    ]
+
+
+@pytest.mark.parametrize("text", ["x his ", "x his .", "x his wa", "x his was", "x his\n"])
+def test_a_choice_that_lies_beyond_the_row_is_left(text):
+    swapped, counts = swap(text)
+    assert swapped == text
+    assert counts["skipped_row_edge"].tolist() == [1]
+
+
+def test_a_replacement_of_another_length_is_left():
+    tokenizer = TOKENIZERS[SMALL]
+    assert (len(tokenizer.encode("he")), len(tokenizer.encode("she"))) == (1, 2)
+    text, counts = swap("x (he) x", SMALL)
+    assert text == "x (he) x"
+    assert counts[["replacement", "skipped_length"]].to_dict("records") == [{"replacement": "she", "skipped_length": 1}]
+
+
+def test_a_form_of_several_tokens_is_swapped_in_place():
+    tokenizer = TOKENIZERS[SMALL]
+    assert len(tokenizer.encode(" Him")) == len(tokenizer.encode(" Her")) > 1
+    assert swap("x Him x", SMALL)[0] == "x Her x"
+
+
+def test_the_mask_covers_the_swapped_word_and_no_more():
+    tokenizer = TOKENIZERS[SMALL]
+    parts = [tokenizer.encode(text) for text in ("x", " Him", " x")]
+    _, ledger = SWAPS[SMALL](np.concatenate(parts)[np.newaxis].astype(np.uint16), first_row=0)
+    expected = [index == 1 for index, part in enumerate(parts) for _ in part]
+    assert ledger.swapped[0].tolist() == expected
+
+
+def test_rows_that_cannot_be_written_to_are_swapped_too():
+    rows = np.array([TOKENIZERS[LARGE].encode("x he x he x ")], np.uint16)[:, ::-1][:, ::-1]
+    rows.flags.writeable = False
+    assert SWAPS[LARGE](rows, first_row=0)[1].swapped.sum() == 2
+
+
+def test_no_rows_give_no_rows():
+    swapped, ledger = SWAPS[LARGE](np.zeros((0, 9), np.uint16), first_row=0)
+    assert swapped.shape == ledger.swapped.shape == (0, 9)
+    assert len(ledger.counts) == 0

@@ -1,0 +1,62 @@
+import math
+
+import pytest
+
+from training import Recipe, learning_rate
+
+
+def pythia(lr=1.0, **changes):
+    values = {
+        "lr": lr,
+        "min_lr": 0.1 * lr,
+        "warmup": 0.01,
+        "lr_decay_iters": 143000,
+        "weight_decay": 0.1,
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.95,
+        "adam_eps": 1e-8,
+        "gradient_clipping": 1.0,
+        "sequences_per_step": 1024,
+    }
+    return Recipe(**values | changes)
+
+
+@pytest.mark.parametrize(
+    ("updates", "multiple"),
+    [
+        (0, 0.0),
+        (1, 0.000699),
+        (1430, 1.0),
+        (10000, 0.99116),
+        (36000, 0.86260),
+        (66500, 0.57040),
+        (100000, 0.21987),
+        (113000, 0.11453),
+        (115000, 0.10092),
+        (115138, 0.100006),
+        (115139, 0.1),
+        (120000, 0.1),
+        (133000, 0.1),
+        (142999, 0.1),
+    ],
+)
+def test_the_schedule_is_the_one_that_pythia_had(updates, multiple):
+    assert learning_rate(updates, pythia()) == pytest.approx(multiple, abs=6e-6)
+
+
+def test_the_floor_is_the_minimum_exactly():
+    assert learning_rate(133000, pythia(2e-4)) == 0.1 * 2e-4
+    assert learning_rate(115138, pythia(2e-4)) > 0.1 * 2e-4
+
+
+def test_the_rate_scales_with_its_peak():
+    assert learning_rate(50000, pythia(6e-4)) == pytest.approx(6e-4 * learning_rate(50000, pythia()), rel=1e-12)
+
+
+def test_without_a_warm_up_the_first_update_has_the_peak_rate():
+    assert learning_rate(0, pythia(warmup=0.0)) == 1.0
+
+
+def test_the_cosine_is_shifted_by_the_warm_up_and_as_long_as_the_whole_schedule():
+    recipe = pythia(lr_decay_iters=100, warmup=0.1)
+    assert learning_rate(60, recipe) == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.5)))

@@ -1,0 +1,76 @@
+import hashlib
+
+import numpy as np
+import pytest
+
+from corpus import Segment, combined_fingerprint, fingerprint, open_corpus
+from corpus.indexed_dataset import write_indexed_dataset
+from foundation import UserError
+
+
+@pytest.fixture
+def counted(tmp_path):
+    """Forty rows of five tokens that count from 0: row r holds 5r .. 5r + 4."""
+    path = tmp_path / "counted.bin"
+    np.arange(200, dtype=np.uint16).tofile(path)
+    return open_corpus(path, row_tokens=5)
+
+
+def test_rows_are_the_bytes_of_the_file_in_order(counted):
+    assert (counted.num_rows, counted.row_tokens) == (40, 5)
+    np.testing.assert_array_equal(counted.rows(7, 9), [[35, 36, 37, 38, 39], [40, 41, 42, 43, 44]])
+
+
+def test_rows_are_a_copy_that_may_be_written_to(counted):
+    counted.rows(0, 1)[:] = 9
+    assert counted.rows(0, 1)[0, 0] == 0
+
+
+def test_step_k_is_rows_k_times_the_batch_onwards(counted):
+    segment = Segment(counted, step=3, steps=2, sequences_per_step=4)
+    np.testing.assert_array_equal(segment.batch(3), np.arange(60, 80).reshape(4, 5))
+    np.testing.assert_array_equal(segment.batch(4), np.arange(80, 100).reshape(4, 5))
+    assert (segment.first_row(3), segment.stop_row, segment.stop) == (12, 20, 5)
+
+
+def test_steps_beyond_the_corpus_are_refused_with_the_last_step(counted):
+    Segment(counted, step=8, steps=2, sequences_per_step=4)
+    with pytest.raises(UserError, match=r"needs rows up to 44, but .* holds 40: it ends at step 10"):
+        Segment(counted, step=8, steps=3, sequences_per_step=4)
+    with pytest.raises(UserError, match="steps=0"):
+        Segment(counted, step=8, steps=0, sequences_per_step=4)
+
+
+def test_rows_that_are_not_there_are_refused(counted):
+    for start, stop in [(39, 41), (-1, 2), (3, 2)]:
+        with pytest.raises(UserError, match="holds 40 rows"):
+            counted.rows(start, stop)
+
+
+def test_a_file_that_is_no_whole_number_of_rows_is_refused(tmp_path):
+    np.arange(7, dtype=np.uint16).tofile(tmp_path / "cut.bin")
+    with pytest.raises(UserError, match=r"14 bytes.*5 uint16 tokens \(10 bytes\)"):
+        open_corpus(tmp_path / "cut.bin", row_tokens=5)
+    with pytest.raises(UserError, match="no corpus file"):
+        open_corpus(tmp_path / "missing.bin", row_tokens=5)
+
+
+def test_an_index_of_other_rows_is_refused(tmp_path):
+    write_indexed_dataset(tmp_path / "documents", [np.arange(4), np.arange(6)], dtype=np.uint16)
+    with pytest.raises(UserError, match="sequences of 4 to 6 tokens, expected rows of 5"):
+        open_corpus(tmp_path / "documents.bin", row_tokens=5)
+
+
+def test_the_fingerprint_is_the_hash_of_the_bytes_in_the_file(counted):
+    expected = hashlib.sha256(counted.path.read_bytes()[2 * 5 * 4 : 2 * 5 * 8]).hexdigest()
+    assert fingerprint(counted.rows(4, 8)) == expected
+
+
+def test_a_swapped_token_changes_the_fingerprint_of_its_step_and_segment(counted):
+    batches = [counted.rows(0, 4), counted.rows(4, 8)]
+    changed = [batches[0].copy(), batches[1].copy()]
+    changed[1][2, 3] += 1
+    before, after = ([fingerprint(batch) for batch in rows] for rows in (batches, changed))
+    assert before[0] == after[0]
+    assert before[1] != after[1]
+    assert combined_fingerprint(before) != combined_fingerprint(after)

