@@ -17,8 +17,10 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from hydra.utils import instantiate
+from hydra.types import RunMode
+from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from transformers.utils.logging import disable_progress_bar
@@ -51,7 +53,7 @@ def run(config: RunConfig, record: RunRecord) -> None:
     """The experiment, in order. What a stage has left in the run directory is not done again after an interruption."""
     device = choose_device(config.device)
     benchmarks = {name: load_benchmark(name, **options) for name, options in config.benchmarks.items()}
-    corpus: Corpus = instantiate(config.corpus)
+    corpus = find_corpus(config.corpus)
     suite = find_suite(config.model, corpus, device)
     segment = Segment(corpus, config.step, config.steps, config.training.sequences_per_step)
     start = load_checkpoint(suite, step=config.step)
@@ -108,6 +110,13 @@ def arm_batch(arm: str, segment: Segment, intervention: Intervention, step: int)
     swaps = ledger.counts.to_dict("records") if arm == "intervened" else []
     evidence = {"source_sha256": fingerprint(rows), "sha256": fingerprint(tokens), "swaps": swaps}
     return Batch(tokens, marked=ledger.swapped, record=evidence)
+
+
+def find_corpus(config: dict[str, Any]) -> Corpus:
+    """The corpus that `_target_` opens or builds. Called as it is: hydra's `instantiate` would hide what it raises."""
+    options = dict(config)
+    corpus: Corpus = get_method(options.pop("_target_"))(**options)
+    return corpus
 
 
 def find_suite(model: ModelConfig, corpus: Corpus, device: torch.device) -> Path:
@@ -186,8 +195,13 @@ def main(config: DictConfig) -> None:
     values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
     directory = Path(values.pop("output_dir"))
     command = " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
-    with open_record(directory, config=values, command=command, provenance=provenance()) as record:
-        run(cast(RunConfig, OmegaConf.to_object(config)), record)
+    try:
+        with open_record(directory, config=values, command=command, provenance=provenance()) as record:
+            run(cast(RunConfig, OmegaConf.to_object(config)), record)
+    except UserError as error:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            raise  # the other jobs of the sweep go on
+        sys.exit(one_line(error))
     print_summary(directory)
 
 
@@ -196,8 +210,8 @@ def check_choices(arguments: list[str]) -> None:
     for argument in arguments:
         group, _, choice = argument.partition("=")
         known = sorted(path.stem for path in (CONF / group).glob("*.yaml")) if group.isidentifier() else []
-        for name in choice.split(",") if known else []:
-            if name.strip("[]") not in known:
+        for name in choice.strip("[]").replace(" ", "").split(",") if known else []:
+            if name not in known:
                 nearest = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean {nearest[0]}?" if nearest else "choose one of them"
                 raise UserError(f"{group}={name} is unknown; known are {', '.join(known)}: {hint}")
@@ -210,8 +224,11 @@ def command_line() -> None:
         check_choices(sys.argv[1:])
         main()
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        cause = error.__cause__ if isinstance(error.__cause__, UserError) else error
-        sys.exit("error: " + " ".join(str(cause).split()))
+        sys.exit(one_line(error))
+
+
+def one_line(error: Exception) -> str:
+    return "error: " + " ".join(str(error).split())
 
 
 if __name__ == "__main__":

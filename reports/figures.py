@@ -41,7 +41,7 @@ _WIDTH = 360
 _LEFT = 60
 _RIGHT = 62
 _MOST_POINTS = 250
-_MOST_FORMS = 10
+MOST_FORMS = 10
 
 LOSSES = {"loss_swapped": "Loss on swapped words, nats", "loss_other": "Loss on all other words, nats"}
 
@@ -153,7 +153,7 @@ def loss_figure(journals: Mapping[str, pd.DataFrame], *, columns: Sequence[str] 
             axes = _panel(figure, top=210 * index + 46, height=122, left=36, right=12)
             axes.set_title(LOSSES[column], x=-36 / (_WIDTH - 48), pad=26)
             for arm, journal in journals.items():
-                points = thinned(journal[["step", column]].astype("float64").dropna())
+                points = thinned(journal[["step", column]].astype("float64"))
                 line = "-" if arm == "intervened" else (0, (4, 1.5))
                 axes.plot(
                     points["step"], points[column], label=arm, color=COLOURS[_ARM_MOMENTS[arm]], lw=1.7, linestyle=line
@@ -172,13 +172,12 @@ def _legend(axes: Axes) -> None:
 
 def steps_per_point(journal: pd.DataFrame) -> int:
     """How many steps one point of a loss curve averages, so that a long run still makes a small figure."""
-    return -(-len(journal) // _MOST_POINTS)
+    return max(1, -(-len(journal) // _MOST_POINTS))
 
 
 def thinned(journal: pd.DataFrame) -> pd.DataFrame:
-    """Means over blocks of `steps_per_point` consecutive lines."""
-    blocks = np.arange(len(journal)) // max(1, steps_per_point(journal))
-    return journal.groupby(blocks).mean()
+    """Means over blocks of `steps_per_point` consecutive lines; a block without any value is left out."""
+    return journal.groupby(np.arange(len(journal)) // steps_per_point(journal)).mean().dropna()
 
 
 def occupations_figure(rows: Mapping[str, pd.DataFrame], *, later: str) -> Figure:
@@ -229,7 +228,7 @@ def swaps_figure(totals: pd.DataFrame) -> Figure:
     Args:
         totals: as `results.swaps_by_form`.
     """
-    shown = totals.head(_MOST_FORMS)
+    shown = totals.head(MOST_FORMS)
     reasons = [column for column in skip_columns(shown) if shown[column].sum() > 0]
     colours = {"swapped": COLOURS["after"]} | {
         reason: COLOURS[f"skipped-{index % 4 + 1}"] for index, reason in enumerate(reasons)
@@ -277,12 +276,14 @@ def to_svg(figure: Figure, *, prefix: str, label: str) -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r' id="([^"]+)"', rf' id="{prefix}-\1"', text)
     text = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}-", text)
-    text = re.sub(r"(font: [^;\"]*?\d+px) [^;\"]*", r"\1 var(--figure-font, sans-serif)", text)
+    text = re.sub(r"'DejaVu Sans'[^;\"]*", "var(--figure-font, sans-serif)", text)
+    text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it would hold for the whole page
     for name, colour in COLOURS.items():
         text = text.replace(colour, f"var(--{name}, {colour})")
     size = f'viewBox="0 0 {_WIDTH} {figure.get_figheight() * 72:g}"'
-    opening = f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {size} role="img"'
-    return re.sub(r"<svg[^>]*>", lambda _: f'{opening} aria-label="{html.escape(label)}">', text, count=1).strip()
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    opening = f'<svg {names} {size} stroke-linejoin="round" role="img" aria-label="{html.escape(label)}">'
+    return opening + text[text.index(">") + 1 :].strip()
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -291,14 +292,13 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def _render(figure: Figure, format_: str, **options: Any) -> bytes:
-    metadata = {
+    metadata: dict[str, dict[str, None]] = {
         "svg": dict.fromkeys(["Creator", "Date", "Format", "Type"]),
         "pdf": dict.fromkeys(["Creator", "Producer", "CreationDate"]),
         "png": {"Software": None},
-    }[format_]
+    }
     buffer = io.BytesIO()
     with _style():
-        figure.savefig(
-            buffer, format=format_, metadata=metadata, **({"dpi": 200} if format_ == "png" else {}), **options
-        )
+        dpi = 200 if format_ == "png" else 72
+        figure.savefig(buffer, format=format_, metadata=metadata[format_], dpi=dpi, **options)
     return buffer.getvalue()

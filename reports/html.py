@@ -49,7 +49,7 @@ def render(found: Results) -> str:
     environment.filters |= {"number": number, "interval": results.interval, "p_value": results.p_value}
     environment.filters |= {"words": results.words}
     return environment.get_template("report.html.jinja").render(
-        css=Markup((_HERE / "report.css").read_text("utf-8")),  # noqa: S704
+        css=Markup((_HERE / "report.css").read_text("utf-8")),
         run=found.run,
         results=found,
         answers=results.answer_sentences(found),
@@ -57,6 +57,7 @@ def render(found: Results) -> str:
         rule=results.manipulation_rule(found.share_she) if found.share_she else None,
         headlines=results.by_benchmark(metric for metric in found.headlines if metric is not found.share_she),
         all_metrics=results.by_benchmark(found.metrics),
+        metric_svg=_metric_figures(found),
         svg=_figures(found),
         levels=[level for level in results.LEVELS if any(level in metric.levels for metric in found.metrics)],
         changes=[change for change in results.CHANGES if any(change in metric.changes for metric in found.metrics)],
@@ -71,15 +72,20 @@ def render(found: Results) -> str:
     )
 
 
-def _figures(found: Results) -> dict[str, list[Markup]]:
-    """Every figure of the page by its place, each place a list of panels; empty where there is nothing to show."""
-    panels: dict[str, list[Markup]] = {
+def _metric_figures(found: Results) -> dict[str, list[Markup]]:
+    """A panel for each headline metric, by benchmark."""
+    return {
         benchmark: [
             _svg(figures.interval_figure([metric]), f"{metric.benchmark}-{metric.name}", _describe(metric))
             for metric in metrics
         ]
         for benchmark, metrics in results.by_benchmark(found.headlines).items()
     }
+
+
+def _figures(found: Results) -> dict[str, list[Markup]]:
+    """The other figures by their place, each a list of panels, empty where there is nothing to show."""
+    panels: dict[str, list[Markup]] = {}
     if found.share_she:
         figure = figures.interval_figure([found.share_she], limits=(0, 1))
         panels["manipulation"] = [_svg(figure, "manipulation", _describe(found.share_she))]
@@ -109,7 +115,7 @@ def _figures(found: Results) -> dict[str, list[Markup]]:
 
 
 def _svg(figure: Any, prefix: str, label: str) -> Markup:
-    return Markup(figures.to_svg(figure, prefix=prefix, label=label))  # noqa: S704
+    return Markup(figures.to_svg(figure, prefix=prefix, label=label))
 
 
 def _describe(metric: Metric) -> str:
@@ -139,7 +145,7 @@ def _swaps(swaps: pd.DataFrame) -> dict[str, Any] | None:
         "rows": totals.to_dict("records"),
         "total": totals.sum(numeric_only=True).to_dict(),
         "reasons": {column: _reason(column.removeprefix("skipped_")) for column in reasons},
-        "shown": len(totals.head(10)),
+        "shown": min(len(totals), figures.MOST_FORMS),
     }
 
 
@@ -166,8 +172,8 @@ def _fidelity(fidelity: Mapping[str, Any] | None) -> str:
         )
     if fidelity["bitwise_equal"]:
         return (
-            f"Resuming by itself changed nothing: the control arm, trained on the unmodified segment, ends with exactly "
-            f"the weights of {fidelity['reference']}, bit for bit."
+            f"Resuming by itself changed nothing: the control arm, trained on the unmodified segment, ends with "
+            f"exactly the weights of {fidelity['reference']}, bit for bit."
         )
     return (
         f"The control arm, trained on the unmodified segment, ends at a distance of {fidelity['distance']:.3g} from "

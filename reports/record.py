@@ -15,12 +15,11 @@ from foundation import UserError, atomic_directory, atomic_file, exclusive, remo
 
 
 class RunRecord:
-    """run.json of one run directory; every change is on the disk at once."""
+    """run.json of one run directory: first written when a run has been found possible, then at every change."""
 
     def __init__(self, directory: Path, content: dict[str, Any]) -> None:
         self.directory = directory
         self._content = content
-        self._write()
 
     def update(self, **entries: Any) -> None:
         """Set entries of run.json."""

@@ -149,7 +149,7 @@ def read_results(directory: Path) -> Results:
         run=json.loads((directory / "run.json").read_text("utf-8")),
         metrics=read_metrics(directory / "summary.csv"),
         journals={
-            arm: pd.read_json(path, lines=True)
+            arm: pd.DataFrame([json.loads(line) for line in path.read_text("utf-8").splitlines()])
             for arm in ("intervened", "control")
             if (path := directory / "train" / f"{arm}.jsonl").exists()
         },
@@ -164,7 +164,7 @@ def read_results(directory: Path) -> Results:
 
 def read_metrics(path: Path) -> list[Metric]:
     """The metrics of a summary.csv, in its order."""
-    table = pd.read_csv(path, float_precision="round_trip")
+    table = pd.read_csv(path)
     metrics = []
     for (benchmark, name), rows in table.groupby(["benchmark", "metric"], sort=False):
         estimates = {
@@ -247,8 +247,8 @@ def manipulation_sentence(results: Results) -> str:
 def manipulation_rule(metric: Metric) -> str:
     """What "took" means."""
     return (
-        f"“Took” means that the 95 % interval of {words(metric.main_change)} excludes zero and that this change is a "
-        f"rise of at least {MINIMUM_RISE}."
+        f"“Took” means that the 95\u00a0% interval of {words(metric.main_change)} excludes zero and that this change "
+        f"is a rise of at least {MINIMUM_RISE}."
     )
 
 
@@ -274,7 +274,7 @@ def _answer(metric: Metric, subject: str) -> str:
         sentence += f", against {number(metric.levels['control'].value, decimals)} in the control arm"
     difference = f"{words(metric.main_change)} is {number(change.value, decimals, signed=True)}"
     if change.low is not None:
-        difference += f" (95 % interval {interval(change, decimals)}"
+        difference += f" (95\u00a0% interval {interval(change, decimals)}"
         difference += f", {p_equation(change.p)})" if change.p is not None else ")"
     return f"{sentence}; {difference}, {_verdict(metric)}."
 

@@ -29,7 +29,7 @@ def workshop(tmp_path_factory):
 
 def smoke(workshop, *arguments, script="run.py"):
     return subprocess.run(
-        [sys.executable, *script.split(), "experiment=smoke", f"corpus.text={workshop / 'text.txt'}", *arguments],
+        [sys.executable, *script.split(), *arguments, "experiment=smoke", f"corpus.text={workshop / 'text.txt'}"],
         cwd=ROOT if script == "run.py" else ROOT / "tests",
         env={**os.environ, "XDG_CACHE_HOME": str(workshop / "cache"), "PIP_NO_INDEX": "1"},
         capture_output=True,
@@ -62,7 +62,7 @@ def test_a_run_leaves_every_promised_file(finished):
 def test_the_record_says_what_was_run(finished):
     record = json.loads((finished / "run.json").read_text())
     assert record["status"] == "finished"
-    assert record["command"].startswith("python run.py experiment=smoke corpus.text=")
+    assert record["command"].startswith("python run.py hydra.run.dir=")
     assert record["checkpoint"]["step"] == 6
     assert record["config"]["model"]["recipe"]["sequences_per_step"] == 8
     assert (record["segment"]["first_row"], record["segment"]["stop_row"]) == (48, 96)

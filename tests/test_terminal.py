@@ -1,0 +1,62 @@
+"""The summary in a terminal and in a log file."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fake_run import write_fake_run
+from reports.results import manipulation_sentence, read_results
+from reports.terminal import print_summary
+
+
+def printed(directory: Path, *, width: int, terminal: bool = False) -> str:
+    file = io.StringIO()
+    print_summary(directory, console=Console(file=file, width=width, force_terminal=terminal, highlight=False))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 140])
+@pytest.mark.parametrize("control", [True, False])
+def test_no_column_is_cut(tmp_path: Path, width: int, control: bool) -> None:
+    text = printed(write_fake_run(tmp_path / "run", control=control), width=width)
+    table = text[: text.index("P(she)/(P(he)+P(she))")]
+    assert all(len(line) <= width for line in table.splitlines())
+    assert "…" not in text
+    row = next(line for line in table.splitlines() if "Log-odds of she" in line)
+    levels = ["-1.52", "3.41", "-1.49"] if control else ["-1.52", "3.41"]
+    change = ["+4.90", "4.84", "to", "4.96"] if control else ["+4.93", "4.87", "to", "4.99"]
+    assert row.split()[-len(levels) - 6 :] == [*levels, *change, "<", "0.001"]
+
+
+def test_at_140_columns_every_metric_has_one_line(tmp_path: Path) -> None:
+    directory = write_fake_run(tmp_path)
+    lines = printed(directory, width=140).splitlines()
+    first, last = (next(i for i, line in enumerate(lines) if line.startswith(s)) for s in ("WinoBias", "change:"))
+    benchmarks = 4
+    assert last - first - 1 == len(read_results(directory).headlines) + benchmarks
+
+
+def test_output_that_is_no_terminal_is_plain_ascii(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    print_summary(write_fake_run(tmp_path))
+    text = capsys.readouterr().out
+    assert text.isascii()
+    assert "\x1b" not in text
+
+
+def test_a_terminal_gets_emphasis(tmp_path: Path) -> None:
+    assert "\x1b[1m" in printed(write_fake_run(tmp_path), width=80, terminal=True)
+
+
+def test_the_manipulation_check_and_the_paths_follow_the_table(tmp_path: Path) -> None:
+    directory = write_fake_run(tmp_path / ("a-long-name-" * 8))
+    (directory / "report.html").write_text("")
+    text = printed(directory, width=80)
+    assert " ".join(text.split()).count(manipulation_sentence(read_results(directory))) == 1
+    assert text.rstrip().splitlines()[-4:] == [
+        f"report       {directory / 'report.html'}",
+        f"summary      {directory / 'summary.csv'}",
+        f"per example  {directory / 'rows'}",
+        f"losses       {directory / 'train'}",
+    ]
