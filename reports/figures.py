@@ -122,7 +122,7 @@ def interval_figure(metrics: Sequence[Metric], *, limits: tuple[float, float] | 
 def _draw_levels(axes: Axes, metric: Metric) -> None:
     axes.set_title(metric.label, x=-_LEFT / (_WIDTH - _LEFT - _RIGHT))
     axes.grid(visible=False)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
     if metric.neutral is not None:
         axes.axvline(metric.neutral, color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 3)))
     for row, (moment, level) in enumerate(metric.levels.items()):

@@ -107,6 +107,6 @@ def test_bars_add_up_to_the_occurrences(found: Results) -> None:
 def test_figures_are_saved_in_every_format_and_alike(found: Results, tmp_path: Path, suffix: str, magic: bytes) -> None:
     paths = [tmp_path / f"{name}.{suffix}" for name in "ab"]
     for path in paths:
-        figures.save_figure(figures.interval_figure(found.headlines), path)
+        figures.save_figure(figures.interval_figure(found.headlines[:1]), path)
     assert paths[0].read_bytes().startswith(magic)
     assert paths[0].read_bytes() == paths[1].read_bytes()
