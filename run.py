@@ -58,7 +58,8 @@ def run(config: RunConfig, record: RunRecord) -> None:
     segment = Segment(corpus, config.step, config.steps, config.training.sequences_per_step)
     start = load_checkpoint(suite, step=config.step)
     intervention = load_intervention(**config.intervention, tokenizer=start.tokenizer, seed=config.seed)
-    record.update(**describe(config, start, segment, intervention))
+    description = describe(config, start, segment, intervention)
+    record.update(**description)
 
     def measure(checkpoint: Checkpoint) -> dict[str, pd.DataFrame]:
         return evaluate(checkpoint.on(device), checkpoint.tokenizer, benchmarks=list(benchmarks.values()))
@@ -95,10 +96,7 @@ def run(config: RunConfig, record: RunRecord) -> None:
     write_text(record.directory / "summary.csv", summarize(metrics, seed=config.seed).to_csv(index=False))
     lines = read_journal(record.directory / "train" / "intervened.jsonl")
     write_swaps(record.directory, lines)
-    record.update(
-        segment_sha256=combined_fingerprint(line["source_sha256"] for line in lines),
-        intervened_segment_sha256=combined_fingerprint(line["sha256"] for line in lines),
-    )
+    record.update(segment=description["segment"] | segment_fingerprints(lines))
     record.finish(write_report)
 
 
@@ -167,7 +165,11 @@ def describe(config: RunConfig, start: Checkpoint, segment: Segment, interventio
             "step": config.step,
             "sha256": sha256_of_file(start.path / "model.safetensors"),
         },
-        "corpus": {"rows": segment.corpus.num_rows, "row_tokens": segment.corpus.row_tokens},
+        "corpus": {
+            "file": str(segment.corpus.path),
+            "rows": segment.corpus.num_rows,
+            "row_tokens": segment.corpus.row_tokens,
+        },
         "segment": {
             "step": config.step,
             "steps": config.steps,
@@ -186,6 +188,14 @@ def describe(config: RunConfig, start: Checkpoint, segment: Segment, interventio
         ),
         "fidelity": None,
         "caveats": [*config.model.caveats, *caveats],
+    }
+
+
+def segment_fingerprints(lines: list[dict[str, Any]]) -> dict[str, str]:
+    """Fingerprints of the segment before and after the intervention, from the intervened arm's journal."""
+    return {
+        "sha256": combined_fingerprint(line["source_sha256"] for line in lines),
+        "sha256_intervened": combined_fingerprint(line["sha256"] for line in lines),
     }
 
 

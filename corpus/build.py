@@ -3,7 +3,8 @@
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import numpy as np
 import pandas as pd
 import tokenizers
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Encoding, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tqdm import tqdm
 
 from corpus.indexed_dataset import read_indexed_dataset, write_indexed_dataset
 from corpus.rows import Corpus, open_corpus
@@ -31,6 +33,8 @@ log = logging.getLogger(__name__)
 
 END_OF_DOCUMENT = "<|endoftext|>"
 BUG = "bug"
+
+_DOCUMENTS_AT_ONCE = 4096
 
 
 @dataclass(frozen=True)
@@ -94,12 +98,19 @@ def _build(directory: Path, documents: Sequence[str], plan: _Plan) -> None:
     tokenizer = _train_tokenizer(documents, vocab_size=plan.vocab_size)
     tokenizer.save(str(directory / "tokenizer.json"))
     end_of_document = tokenizer.token_to_id(END_OF_DOCUMENT)
-    encoded = (
-        np.array([*encoding.ids, end_of_document], np.uint16) for encoding in tokenizer.encode_batch(list(documents))
-    )
+    encoded = (np.array([*encoding.ids, end_of_document], np.uint16) for encoding in _encode(tokenizer, documents))
     write_indexed_dataset(directory / "documents", encoded, dtype=np.uint16)
     write_indexed_dataset(directory / "rows", _rows_in_training_order(directory, plan), dtype=np.uint16)
     write_text(directory / "plan.json", json.dumps(asdict(plan), indent=2))
+
+
+def _encode(tokenizer: Tokenizer, documents: Sequence[str]) -> Iterator[Encoding]:
+    bar = tqdm(total=len(documents), desc="tokenising", unit="document", unit_scale=True, disable=None)
+    with bar:
+        for start in range(0, len(documents), _DOCUMENTS_AT_ONCE):
+            encodings = tokenizer.encode_batch(list(documents[start : start + _DOCUMENTS_AT_ONCE]))
+            yield from encodings
+            bar.update(len(encodings))
 
 
 def _rows_in_training_order(directory: Path, plan: _Plan) -> list[NDArray[np.generic]]:
@@ -121,7 +132,7 @@ def _train_tokenizer(documents: Sequence[str], *, vocab_size: int) -> Tokenizer:
         vocab_size=vocab_size,
         special_tokens=[END_OF_DOCUMENT],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
+        show_progress=sys.stderr.isatty(),
     )
     tokenizer.train_from_iterator(documents, trainer)
     return tokenizer

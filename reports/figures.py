@@ -288,7 +288,9 @@ def to_svg(figure: Figure, *, prefix: str, label: str) -> str:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Save a figure on white, for papers and READMEs; the suffix of `path` (.png, .svg, .pdf) chooses the format."""
-    write_bytes(path, _render(figure, path.suffix.removeprefix("."), facecolor="white", pad_inches=0.1))
+    write_bytes(
+        path, _render(figure, path.suffix.removeprefix("."), facecolor="white", bbox_inches="tight", pad_inches=0.1)
+    )
 
 
 def _render(figure: Figure, format_: str, **options: Any) -> bytes:
