@@ -52,6 +52,7 @@ ConfigStore.instance().store("schema", RunConfig)
 def run(config: RunConfig, record: RunRecord) -> None:
     """The experiment, in order. What a stage has left in the run directory is not done again after an interruption."""
     device = choose_device(config.device)
+    precision = choose_precision(config.training.precision.value, device)
     benchmarks = {name: load_benchmark(name, **options) for name, options in config.benchmarks.items()}
     corpus = find_corpus(config.corpus)
     suite = find_suite(config.model, corpus, device)
@@ -59,7 +60,7 @@ def run(config: RunConfig, record: RunRecord) -> None:
     start = load_checkpoint(suite, step=config.step)
     intervention = load_intervention(**config.intervention, tokenizer=start.tokenizer, seed=config.seed)
     description = describe(config, start, segment, intervention)
-    record.update(**description)
+    record.update(**description, arithmetic={"device": str(device), "precision": precision})
 
     def measure(checkpoint: Checkpoint) -> dict[str, pd.DataFrame]:
         return evaluate(checkpoint.on(device), checkpoint.tokenizer, benchmarks=list(benchmarks.values()))
@@ -71,7 +72,7 @@ def run(config: RunConfig, record: RunRecord) -> None:
                 stop=segment.stop,
                 batch_at=lambda step: arm_batch(arm, segment, intervention, step),
                 recipe=config.training,
-                precision=choose_precision(config.training.precision.value, device),
+                precision=precision,
                 micro_batch=config.training.micro_batch,
                 device=device,
                 checkpoints=record.directory / "checkpoints" / arm,
@@ -135,6 +136,7 @@ def find_suite(model: ModelConfig, corpus: Corpus, device: torch.device) -> Path
         recipe=model.recipe,
         micro_batch=model.micro_batch,
         tokenizer_file=corpus.tokenizer,
+        seq_length=corpus.row_tokens - 1,
         corpus_sha256=sha256_of_file(corpus.path),
         batch_at=batch_at,
         device=device,

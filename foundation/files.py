@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import logging
 import os
 import shutil
 import uuid
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import filelock
 import platformdirs
+
+log = logging.getLogger(__name__)
 
 _ASIDE = ".aside-"
 
@@ -104,8 +107,18 @@ def exclusive(path: Path, *, wait: bool) -> Iterator[None]:
         wait: wait for the present holder, or raise `filelock.Timeout` at once.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(path, timeout=-1 if wait else 0):
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        if not wait:
+            raise
+        log.info("waiting for another process that works on %s", path.with_suffix(""))
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def sha256_of_file(path: Path) -> str:

@@ -122,19 +122,23 @@ def test_a_finished_arm_is_loaded_and_not_trained_again(start, tmp_path):
     assert_bitwise_equal(weights(run(start(), tmp_path, batch_at=never)), first)
 
 
-def test_one_pass_of_eight_equals_two_of_four(start, tmp_path):
+@pytest.mark.parametrize("micro_batch", [4, 3])
+def test_one_pass_of_eight_equals_smaller_passes(start, tmp_path, micro_batch):
     whole = weights(run(start(), tmp_path / "8x1"))
-    parts = weights(run(start(), tmp_path / "4x2", micro_batch=4))
+    parts = weights(run(start(), tmp_path / "parts", micro_batch=micro_batch))
     for name in whole:
         torch.testing.assert_close(parts[name], whole[name], rtol=1e-4, atol=1e-5)
-    lines = [read_journal(tmp_path / name / "arm.jsonl") for name in ("8x1", "4x2")]
+    lines = [read_journal(tmp_path / name / "arm.jsonl") for name in ("8x1", "parts")]
     for one, other in zip(*lines, strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-5)
 
 
-def test_a_micro_batch_that_does_not_divide_the_batch_is_refused(start, tmp_path):
-    with pytest.raises(UserError, match="micro_batch=3 does not divide the 8"):
-        run(start(), tmp_path, micro_batch=3)
+def test_a_journal_without_the_checkpoints_steps_is_refused(start, tmp_path):
+    run(start(), tmp_path, stop=8)
+    lines = (tmp_path / "arm.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "arm.jsonl").write_text("".join(lines[:2] + lines[3:]))
+    with pytest.raises(UserError, match="holds 4 steps before the checkpoint at step 8, expected 5"):
+        run(start(), tmp_path)
 
 
 def test_the_journal_tells_apart_the_loss_on_marked_tokens(start, tmp_path):

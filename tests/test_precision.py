@@ -16,9 +16,9 @@ def test_auto_precision_is_fp32_on_a_cpu_and_bf16_on_a_gpu():
 
 def test_fp16_on_a_cpu_and_unknown_precisions_are_refused():
     with pytest.raises(UserError, match="fp16 needs a GPU"):
-        mixed_precision("fp16", CPU)
+        choose_precision("fp16", CPU)
     with pytest.raises(UserError, match="fp8 is unknown"):
-        mixed_precision("fp8", CPU)
+        choose_precision("fp8", CPU)
 
 
 def test_autocast_is_off_in_fp32_and_casts_in_bf16():

@@ -12,8 +12,6 @@ from training import Batch, Pretraining, checkpoint_steps, load_checkpoint, pret
 
 RECIPE = pythia(3e-3, lr_decay_iters=12, warmup=0.1, sequences_per_step=4)
 PRETRAINING = Pretraining(
-    vocab_size=320,
-    seq_length=16,
     hidden_size=32,
     num_layers=2,
     num_attention_heads=4,
@@ -57,6 +55,7 @@ def suite_of(text):
         recipe=RECIPE,
         micro_batch=4,
         tokenizer_file=corpus.tokenizer,
+        seq_length=16,
         corpus_sha256=sha256_of_file(corpus.path),
         batch_at=batch_of(corpus),
         device=torch.device("cpu"),
@@ -131,6 +130,7 @@ def test_a_killed_build_goes_on_where_it_was(text, tmp_path, monkeypatch):
         "recipe": RECIPE,
         "micro_batch": 4,
         "tokenizer_file": corpus.tokenizer,
+        "seq_length": 16,
         "corpus_sha256": sha256_of_file(corpus.path),
         "device": torch.device("cpu"),
     }

@@ -8,9 +8,11 @@ from transformers import GPTNeoXForCausalLM
 
 @dataclass(frozen=True)
 class Fidelity:
-    """Attributes:
-    bitwise_equal: every weight is the true one.
-    distance: L2 distance of the weights from the true ones, over how far the true ones moved since the start.
+    """How far weights are from the true ones.
+
+    Attributes:
+        bitwise_equal: every weight is the true one.
+        distance: L2 distance of the weights from the true ones, over how far the true ones moved since the start.
     """
 
     bitwise_equal: bool

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from foundation import write_text
+from foundation import UserError, write_text
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
@@ -21,12 +21,22 @@ class Journal:
     """Appends lines to a journal.
 
     Args:
-        path: the file; lines of `step` and later steps, which training is about to repeat, are dropped from it.
+        path: the file.
+        start: the step that the arm began at.
+        step: the step that training goes on from. Lines of it and of later steps, about to be repeated, are dropped.
+
+    Raises:
+        UserError: the steps between `start` and `step` are not all there.
     """
 
-    def __init__(self, path: Path, *, step: int) -> None:
+    def __init__(self, path: Path, *, start: int, step: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = [line for line in read_journal(path) if line["step"] < step]
+        if [line["step"] for line in kept] != list(range(start, step)):
+            raise UserError(
+                f"{path} holds {len(kept)} steps before the checkpoint at step {step}, expected {step - start}; it is "
+                f"not the journal of these checkpoints: remove both, or start in another directory"
+            )
         write_text(path, "".join(_line(record) for record in kept))
         self._file = path.open("a", encoding="utf-8")
 

@@ -14,12 +14,11 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from foundation import UserError
 from training.checkpoint import Checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint, saved_steps
 from training.flops import flops_per_token, peak_flops_per_s
 from training.journal import Journal
 from training.optimizer import make_optimizer, optimizer_state, restore_optimizer, set_learning_rate
-from training.precision import mixed_precision
+from training.precision import Precision, mixed_precision
 from training.recipe import Recipe, learning_rate
 
 
@@ -44,7 +43,7 @@ def train(
     stop: int,
     batch_at: Callable[[int], Batch],
     recipe: Recipe,
-    precision: str,
+    precision: Precision,
     micro_batch: int,
     device: torch.device,
     checkpoints: Path,
@@ -61,7 +60,7 @@ def train(
         batch_at: the batch of a step: a pure function, so that a resumed run sees what an uninterrupted one would.
         recipe: schedule, optimizer and batch size.
         precision: of the arithmetic: fp32, bf16 or fp16. Weights and moments are fp32.
-        micro_batch: sequences per forward pass; divides `recipe.sequences_per_step`.
+        micro_batch: sequences per forward pass.
         checkpoints: directory of the arm's `step<N>` checkpoints.
         save_at: steps to save, apart from `stop`.
         keep: latest checkpoints to keep; None keeps all.
@@ -72,13 +71,9 @@ def train(
         The checkpoint at `stop`.
 
     Raises:
-        UserError: `micro_batch` does not divide the batch.
+        UserError: the journal does not go with the checkpoints.
         FloatingPointError: the loss is not a number in a precision that has no loss scaling to recover by.
     """
-    if recipe.sequences_per_step % micro_batch:
-        raise UserError(
-            f"micro_batch={micro_batch} does not divide the {recipe.sequences_per_step} sequences of a step"
-        )
     done = saved_steps(checkpoints)
     checkpoint = load_checkpoint(checkpoints, step=done[-1]) if done else start
     model = checkpoint.on(device)
@@ -106,7 +101,7 @@ def train(
 
     peak = peak_flops_per_s(device)
     steps = tqdm(range(checkpoint.step, stop), description, unit="step", disable=None, dynamic_ncols=True)
-    with Journal(journal, step=checkpoint.step) as log:
+    with Journal(journal, start=start.step, step=checkpoint.step) as log:
         if checkpoint is start and start.step in save_at:
             save(start.step)
         for step in steps:

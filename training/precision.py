@@ -30,23 +30,15 @@ class MixedPrecision:
         )
 
 
-def mixed_precision(precision: str, device: torch.device) -> MixedPrecision:
-    """Set up a precision on a device.
-
-    Raises:
-        UserError: the precision is unknown, or fp16 is asked for on a CPU.
-    """
-    if precision not in get_args(Precision):
-        raise UserError(f"training.precision={precision} is unknown; known are auto, {', '.join(get_args(Precision))}")
-    if precision == "fp16" and device.type == "cpu":
-        raise UserError("training.precision=fp16 needs a GPU; take fp32 or bf16 on a CPU")
+def mixed_precision(precision: Precision, device: torch.device) -> MixedPrecision:
+    """Set up a precision on a device."""
     scaler = torch.amp.GradScaler(
         device.type,
         init_scale=_INITIAL_LOSS_SCALE,
         growth_interval=_LOSS_SCALE_WINDOW,
         enabled=precision == "fp16",
     )
-    return MixedPrecision(cast(Precision, precision), device, scaler)
+    return MixedPrecision(precision, device, scaler)
 
 
 def choose_device(device: str) -> torch.device:
@@ -62,8 +54,16 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def choose_precision(precision: str, device: torch.device) -> str:
-    """`auto` is bf16 on a GPU and fp32 on a CPU."""
+def choose_precision(precision: str, device: torch.device) -> Precision:
+    """`auto` is bf16 on a GPU and fp32 on a CPU.
+
+    Raises:
+        UserError: the precision is unknown, or fp16 is asked for on a CPU.
+    """
     if precision == "auto":
         return "bf16" if device.type == "cuda" else "fp32"
-    return precision
+    if precision not in get_args(Precision):
+        raise UserError(f"training.precision={precision} is unknown; known are auto, {', '.join(get_args(Precision))}")
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError("training.precision=fp16 needs a GPU; take fp32 or bf16 on a CPU")
+    return cast(Precision, precision)

@@ -25,16 +25,12 @@ class Pretraining:
     """A suite to be made, in GPT-NeoX's spelling.
 
     Attributes:
-        vocab_size: rows of the embedding.
-        seq_length: tokens predicted per row.
         rotary_pct: share of each head's dimensions that is rotated.
         train_iters: updates of the whole suite.
         checkpoint_every: steps between checkpoints, apart from those at 0, 1, 2, 4, ... 512.
         seed: of the initial weights.
     """
 
-    vocab_size: int
-    seq_length: int
     hidden_size: int
     num_layers: int
     num_attention_heads: int
@@ -56,6 +52,7 @@ def pretrained_suite(
     recipe: Recipe,
     micro_batch: int,
     tokenizer_file: Path,
+    seq_length: int,
     corpus_sha256: str,
     batch_at: Callable[[int], Batch],
     device: torch.device,
@@ -66,6 +63,7 @@ def pretrained_suite(
 
     Args:
         tokenizer_file: the tokenizer.json that made the corpus; every checkpoint carries it.
+        seq_length: tokens predicted per row of the corpus.
         corpus_sha256: of the corpus' bytes: another corpus makes another suite.
         batch_at: the batch of a step.
     """
@@ -84,7 +82,7 @@ def pretrained_suite(
             write_text(directory / "plan.json", json.dumps(plan | {"made_with": made_with}, indent=2))
             log.info("pre-training a suite of %d checkpoints, once; it is kept in %s", len(steps), directory)
             train(
-                _initial_checkpoint(pretraining, tokenizer_file, directory),
+                _initial_checkpoint(pretraining, tokenizer_file, seq_length, directory),
                 stop=pretraining.train_iters,
                 batch_at=batch_at,
                 recipe=recipe,
@@ -100,14 +98,20 @@ def pretrained_suite(
     return directory
 
 
-def _initial_checkpoint(pretraining: Pretraining, tokenizer_file: Path, directory: Path) -> Checkpoint:
+def _initial_checkpoint(pretraining: Pretraining, tokenizer_file: Path, seq_length: int, directory: Path) -> Checkpoint:
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(tokenizer_file),
+        bos_token="<|endoftext|>",
+        eos_token="<|endoftext|>",
+        unk_token="<|endoftext|>",
+    )
     config = GPTNeoXConfig(
-        vocab_size=pretraining.vocab_size,
+        vocab_size=len(tokenizer),
         hidden_size=pretraining.hidden_size,
         num_hidden_layers=pretraining.num_layers,
         num_attention_heads=pretraining.num_attention_heads,
         intermediate_size=4 * pretraining.hidden_size,
-        max_position_embeddings=pretraining.seq_length,
+        max_position_embeddings=seq_length,
         rope_parameters={
             "rope_type": "default",
             "rope_theta": 10000.0,
@@ -121,10 +125,4 @@ def _initial_checkpoint(pretraining: Pretraining, tokenizer_file: Path, director
     with torch.random.fork_rng():
         torch.manual_seed(pretraining.seed)
         model = GPTNeoXForCausalLM(config)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(tokenizer_file),
-        bos_token="<|endoftext|>",
-        eos_token="<|endoftext|>",
-        unk_token="<|endoftext|>",
-    )
     return Checkpoint(model, tokenizer, None, {}, 0, directory / "step0")
