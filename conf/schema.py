@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from foundation import UserError
 from training import Pretraining, Recipe
 
 
@@ -84,3 +85,16 @@ class RunConfig:
     seed: int
     device: str
     output_dir: str
+
+    def __post_init__(self) -> None:
+        at_least_one = {
+            "steps": self.steps,
+            "model.micro_batch": self.model.micro_batch,
+            "model.recipe.sequences_per_step": self.model.recipe.sequences_per_step,
+            "training.micro_batch": self.training.micro_batch,
+            "training.sequences_per_step": self.training.sequences_per_step,
+            "training.save_every": self.training.save_every,
+        }
+        for name, value in at_least_one.items():
+            if value < 1:
+                raise UserError(f"{name}={value}, but it must be 1 or more")

@@ -156,6 +156,8 @@ def test_mistakes_get_one_clear_line(refused, finished):
     assert "sequences_per_steps" in refused("training.sequences_per_steps=4")
     assert "control" in refused("control=maybe")
     assert "neither 'bug' nor the path" in refused("corpus.text=missing.txt")
+    assert "training.save_every=0, but it must be 1 or more" in refused("training.save_every=0")
+    assert "steps=-1" in refused("steps=-1")
     assert "fp16 needs a GPU" in refused("training.precision=fp16")
 
 
