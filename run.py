@@ -6,11 +6,12 @@ python run.py -m seed=1,2 intervention=none,masculine_to_feminine
 """
 
 import difflib
+import errno
 import os
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_type_hints
 
 import hydra
 import numpy as np
@@ -114,7 +115,12 @@ def arm_batch(arm: str, segment: Segment, intervention: Intervention, step: int)
 def find_corpus(config: dict[str, Any]) -> Corpus:
     """The corpus that `_target_` opens or builds. Called as it is: hydra's `instantiate` would hide what it raises."""
     options = dict(config)
-    corpus: Corpus = get_method(options.pop("_target_"))(**options)
+    open_or_build = get_method(options.pop("_target_"))
+    types = get_type_hints(open_or_build)
+    for name, value in options.items():
+        if name not in types or not isinstance(value, types[name]):
+            raise UserError(f"corpus.{name}={value} is no option of this corpus, or none of its type; see conf/corpus")
+    corpus: Corpus = open_or_build(**options)
     return corpus
 
 
@@ -235,7 +241,11 @@ def command_line() -> None:
     try:
         check_choices(sys.argv[1:])
         main()
-    except (UserError, HydraException, OmegaConfBaseException) as error:
+    except (UserError, HydraException, OmegaConfBaseException, FileExistsError, PermissionError) as error:
+        sys.exit(one_line(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
         sys.exit(one_line(error))
 
 

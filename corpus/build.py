@@ -35,6 +35,8 @@ END_OF_DOCUMENT = "<|endoftext|>"
 BUG = "bug"
 
 _DOCUMENTS_AT_ONCE = 4096
+_BYTE_TOKENS = 257  # every byte and the end-of-document token
+_UINT16_TOKENS = 65536
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,13 @@ def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> C
         seed: of GPT-NeoX's shuffles.
 
     Raises:
-        UserError: the text is not there or cannot be fetched, or does not fill one row.
+        UserError: the text is not there, cannot be fetched, is not UTF-8 or does not fill one row; or a size is out of
+            range.
     """
+    if not _BYTE_TOKENS <= vocab_size <= _UINT16_TOKENS:
+        raise UserError(f"vocab_size={vocab_size} must lie between {_BYTE_TOKENS} and {_UINT16_TOKENS}")
+    if row_tokens < 2:
+        raise UserError(f"row_tokens={row_tokens}: a row holds at least one token and the one that follows it")
     plan = _Plan(_text_sha256(text), vocab_size, row_tokens, seed)
     directory = cache_directory() / "corpora" / plan.identity[:16]
     with exclusive(directory.with_suffix(".lock"), wait=True):
@@ -90,7 +97,14 @@ def _read_documents(text: str) -> list[str]:
     if text == BUG:
         sentences = pd.read_csv(fetch(BUG), usecols=["sentence_text"])["sentence_text"]
         return list(dict.fromkeys(sentences))
-    return [line for line in Path(text).read_text("utf-8").splitlines() if line.strip()]
+    try:
+        lines = Path(text).read_text("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{text} is not UTF-8 ({error}); convert it first") from None
+    documents = [line for line in lines if line.strip()]
+    if not documents:
+        raise UserError(f"{text} holds no document; write one a line")
+    return documents
 
 
 def _build(directory: Path, documents: Sequence[str], plan: _Plan) -> None:

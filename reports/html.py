@@ -175,6 +175,8 @@ def _fidelity(fidelity: Mapping[str, Any] | None) -> str:
             f"Resuming by itself changed nothing: the control arm, trained on the unmodified segment, ends with "
             f"exactly the weights of {fidelity['reference']}, bit for bit."
         )
+    if fidelity["distance"] is None:
+        return f"Not measured: {fidelity['reference']} has the weights that the segment began with."
     return (
         f"The control arm, trained on the unmodified segment, ends at a distance of {fidelity['distance']:.3g} from "
         f"{fidelity['reference']}: the L2 distance of the weights as a share of how far the true model moved over the "

@@ -206,3 +206,4 @@ def test_fidelity_is_distance_over_distance_moved(tiny_model):
     assert fidelity(start, continued, true).distance == pytest.approx(0.25)
     assert not fidelity(start, continued, true).bitwise_equal
     assert fidelity(start, true, true).bitwise_equal
+    assert fidelity(start, continued, start).distance is None

@@ -146,7 +146,7 @@ def refused(workshop, monkeypatch, tmp_path):
     return command
 
 
-def test_mistakes_get_one_clear_line(refused, finished):
+def test_mistakes_get_one_clear_line(refused, finished, tmp_path):
     assert "model=dmeo is unknown; known are demo: did you mean demo?" in refused("model=dmeo")
     assert "benchmark=winobia is unknown" in refused("benchmark=[winobia]")
     assert "step=7 has no checkpoint" in refused("step=7")
@@ -158,6 +158,17 @@ def test_mistakes_get_one_clear_line(refused, finished):
     assert "neither 'bug' nor the path" in refused("corpus.text=missing.txt")
     assert "training.save_every=0, but it must be 1 or more" in refused("training.save_every=0")
     assert "steps=-1" in refused("steps=-1")
+    assert "device=gpu is unknown" in refused("device=gpu")
+    assert "corpus.text=None is no option" in refused("corpus.text=null")
+    assert "corpus.vocab_size=many is no option" in refused("corpus.vocab_size=many")
+    assert "vocab_size=100 must lie between 257 and 65536" in refused("corpus.vocab_size=100")
+    assert "row_tokens=1" in refused("corpus.row_tokens=1")
+    assert "is no multiple of num_attention_heads=5" in refused("model.pretraining.num_attention_heads=5")
+    (tmp_path / "empty.txt").write_text("\n\n")
+    assert "holds no document" in refused(f"corpus.text={tmp_path / 'empty.txt'}")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
+    assert "is not UTF-8" in refused(f"corpus.text={tmp_path / 'latin.txt'}")
+    assert "empty.txt" in refused(f"hydra.run.dir={tmp_path / 'empty.txt'}")
     assert "fp16 needs a GPU" in refused("training.precision=fp16")
 
 

@@ -12,11 +12,12 @@ class Fidelity:
 
     Attributes:
         bitwise_equal: every weight is the true one.
-        distance: L2 distance of the weights from the true ones, over how far the true ones moved since the start.
+        distance: L2 distance of the weights from the true ones, over how far the true ones moved since the start; None
+            where those have not moved.
     """
 
     bitwise_equal: bool
-    distance: float
+    distance: float | None
 
 
 def fidelity(start: GPTNeoXForCausalLM, continued: GPTNeoXForCausalLM, true: GPTNeoXForCausalLM) -> Fidelity:
@@ -28,4 +29,4 @@ def fidelity(start: GPTNeoXForCausalLM, continued: GPTNeoXForCausalLM, true: GPT
         bitwise_equal = bitwise_equal and torch.equal(found, truth)
         missed += (found.double() - truth.double()).square().sum().item()
         moved += (truth.double() - origin.double()).square().sum().item()
-    return Fidelity(bitwise_equal, (missed / moved) ** 0.5)
+    return Fidelity(bitwise_equal, (missed / moved) ** 0.5 if moved else None)

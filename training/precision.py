@@ -45,13 +45,16 @@ def choose_device(device: str) -> torch.device:
     """`auto` is the GPU where there is one, else the CPU.
 
     Raises:
-        UserError: a GPU is asked for and there is none.
+        UserError: there is no such device, or a GPU is asked for and there is none.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"device={device}, but torch {torch.__version__} sees no GPU; take device=cpu")
-    return torch.device(device)
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise UserError(f"device={device} is unknown; take auto, cpu, cuda or cuda:<number>") from None
 
 
 def choose_precision(precision: str, device: torch.device) -> Precision:

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from foundation import cache_directory, exclusive, remove_leftovers, write_text
+from foundation import UserError, cache_directory, exclusive, remove_leftovers, write_text
 from training.checkpoint import Checkpoint, saved_steps
 from training.loop import Batch, train
 from training.recipe import Recipe
@@ -99,6 +99,11 @@ def pretrained_suite(
 
 
 def _initial_checkpoint(pretraining: Pretraining, tokenizer_file: Path, seq_length: int, directory: Path) -> Checkpoint:
+    if pretraining.hidden_size % pretraining.num_attention_heads:
+        raise UserError(
+            f"hidden_size={pretraining.hidden_size} is no multiple of num_attention_heads="
+            f"{pretraining.num_attention_heads}; change one of them"
+        )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(tokenizer_file),
         bos_token="<|endoftext|>",
