@@ -2,12 +2,13 @@
 
 python run.py                                       the demo: the whole method, on a CPU, in minutes
 python run.py step=384 steps=128                    another checkpoint, a longer segment
-python run.py -m seed=1,2 intervention=none,masculine_to_feminine
+python run.py -m step=384,448 intervention=none,masculine_to_feminine
 """
 
 import difflib
 import errno
 import os
+import shlex
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from transformers.utils.logging import disable_progress_bar
 
-from conf.schema import Control, ModelConfig, OptimizerStateSource, RunConfig
+from conf.schema import Control, OptimizerStateSource, RunConfig
 from corpus import Corpus, Segment, combined_fingerprint, fingerprint
 from eval import evaluate, load_benchmark, summarize
 from foundation import UserError, sha256_of_file, write_text
@@ -35,6 +36,8 @@ from reports import RunRecord, open_record, print_summary, provenance, write_rep
 from training import (
     Batch,
     Checkpoint,
+    check_step,
+    checkpoint_steps,
     choose_device,
     choose_precision,
     fidelity,
@@ -56,12 +59,14 @@ def run(config: RunConfig, record: RunRecord) -> None:
     precision = choose_precision(config.training.precision.value, device)
     benchmarks = {name: load_benchmark(name, **options) for name, options in config.benchmarks.items()}
     corpus = find_corpus(config.corpus)
-    suite = find_suite(config.model, corpus, device)
-    segment = Segment(corpus, config.step, config.steps, config.training.sequences_per_step)
+    seen = config.step * config.model.recipe.sequences_per_step
+    segment = Segment(corpus, config.step, config.steps, config.training.sequences_per_step, rows_before=seen)
+    suite = find_suite(config, corpus, device)
     start = load_checkpoint(suite, step=config.step)
     intervention = load_intervention(**config.intervention, tokenizer=start.tokenizer, seed=config.seed)
-    description = describe(config, start, segment, intervention)
-    record.update(**description, arithmetic={"device": str(device), "precision": precision})
+    parts = describe_parts(config, start, segment, intervention, precision)
+    record.identify(**parts)
+    record.update(**describe_reading(config, start, segment, intervention, precision))
 
     def measure(checkpoint: Checkpoint) -> dict[str, pd.DataFrame]:
         return evaluate(checkpoint.on(device), checkpoint.tokenizer, benchmarks=list(benchmarks.values()))
@@ -83,22 +88,23 @@ def run(config: RunConfig, record: RunRecord) -> None:
                 description=f"training, {arm} arm",
             )
 
+    arms = ["intervened", "control"] if config.control is Control.train else ["intervened"]
     rows = {"before": record.rows("before", lambda: measure(start))}
     intervened = continue_arm("intervened")
     rows["after"] = record.rows("after", lambda: measure(intervened))
-    if config.control is Control.train:
+    if "control" in arms:
         control = continue_arm("control")
         rows["control"] = record.rows("control", lambda: measure(control))
-        if segment.stop in saved_steps(suite):
+        if segment.stop in saved_steps(suite) and suite_saw_the_same_rows(config):
             truth = load_checkpoint(suite, step=segment.stop)
             found = fidelity(start.model, control.model, truth.model)
             record.update(fidelity={"reference": f"{config.model.name} step {segment.stop}", **asdict(found)})
 
     metrics = {moment: {name: benchmarks[name].metrics(rows[moment][name]) for name in benchmarks} for moment in rows}
     write_text(record.directory / "summary.csv", summarize(metrics, seed=config.seed).to_csv(index=False))
-    lines = read_journal(record.directory / "train" / "intervened.jsonl")
-    write_swaps(record.directory, lines)
-    record.update(segment=description["segment"] | segment_fingerprints(lines))
+    journals = {arm: read_journal(record.directory / "train" / f"{arm}.jsonl") for arm in arms}
+    write_swaps(record.directory, journals["intervened"])
+    record.update(fingerprints=segment_fingerprints(journals))
     record.finish(write_report)
 
 
@@ -124,8 +130,9 @@ def find_corpus(config: dict[str, Any]) -> Corpus:
     return corpus
 
 
-def find_suite(model: ModelConfig, corpus: Corpus, device: torch.device) -> Path:
+def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Path:
     """Directory of the model's checkpoints, pre-trained on the corpus first where that is how they come to be."""
+    model = config.model
     if model.checkpoints is not None:
         return Path(model.checkpoints)
     if model.pretraining is None or corpus.tokenizer is None:
@@ -133,8 +140,15 @@ def find_suite(model: ModelConfig, corpus: Corpus, device: torch.device) -> Path
             f"model={model.name} names no checkpoints and cannot be pre-trained here; set model.checkpoints"
         )
 
+    check_step(
+        config.step,
+        checkpoint_steps(model.pretraining.train_iters, model.pretraining.checkpoint_every),
+        where=f"model={model.name}",
+    )
+    whole = Segment(corpus, 0, model.pretraining.train_iters, model.recipe.sequences_per_step, rows_before=0)
+
     def batch_at(step: int) -> Batch:
-        rows = Segment(corpus, step, 1, model.recipe.sequences_per_step).batch(step)
+        rows = whole.batch(step)
         return Batch(rows, marked=np.zeros(rows.shape, bool), record={"sha256": fingerprint(rows)})
 
     return pretrained_suite(
@@ -159,14 +173,14 @@ def starting_point(suite: Path, config: RunConfig) -> Checkpoint:
     return checkpoint
 
 
-def describe(config: RunConfig, start: Checkpoint, segment: Segment, intervention: Intervention) -> dict[str, Any]:
-    """What run.json says of the parts that a run is made of."""
-    first_batch = segment.batch(config.step)
-    intervened, ledger = intervention(first_batch, first_row=segment.first_row(config.step))
-    unfaithful = [key for key, value in asdict(config.model.recipe).items() if getattr(config.training, key) != value]
-    caveats = [f"The arms were trained with another {key} than the suite." for key in unfaithful]
-    if config.optimizer_state is OptimizerStateSource.fresh:
-        caveats.append("Adam's moments were not restored: both arms began with empty ones.")
+def suite_saw_the_same_rows(config: RunConfig) -> bool:
+    return config.training.sequences_per_step == config.model.recipe.sequences_per_step
+
+
+def describe_parts(
+    config: RunConfig, start: Checkpoint, segment: Segment, intervention: Intervention, precision: str
+) -> dict[str, dict[str, Any]]:
+    """What a run is made of; one that is resumed must be made of the same."""
     return {
         "checkpoint": {
             "model": config.model.name,
@@ -184,27 +198,45 @@ def describe(config: RunConfig, start: Checkpoint, segment: Segment, interventio
             "sequences_per_step": segment.sequences_per_step,
             "first_row": segment.first_row(config.step),
             "stop_row": segment.stop_row,
+            "sha256_of_first_batch": fingerprint(segment.batch(config.step)),
         },
         "intervention": {"name": intervention.name, "identity": intervention.identity},
+        "arithmetic": {"precision": precision},
+    }
+
+
+def describe_reading(
+    config: RunConfig, start: Checkpoint, segment: Segment, intervention: Intervention, precision: str
+) -> dict[str, Any]:
+    """What a reader of the result needs to know and see."""
+    first_row = segment.first_row(config.step)
+    first_batch = segment.batch(config.step)
+    intervened, ledger = intervention(first_batch, first_row=first_row)
+    caveats = [
+        f"The arms were trained with {key}={getattr(config.training, key)}, the suite with {value}."
+        for key, value in asdict(config.model.recipe).items()
+        if getattr(config.training, key) != value
+    ]
+    if config.model.pretraining is not None and precision != "fp32":
+        caveats.append(f"The arms were trained in {precision}, the suite in fp32.")
+    if config.optimizer_state is OptimizerStateSource.fresh:
+        caveats.append("Adam's moments were not restored: training resumed with empty ones.")
+    return {
         "swap_examples": swap_examples(
-            first_batch,
-            intervened,
-            ledger.swapped,
-            start.tokenizer,
-            first_row=segment.first_row(config.step),
-            count=3,
+            first_batch, intervened, ledger.swapped, start.tokenizer, first_row=first_row, count=3
         ),
         "fidelity": None,
         "caveats": [*config.model.caveats, *caveats],
     }
 
 
-def segment_fingerprints(lines: list[dict[str, Any]]) -> dict[str, str]:
-    """Fingerprints of the segment before and after the intervention, from the intervened arm's journal."""
-    return {
-        "sha256": combined_fingerprint(line["source_sha256"] for line in lines),
-        "sha256_intervened": combined_fingerprint(line["sha256"] for line in lines),
-    }
+def segment_fingerprints(journals: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
+    """Fingerprints of the segment before and after the intervention; all arms must have read the same rows."""
+    sources = {arm: combined_fingerprint(line["source_sha256"] for line in lines) for arm, lines in journals.items()}
+    if len(set(sources.values())) > 1:
+        raise RuntimeError(f"the arms did not read the same rows: {sources}")
+    intervened = combined_fingerprint(line["sha256"] for line in journals["intervened"])
+    return {"segment_sha256": sources["intervened"], "intervened_segment_sha256": intervened}
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -212,12 +244,15 @@ def main(config: DictConfig) -> None:
     disable_progress_bar()  # transformers' bar for loading weights, which takes a blink
     values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
     directory = Path(values.pop("output_dir"))
-    command = " ".join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+    in_sweep = HydraConfig.get().mode is RunMode.MULTIRUN
+    arguments = list(HydraConfig.get().overrides.task) if in_sweep else sys.argv[1:]
+    command = shlex.join(["python", "run.py", *arguments])
     try:
         with open_record(directory, config=values, command=command, provenance=provenance()) as record:
             run(cast(RunConfig, OmegaConf.to_object(config)), record)
     except UserError as error:
-        if HydraConfig.get().mode is RunMode.MULTIRUN:
+        if in_sweep:
+            print(one_line(error), file=sys.stderr)
             raise  # the other jobs of the sweep go on
         sys.exit(one_line(error))
     print_summary(directory)
@@ -226,10 +261,12 @@ def main(config: DictConfig) -> None:
 def check_choices(arguments: list[str]) -> None:
     """Name the choices of a group in one line where Hydra would print its search path."""
     for argument in arguments:
+        if "(" in argument or argument.startswith("--config-dir"):
+            return  # Hydra's own syntax for many choices, or choices that lie elsewhere
         group, _, choice = argument.partition("=")
         known = sorted(path.stem for path in (CONF / group).glob("*.yaml")) if group.isidentifier() else []
         for name in choice.strip("[]").replace(" ", "").split(",") if known else []:
-            if name not in known:
+            if name not in {*known, "null", ""}:
                 nearest = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean {nearest[0]}?" if nearest else "choose one of them"
                 raise UserError(f"{group}={name} is unknown; known are {', '.join(known)}: {hint}")
@@ -247,10 +284,15 @@ def command_line() -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
         sys.exit(one_line(error))
+    except KeyboardInterrupt:
+        print("interrupted: the same command with the same hydra.run.dir goes on from here", file=sys.stderr)
+        sys.exit(130)
 
 
 def one_line(error: Exception) -> str:
-    return "error: " + " ".join(str(error).split())
+    """The message, and for Hydra's errors the reason that it keeps apart."""
+    reason = f": {error.__cause__}" if isinstance(error, HydraException) and error.__cause__ else ""
+    return "error: " + " ".join(f"{error}{reason}".split())
 
 
 if __name__ == "__main__":

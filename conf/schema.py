@@ -98,3 +98,8 @@ class RunConfig:
         for name, value in at_least_one.items():
             if value < 1:
                 raise UserError(f"{name}={value}, but it must be 1 or more")
+        if self.training.min_lr > self.training.lr:
+            raise UserError(
+                f"training.min_lr={self.training.min_lr:g} is above training.lr={self.training.lr:g}: the "
+                f"schedule would stay at the floor; set both"
+            )

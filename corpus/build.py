@@ -82,7 +82,10 @@ def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> C
         if not directory.exists():
             with atomic_directory(directory) as aside:
                 _build(aside, _read_documents(text), plan)
-    return open_corpus(directory / "rows.bin", row_tokens=row_tokens, tokenizer=directory / "tokenizer.json")
+    corpus = open_corpus(directory / "rows.bin", row_tokens=row_tokens, tokenizer=directory / "tokenizer.json")
+    if sha256_of_file(corpus.path) != (directory / "rows.sha256").read_text():
+        raise UserError(f"{corpus.path} is not what was built there; remove {directory}, and it is built again")
+    return corpus
 
 
 def _text_sha256(text: str) -> str:
@@ -115,6 +118,7 @@ def _build(directory: Path, documents: Sequence[str], plan: _Plan) -> None:
     encoded = (np.array([*encoding.ids, end_of_document], np.uint16) for encoding in _encode(tokenizer, documents))
     write_indexed_dataset(directory / "documents", encoded, dtype=np.uint16)
     write_indexed_dataset(directory / "rows", _rows_in_training_order(directory, plan), dtype=np.uint16)
+    write_text(directory / "rows.sha256", sha256_of_file(directory / "rows.bin"))
     write_text(directory / "plan.json", json.dumps(asdict(plan), indent=2))
 
 

@@ -60,7 +60,10 @@ def open_corpus(path: str | Path, *, row_tokens: int = 2049, tokenizer: Path | N
     if not path.is_file():
         raise UserError(f"there is no corpus file {path}; name the merged .bin of preshuffled rows")
     if path.with_suffix(".idx").exists():
-        sizes = read_indexed_dataset(path.with_suffix("")).sizes
+        dataset = read_indexed_dataset(path.with_suffix(""))
+        if dataset.tokens.dtype != np.uint16:
+            raise UserError(f"{path.with_suffix('.idx')} says that tokens are {dataset.tokens.dtype}, expected uint16")
+        sizes = dataset.sizes
         if not np.all(sizes == row_tokens):
             raise UserError(
                 f"{path.with_suffix('.idx')} holds sequences of {sizes.min()} to {sizes.max()} tokens, expected rows "

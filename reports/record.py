@@ -26,6 +26,16 @@ class RunRecord:
         self._content.update(entries)
         self._write()
 
+    def identify(self, **entries: Mapping[str, Any]) -> None:
+        """Set entries that say what a run is made of; one that is resumed must be made of the same.
+
+        Raises:
+            UserError: an entry is there with another value.
+        """
+        known = {name: self._content[name] for name in entries if name in self._content}
+        _refuse_change(self.directory, known, {name: entries[name] for name in known})
+        self.update(**entries)
+
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Add the block's seconds to the stage's timing."""
@@ -75,11 +85,12 @@ def open_record(
         except filelock.Timeout:
             raise UserError(f"another process is working in {directory}; wait for it or set hydra.run.dir") from None
         remove_leftovers(directory)
-        yield RunRecord(directory, _open(directory / "run.json", config=config, command=command) | dict(provenance))
+        content = _open(directory / "run.json", config=config, command=command, provenance=provenance)
+        yield RunRecord(directory, content | {"hardware": provenance["hardware"]})
 
 
-def _open(path: Path, *, config: Mapping[str, Any], command: str) -> dict[str, Any]:
-    if not path.exists():
+def _open(path: Path, *, config: Mapping[str, Any], command: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
+    if not (path.exists() and (path.parent / "rows" / "before").exists()):  # nothing yet that could be mixed
         return {
             "command": command,
             "status": "running",
@@ -87,18 +98,26 @@ def _open(path: Path, *, config: Mapping[str, Any], command: str) -> dict[str, A
             "finished_at": None,
             "config": dict(config),
             "timings_s": {},
+            **provenance,
         }
     content: dict[str, Any] = json.loads(path.read_text())
     if content["status"] == "finished":
         raise UserError(f"{path.parent} holds a finished run, which is never overwritten; set another hydra.run.dir")
-    before, now = _flat(content["config"]), _flat(config)
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
-            raise UserError(
-                f"{path.parent} holds a run with {key}={before.get(key)}, this one has {key}={now.get(key)}; give the "
-                f"same command to go on with it, or set another hydra.run.dir"
-            )
+    _refuse_change(path.parent, content["config"], config)
+    for entry in ("git", "packages"):
+        _refuse_change(path.parent, content[entry], provenance[entry])
     return content
+
+
+def _refuse_change(directory: Path, content: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise UserError where a resumed run would go on with something else than it began with."""
+    old, new = _flat(content), _flat(now)
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            raise UserError(
+                f"{directory} holds a run with {key}={old.get(key)}, this one has {key}={new.get(key)}; go on "
+                f"with what it began with, or set another hydra.run.dir"
+            )
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

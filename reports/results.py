@@ -241,7 +241,8 @@ def manipulation_sentence(results: Results) -> str:
         sentence += f" and {_moved('went', before, metric.levels['control'].value)} in the control arm"
     if results.run["intervention"]["name"] == "none":
         return f"{sentence}: no word was swapped, so no rise was to be expected."
-    return f"{sentence}: the intervention {'took' if took(metric) else 'did not take'}."
+    alone = "" if "control" in metric.levels else " (there is no control arm to tell it from further training)"
+    return f"{sentence}: the intervention {'took' if took(metric) else 'did not take'}{alone}."
 
 
 def manipulation_rule(metric: Metric) -> str:
@@ -281,6 +282,8 @@ def _answer(metric: Metric, subject: str) -> str:
 
 def _verdict(metric: Metric) -> str:
     change, decimals = metric.changes[metric.main_change], metric.decimals
+    if change.mde == 0:
+        return "for every example is the same in both"
     if not change.excludes_zero:
         floor = f"; the smallest change this test could rely on finding is {number(change.mde, decimals)}"
         return "which cannot be told from no change" + (floor if change.mde is not None else "")

@@ -102,6 +102,8 @@ def run_json(*, control: bool = True) -> dict[str, Any]:
         "hardware": {"platform": "Linux", "cpu": "Some CPU", "cores": 2, "torch_threads": 2, "gpus": []},
         "python": "3.11.9",
         "checkpoint": {"model": "demo", "step": STEP, "sha256": "ab" * 32},
+        "fingerprints": {"segment_sha256": "56" * 32, "intervened_segment_sha256": "34" * 32},
+        "arithmetic": {"precision": "fp32"},
         "corpus": {"name": "demo", "rows": 21000, "row_tokens": 257, "sha256": "cd" * 32},
         "intervention": {"name": "masculine_to_feminine", "identity": "ef" * 32},
         "segment": {
@@ -110,8 +112,7 @@ def run_json(*, control: bool = True) -> dict[str, Any]:
             "sequences_per_step": 16,
             "first_row": 7168,
             "stop_row": 8192,
-            "sha256": "12" * 32,
-            "sha256_intervened": "34" * 32,
+            "sha256_of_first_batch": "12" * 32,
         },
         "fidelity": fidelity if control else None,
         "timings_s": {"evaluate before": 41.2, "train intervened": 61.75, "evaluate after": 40.9},

@@ -34,6 +34,16 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, tiny_model, tiny_tokenize
     assert checkpoint.tokenizer(text).input_ids == tiny_tokenizer(text).input_ids
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path, tiny_model, tiny_tokenizer, name):
+    save(tmp_path, 5, tiny_model, tiny_tokenizer)
+    content = bytearray((tmp_path / "step5" / name).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / "step5" / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"{name} is damaged"):
+        load_checkpoint(tmp_path, step=5)
+
+
 def test_transformers_loads_a_checkpoint_by_itself(tmp_path, tiny_model, tiny_tokenizer):
     save(tmp_path, 5, tiny_model, tiny_tokenizer)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "step5")

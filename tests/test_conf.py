@@ -35,8 +35,8 @@ def test_an_experiment_wins_over_the_defaults():
 
 
 def test_the_arms_are_trained_by_the_suites_recipe_unless_told_otherwise():
-    config = OmegaConf.to_object(composed("training.lr=1e-5"))
-    assert config.training.lr == 1e-5
+    config = OmegaConf.to_object(composed("training.lr=1e-3"))
+    assert config.training.lr == 1e-3
     assert config.model.recipe.lr == 3e-3
     assert config.training.sequences_per_step == config.model.recipe.sequences_per_step
 

@@ -27,18 +27,32 @@ def test_rows_are_a_copy_that_may_be_written_to(counted):
 
 
 def test_step_k_is_rows_k_times_the_batch_onwards(counted):
-    segment = Segment(counted, step=3, steps=2, sequences_per_step=4)
+    segment = Segment(counted, step=3, steps=2, sequences_per_step=4, rows_before=12)
     np.testing.assert_array_equal(segment.batch(3), np.arange(60, 80).reshape(4, 5))
     np.testing.assert_array_equal(segment.batch(4), np.arange(80, 100).reshape(4, 5))
     assert (segment.first_row(3), segment.stop_row, segment.stop) == (12, 20, 5)
 
 
+def test_smaller_batches_begin_where_the_checkpoint_stopped_reading(counted):
+    segment = Segment(counted, step=3, steps=4, sequences_per_step=2, rows_before=12)
+    np.testing.assert_array_equal(segment.batch(3), counted.rows(12, 14))
+    np.testing.assert_array_equal(segment.batch(6), counted.rows(18, 20))
+    with pytest.raises(UserError, match="it ends at step 17"):
+        Segment(counted, step=3, steps=15, sequences_per_step=2, rows_before=12)
+
+
+def test_an_index_of_another_type_is_refused(tmp_path):
+    write_indexed_dataset(tmp_path / "wide", [np.arange(9)] * 4, dtype=np.int32)
+    with pytest.raises(UserError, match="tokens are int32, expected uint16"):
+        open_corpus(tmp_path / "wide.bin", row_tokens=9)
+
+
 def test_steps_beyond_the_corpus_are_refused_with_the_last_step(counted):
-    Segment(counted, step=8, steps=2, sequences_per_step=4)
+    Segment(counted, step=8, steps=2, sequences_per_step=4, rows_before=32)
     with pytest.raises(UserError, match=r"needs rows up to 44, but .* holds 40: it ends at step 10"):
-        Segment(counted, step=8, steps=3, sequences_per_step=4)
+        Segment(counted, step=8, steps=3, sequences_per_step=4, rows_before=32)
     with pytest.raises(UserError, match="steps=0"):
-        Segment(counted, step=8, steps=0, sequences_per_step=4)
+        Segment(counted, step=8, steps=0, sequences_per_step=4, rows_before=32)
 
 
 def test_rows_that_are_not_there_are_refused(counted):

@@ -27,9 +27,11 @@ def workshop(tmp_path_factory):
     return directory
 
 
-def smoke(workshop, *arguments, script="run.py"):
+def smoke(workshop, *arguments, script="run.py", text="text.txt"):
+    if text is not None:
+        arguments = (*arguments, f"corpus.text={workshop / text}")
     return subprocess.run(
-        [sys.executable, *script.split(), *arguments, "experiment=smoke", f"corpus.text={workshop / 'text.txt'}"],
+        [sys.executable, *script.split(), *arguments, "experiment=smoke"],
         cwd=ROOT if script == "run.py" else ROOT / "tests",
         env={**os.environ, "XDG_CACHE_HOME": str(workshop / "cache"), "PIP_NO_INDEX": "1"},
         capture_output=True,
@@ -63,6 +65,7 @@ def test_the_record_says_what_was_run(finished):
     record = json.loads((finished / "run.json").read_text())
     assert record["status"] == "finished"
     assert record["command"].startswith("python run.py hydra.run.dir=")
+    assert set(record["fingerprints"]) == {"segment_sha256", "intervened_segment_sha256"}
     assert record["checkpoint"]["step"] == 6
     assert record["config"]["model"]["recipe"]["sequences_per_step"] == 8
     assert (record["segment"]["first_row"], record["segment"]["stop_row"]) == (48, 96)
@@ -154,7 +157,10 @@ def test_mistakes_get_one_clear_line(refused, finished, tmp_path):
     assert "it ends at step" in refused("steps=100000")
     assert "holds a finished run" in refused(f"hydra.run.dir={finished}")
     assert "sequences_per_steps" in refused("training.sequences_per_steps=4")
-    assert "control" in refused("control=maybe")
+    assert "valid values" in refused("control=maybe").lower() or "train" in refused("control=maybe")
+    assert "step=abc" in refused("step=abc")
+    assert "could not be converted to Integer" in refused("step=abc")
+    assert "min_lr=0.0003 is above training.lr=0.0001" in refused("training.lr=1e-4")
     assert "neither 'bug' nor the path" in refused("corpus.text=missing.txt")
     assert "training.save_every=0, but it must be 1 or more" in refused("training.save_every=0")
     assert "steps=-1" in refused("steps=-1")
@@ -188,11 +194,23 @@ def test_without_network_and_cache_the_remedy_is_named(workshop, tmp_path):
 
 def test_a_run_of_another_configuration_is_not_gone_on_with(workshop):
     directory = workshop / "other"
-    died = smoke(workshop, f"hydra.run.dir={directory}", script="killed_run.py forward 1")
+    died = smoke(workshop, f"hydra.run.dir={directory}", script="killed_run.py forward 4")
     assert died.returncode == -signal.SIGKILL
     refused = smoke(workshop, f"hydra.run.dir={directory}", "seed=3")
     assert refused.returncode == 1
     assert "holds a run with seed=0, this one has seed=3" in refused.stderr.splitlines()[-1]
+
+
+def test_a_run_is_not_gone_on_with_on_other_text(workshop):
+    directory, text = workshop / "changed", workshop / "changing.txt"
+    text.write_text((workshop / "text.txt").read_text())
+    arguments = (f"hydra.run.dir={directory}", f"corpus.text={text}")
+    died = smoke(workshop, *arguments, script="killed_run.py forward 8", text=None)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    text.write_text(text.read_text().replace(" he ", " she "))
+    refused = smoke(workshop, *arguments, text=None)
+    assert refused.returncode == 1
+    assert "holds a run with checkpoint.sha256=" in refused.stderr.splitlines()[-1]
 
 
 def test_without_a_control_arm_there_is_one_arm(workshop):

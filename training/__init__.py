@@ -1,6 +1,6 @@
 """Checkpoints, optimizer state, schedule, precision, and the loop that continues pre-training."""
 
-from training.checkpoint import Checkpoint, load_checkpoint, saved_steps
+from training.checkpoint import Checkpoint, check_step, load_checkpoint, saved_steps
 from training.fidelity import Fidelity, fidelity
 from training.journal import read_journal
 from training.loop import Batch, train
@@ -14,6 +14,7 @@ __all__ = [
     "Fidelity",
     "Pretraining",
     "Recipe",
+    "check_step",
     "checkpoint_steps",
     "choose_device",
     "choose_precision",

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
-from foundation import UserError, atomic_directory, remove_directory
+from foundation import UserError, atomic_directory, remove_directory, sha256_of_file
 from training.optimizer import OptimizerState
 
 _MOMENTS = "optimizer.safetensors"
@@ -45,6 +46,14 @@ def saved_steps(directory: Path) -> list[int]:
     return sorted(int(match[1]) for match in matches if match)
 
 
+def check_step(step: int, steps: Sequence[int], *, where: str) -> None:
+    """Raise UserError with the nearest steps where `step` is none of `steps`."""
+    if step not in steps:
+        nearest = sorted(sorted(steps, key=lambda other: abs(other - step))[:2])
+        remedy = f"the nearest are {' and '.join(map(str, nearest))}" if steps else "it holds no checkpoint at all"
+        raise UserError(f"step={step} has no checkpoint in {where}: {remedy}")
+
+
 def load_checkpoint(directory: str | Path, *, step: int) -> Checkpoint:
     """Load `directory/step<step>` with fp32 weights on the CPU.
 
@@ -53,15 +62,21 @@ def load_checkpoint(directory: str | Path, *, step: int) -> Checkpoint:
     """
     directory = Path(directory)
     path = directory / f"step{step}"
-    steps = saved_steps(directory)
-    if step not in steps:
-        nearest = sorted(sorted(steps, key=lambda other: abs(other - step))[:2])
-        remedy = f"the nearest are {' and '.join(map(str, nearest))}" if steps else "it holds no checkpoint at all"
-        raise UserError(f"step={step} has no checkpoint in {directory}: {remedy}")
+    check_step(step, saved_steps(directory), where=str(directory))
+    _verify(path)
     model = GPTNeoXForCausalLM.from_pretrained(path, dtype=torch.float32)
     tokenizer = cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(path))
     state, scaler_state = _load_optimizer_state(path)
     return Checkpoint(model, tokenizer, state, scaler_state, step, path)
+
+
+def _verify(path: Path) -> None:
+    """Raise UserError where a file of the kit's own checkpoint is not what was saved."""
+    if not (path / _POSITION).exists():
+        return
+    for name, sha256 in json.loads((path / _POSITION).read_text())["sha256"].items():
+        if not (path / name).exists() or sha256_of_file(path / name) != sha256:
+            raise UserError(f"{path / name} is damaged: it is not what was saved; remove {path}, and it is made again")
 
 
 def _load_optimizer_state(path: Path) -> tuple[OptimizerState | None, dict[str, float]]:
@@ -98,6 +113,7 @@ def save_checkpoint(
             "updates": state.updates,
             "adam_step": state.adam_step,
             "scaler": scaler_state,
+            "sha256": {file.name: sha256_of_file(file) for file in sorted(aside.glob("*.safetensors"))},
         }
         (aside / _POSITION).write_text(json.dumps(position, indent=2))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from foundation import UserError, cache_directory, exclusive, remove_leftovers, write_text
+from foundation import UserError, cache_directory, exclusive, remove_directory, remove_leftovers, write_text
 from training.checkpoint import Checkpoint, saved_steps
 from training.loop import Batch, train
 from training.recipe import Recipe
@@ -78,6 +78,7 @@ def pretrained_suite(
         if saved_steps(directory) != steps:
             directory.mkdir(parents=True, exist_ok=True)
             remove_leftovers(directory)
+            _remove_after_gap(directory, steps)
             made_with = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": str(device)}
             write_text(directory / "plan.json", json.dumps(plan | {"made_with": made_with}, indent=2))
             log.info("pre-training a suite of %d checkpoints, once; it is kept in %s", len(steps), directory)
@@ -96,6 +97,14 @@ def pretrained_suite(
                 description="pre-training the suite",
             )
     return directory
+
+
+def _remove_after_gap(directory: Path, steps: list[int]) -> None:
+    """Remove the checkpoints that follow a missing one, so that training makes it again and them too."""
+    saved = saved_steps(directory)
+    for step in saved:
+        if saved[: saved.index(step) + 1] != steps[: saved.index(step) + 1]:
+            remove_directory(directory / f"step{step}")
 
 
 def _initial_checkpoint(pretraining: Pretraining, tokenizer_file: Path, seq_length: int, directory: Path) -> Checkpoint:
