@@ -119,8 +119,8 @@ def test_the_manipulation_check_is_one_sentence(tmp_path: Path) -> None:
 
 def test_without_a_control_arm_the_sentence_speaks_of_one_arm(tmp_path: Path) -> None:
     assert manipulation_sentence(read_results(write_fake_run(tmp_path, control=False))) == (
-        "P(she)/(P(he)+P(she)) rose from 0.16 to 0.97 in the intervened arm: the intervention took (there is no control "
-        "arm to tell it from further training)."
+        "P(she)/(P(he)+P(she)) rose from 0.16 to 0.97 in the intervened arm: the intervention took (there is no "
+        "control arm to tell it from further training)."
     )
 
 
