@@ -2,9 +2,11 @@ import copy
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from foundation import UserError
+from training import checkpoint as checkpoint_module
 from training import load_checkpoint, saved_steps
 from training.checkpoint import prune_checkpoints, save_checkpoint
 from training.optimizer import OptimizerState
@@ -42,6 +44,17 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path, tiny_model, tiny_toke
     (tmp_path / "step5" / name).write_bytes(content)
     with pytest.raises(UserError, match=f"{name} is damaged"):
         load_checkpoint(tmp_path, step=5)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, tiny_model, tiny_tokenizer, monkeypatch):
+    def full(*_):
+        raise SafetensorError("No space left on device (os error 28)")
+
+    save(tmp_path, 4, tiny_model, tiny_tokenizer)
+    monkeypatch.setattr(checkpoint_module, "save_file", full)
+    with pytest.raises(UserError, match=r"step5 cannot be written \(No space left"):
+        save(tmp_path, 5, tiny_model, tiny_tokenizer)
+    assert [path.name for path in tmp_path.iterdir()] == ["step4"]
 
 
 def test_transformers_loads_a_checkpoint_by_itself(tmp_path, tiny_model, tiny_tokenizer):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
@@ -101,13 +102,22 @@ def save_checkpoint(
     state: OptimizerState,
     scaler_state: dict[str, float],
 ) -> None:
-    """Write `directory/step<step>`, whole or not at all."""
+    """Write `directory/step<step>`, whole or not at all.
+
+    Raises:
+        UserError: the weights cannot be written, as on a full disk.
+    """
+    moments = {f"exp_avg.{name}": value for name, value in state.exp_avg.items()}
+    moments |= {f"exp_avg_sq.{name}": value for name, value in state.exp_avg_sq.items()}
     with atomic_directory(directory / f"step{step}") as aside:
-        model.save_pretrained(aside)
+        try:
+            model.save_pretrained(aside)
+            save_file({name: value.cpu().contiguous() for name, value in moments.items()}, aside / _MOMENTS)
+        except SafetensorError as error:
+            raise UserError(
+                f"{directory}/step{step} cannot be written ({error}); the step before it is whole"
+            ) from error
         tokenizer.save_pretrained(aside)
-        moments = {f"exp_avg.{name}": value for name, value in state.exp_avg.items()}
-        moments |= {f"exp_avg_sq.{name}": value for name, value in state.exp_avg_sq.items()}
-        save_file({name: value.cpu().contiguous() for name, value in moments.items()}, aside / _MOMENTS)
         position = {
             "step": step,
             "updates": state.updates,
