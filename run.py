@@ -95,7 +95,8 @@ def run(config: RunConfig, record: RunRecord) -> None:
     if "control" in arms:
         control = continue_arm("control")
         rows["control"] = record.rows("control", lambda: measure(control))
-        if segment.stop in saved_steps(suite) and suite_saw_the_same_rows(config):
+        same_batches = segment.sequences_per_step == config.model.recipe.sequences_per_step
+        if same_batches and segment.stop in saved_steps(suite):
             truth = load_checkpoint(suite, step=segment.stop)
             found = fidelity(start.model, control.model, truth.model)
             record.update(fidelity={"reference": f"{config.model.name} step {segment.stop}", **asdict(found)})
@@ -171,10 +172,6 @@ def starting_point(suite: Path, config: RunConfig) -> Checkpoint:
     if checkpoint.optimizer_state is None:
         raise UserError(f"{checkpoint.path} holds no optimizer state; set optimizer_state=fresh or take another suite")
     return checkpoint
-
-
-def suite_saw_the_same_rows(config: RunConfig) -> bool:
-    return config.training.sequences_per_step == config.model.recipe.sequences_per_step
 
 
 def describe_parts(

@@ -101,9 +101,8 @@ def pretrained_suite(
 
 def _remove_after_gap(directory: Path, steps: list[int]) -> None:
     """Remove the checkpoints that follow a missing one, so that training makes it again and them too."""
-    saved = saved_steps(directory)
-    for step in saved:
-        if saved[: saved.index(step) + 1] != steps[: saved.index(step) + 1]:
+    for step, expected in zip(saved_steps(directory), steps, strict=False):  # behind a gap they no longer agree
+        if step != expected:
             remove_directory(directory / f"step{step}")
 
 
