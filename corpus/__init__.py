@@ -1,7 +1,19 @@
 """The fixed data order: rows of tokens in the order in which training sees them, segments by step, fingerprints."""
 
 from corpus.build import build_corpus
-from corpus.rows import Corpus, open_corpus
+from corpus.index_mapped import open_index_mapped
+from corpus.opening import open_corpus
+from corpus.pile import open_pile
+from corpus.rows import Corpus
 from corpus.segment import Segment, combined_fingerprint, fingerprint
 
-__all__ = ["Corpus", "Segment", "build_corpus", "combined_fingerprint", "fingerprint", "open_corpus"]
+__all__ = [
+    "Corpus",
+    "Segment",
+    "build_corpus",
+    "combined_fingerprint",
+    "fingerprint",
+    "open_corpus",
+    "open_index_mapped",
+    "open_pile",
+]

@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer, decoders, models, pre_tokenizers, trainers
 from tqdm import tqdm
 
+from corpus.index_mapped import IndexMapped
 from corpus.indexed_dataset import read_indexed_dataset, write_indexed_dataset
-from corpus.rows import Corpus, open_corpus
+from corpus.opening import open_corpus
+from corpus.rows import Preshuffled
 from corpus.sample_order import sample_order
 from foundation import (
     SOURCES,
@@ -55,7 +57,7 @@ class _Plan:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
 
 
-def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> Corpus:
+def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> Preshuffled:
     """Open the corpus made from `text`, building it first where the cache does not hold it.
 
     The build is one epoch: byte-level BPE trained on the documents, each document followed by the end-of-document
@@ -82,10 +84,11 @@ def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> C
         if not directory.exists():
             with atomic_directory(directory) as aside:
                 _build(aside, _read_documents(text), plan)
-    corpus = open_corpus(directory / "rows.bin", row_tokens=row_tokens, tokenizer=directory / "tokenizer.json")
-    if sha256_of_file(corpus.path) != (directory / "rows.sha256").read_text():
-        raise UserError(f"{corpus.path} is not what was built there; remove {directory}, and it is built again")
-    return corpus
+    rows, sha256 = directory / "rows.bin", (directory / "rows.sha256").read_text()
+    if sha256_of_file(rows) != sha256:
+        raise UserError(f"{rows} is not what was built there; remove {directory}, and it is built again")
+    corpus = open_corpus(rows, row_tokens=row_tokens)
+    return replace(corpus, tokenizer=directory / "tokenizer.json", sha256=sha256)
 
 
 def _text_sha256(text: str) -> str:
@@ -131,14 +134,15 @@ def _encode(tokenizer: Tokenizer, documents: Sequence[str]) -> Iterator[Encoding
             bar.update(len(encodings))
 
 
-def _rows_in_training_order(directory: Path, plan: _Plan) -> list[NDArray[np.generic]]:
+def _rows_in_training_order(directory: Path, plan: _Plan) -> NDArray[np.uint16]:
     dataset = read_indexed_dataset(directory / "documents")
     seq_length = plan.row_tokens - 1
-    one_epoch = (len(dataset.tokens) - 1) // seq_length
+    one_epoch = (dataset.num_tokens - 1) // seq_length
     if one_epoch == 0:
-        raise UserError(f"the text has {len(dataset.tokens)} tokens, too few for one row of {plan.row_tokens}")
-    order = sample_order(np.asarray(dataset.sizes), num_samples=one_epoch, seq_length=seq_length, seed=plan.seed)
-    return [order.row(dataset, i) for i in range(one_epoch)]
+        raise UserError(f"the text has {dataset.num_tokens} tokens, too few for one row of {plan.row_tokens}")
+    sizes = np.asarray(dataset.index.sizes)
+    order = sample_order(sizes, num_samples=one_epoch, seq_length=seq_length, seed=plan.seed)
+    return IndexMapped(dataset, order, f"seed {plan.seed}").rows(0, one_epoch)
 
 
 def _train_tokenizer(documents: Sequence[str], *, vocab_size: int) -> Tokenizer:

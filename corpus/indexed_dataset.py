@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from corpus.byte_source import LocalFiles, local_files
 from foundation import UserError
 
 _MAGIC = b"MMIDIDX\x00\x00"
@@ -20,20 +21,22 @@ _VERSION = 1
 _HEADER = struct.Struct("<9sQBQQ")
 _DTYPES = {1: np.uint8, 2: np.int8, 3: np.int16, 4: np.int32, 5: np.int64, 6: np.float32, 7: np.float64, 8: np.uint16}
 _CODES = {np.dtype(dtype): code for code, dtype in _DTYPES.items()}
+_SAMPLED = 256  # places at which sizes and pointers are held against each other; an index of the Pile has 10^8
 
 
 @dataclass(frozen=True)
-class IndexedDataset:
-    """Sequences of tokens in one file.
+class Index:
+    """What an `.idx` says.
 
     Attributes:
-        tokens: all token ids, one after another, mapped from the `.bin`.
+        dtype: of the tokens.
         sizes: (n,) tokens in each sequence.
         pointers: (n,) offset of each sequence in the `.bin`, in bytes.
         document_index: the sequence at which each document starts; the last entry is n.
     """
 
-    tokens: NDArray[np.generic]
+    path: Path
+    dtype: np.dtype[np.generic]
     sizes: NDArray[np.int32]
     pointers: NDArray[np.int64]
     document_index: NDArray[np.int64]
@@ -41,42 +44,97 @@ class IndexedDataset:
     def __len__(self) -> int:
         return len(self.sizes)
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the `.bin`."""
+        if not len(self):
+            return 0
+        return int(self.pointers[-1]) + int(self.sizes[-1]) * self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class IndexedDataset:
+    """Sequences of tokens in one `.bin`, whole or in shards, and the index that tells them apart."""
+
+    source: LocalFiles
+    index: Index
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def num_tokens(self) -> int:
+        return self.source.size // self.index.dtype.itemsize
+
     def __getitem__(self, sequence: int) -> NDArray[np.generic]:
-        start = int(self.pointers[sequence]) // self.tokens.itemsize
-        return self.tokens[start : start + int(self.sizes[sequence])]
+        return self.tokens(sequence, 0, int(self.index.sizes[sequence]))
+
+    def tokens(self, sequence: int, start: int, stop: int) -> NDArray[np.generic]:
+        """Tokens [start, stop) of a sequence."""
+        tokens = np.empty(stop - start, self.index.dtype)
+        self.source.read(int(self.index.pointers[sequence]) + start * tokens.itemsize, memoryview(tokens).cast("B"))
+        return tokens
+
+
+def read_index(path: Path) -> Index:
+    """Map an `.idx`.
+
+    Raises:
+        UserError: it is not Megatron's, is cut short, or contradicts itself.
+    """
+    with path.open("rb") as file:
+        header = file.read(_HEADER.size)
+    if len(header) < _HEADER.size or header[: len(_MAGIC)] != _MAGIC:
+        raise UserError(f"{path} is no Megatron index (it begins with {header[:9]!r}, expected {_MAGIC!r})")
+    _, version, code, n, d = _HEADER.unpack(header)
+    if version != _VERSION or code not in _DTYPES:
+        raise UserError(f"{path} has version {version} and dtype code {code}; known are version 1, codes 1 to 8")
+    index_bytes = _HEADER.size + 12 * n + 8 * d
+    if path.stat().st_size != index_bytes:
+        raise UserError(f"{path} has {path.stat().st_size} bytes, its header speaks of {index_bytes}; fetch it again")
+    sizes = np.memmap(path, "<i4", "r", _HEADER.size, n) if n else np.empty(0, np.int32)
+    pointers = np.memmap(path, "<i8", "r", _HEADER.size + 4 * n, n) if n else np.empty(0, np.int64)
+    document_index = np.memmap(path, "<i8", "r", _HEADER.size + 12 * n, d) if d else np.empty(0, np.int64)
+    index = Index(path, np.dtype(_DTYPES[code]), sizes, pointers, document_index)
+    _check_pointers(index)
+    return index
+
+
+def _check_pointers(index: Index) -> None:
+    places = np.unique(np.linspace(0, max(len(index) - 2, 0), min(_SAMPLED, max(len(index) - 1, 0)), dtype=np.int64))
+    if len(index) and index.pointers[0] != 0:
+        raise UserError(f"{index.path} puts its first sequence at byte {index.pointers[0]}, expected 0; fetch it again")
+    steps = index.pointers[places + 1] - index.pointers[places]
+    expected = index.sizes[places].astype(np.int64) * index.dtype.itemsize
+    if not np.array_equal(steps, expected):
+        wrong = int(np.flatnonzero(steps != expected)[0])
+        raise UserError(
+            f"{index.path} says that sequence {places[wrong]} takes {expected[wrong]} bytes, but the next begins "
+            f"{steps[wrong]} bytes behind it; the index contradicts itself: fetch it again"
+        )
 
 
 def read_indexed_dataset(prefix: Path) -> IndexedDataset:
-    """Map `prefix.bin` and `prefix.idx`.
+    """Open `prefix.idx` and `prefix.bin`, or the shards prefix-00000-of-000NN.bin.
 
     Raises:
         UserError: the index is not Megatron's, or it speaks of more or fewer bytes than the `.bin` holds.
     """
-    index_path, tokens_path = prefix.with_suffix(".idx"), prefix.with_suffix(".bin")
-    with index_path.open("rb") as file:
-        header = file.read(_HEADER.size)
-    if len(header) < _HEADER.size or header[: len(_MAGIC)] != _MAGIC:
-        raise UserError(f"{index_path} is no Megatron index (it begins with {header[:9]!r}, expected {_MAGIC!r})")
-    _, version, code, n, d = _HEADER.unpack(header)
-    if version != _VERSION or code not in _DTYPES:
-        raise UserError(f"{index_path} has version {version} and dtype code {code}; known are version 1, codes 1 to 8")
-    index_bytes = _HEADER.size + 12 * n + 8 * d
-    if index_path.stat().st_size != index_bytes:
+    index_path = prefix.with_name(f"{prefix.name}.idx")
+    if not index_path.is_file():
+        raise UserError(f"there is no index {index_path}; name the path of the .bin and .idx without their ending")
+    source, index = local_files(prefix), read_index(index_path)
+    check_against(index, source)
+    return IndexedDataset(source, index)
+
+
+def check_against(index: Index, source: LocalFiles) -> None:
+    """Raise UserError where an index speaks of more or fewer bytes than are there."""
+    if source.size != index.num_bytes:
         raise UserError(
-            f"{index_path} has {index_path.stat().st_size} bytes, its header speaks of {index_bytes}; fetch it again"
+            f"{source.location} has {source.size} bytes, but {index.path.name} speaks of {index.num_bytes}; they do "
+            f"not belong together, or one is cut short"
         )
-    sizes = np.memmap(index_path, np.int32, "r", _HEADER.size, n)
-    pointers = np.memmap(index_path, np.int64, "r", _HEADER.size + 4 * n, n)
-    document_index = np.memmap(index_path, np.int64, "r", _HEADER.size + 12 * n, d)
-    dtype = np.dtype(_DTYPES[code])
-    # sizes are int32, and their sum passes 2^31 in any real corpus
-    expected_bytes = int(sizes.sum(dtype=np.int64)) * dtype.itemsize
-    if tokens_path.stat().st_size != expected_bytes:
-        raise UserError(
-            f"{tokens_path} has {tokens_path.stat().st_size} bytes, but {index_path.name} speaks of {expected_bytes}; "
-            f"they do not belong together, or one is cut short"
-        )
-    return IndexedDataset(np.memmap(tokens_path, dtype, "r"), sizes, pointers, document_index)
 
 
 def write_indexed_dataset(prefix: Path, sequences: Iterable[NDArray[np.generic]], *, dtype: type[np.generic]) -> None:
@@ -87,14 +145,14 @@ def write_indexed_dataset(prefix: Path, sequences: Iterable[NDArray[np.generic]]
         dtype: of the `.bin`; GPT-NeoX takes uint16 below 65,500 tokens of vocabulary.
     """
     sizes = []
-    with prefix.with_suffix(".bin").open("wb") as file:
+    with prefix.with_name(f"{prefix.name}.bin").open("wb") as file:
         for sequence in sequences:
             file.write(np.ascontiguousarray(sequence, dtype).tobytes())
             sizes.append(len(sequence))
     size_array = np.asarray(sizes, np.int32)
     ends = np.cumsum(size_array, dtype=np.int64) * np.dtype(dtype).itemsize
     pointers = np.concatenate([np.zeros(1, np.int64), ends])[: len(sizes)]
-    with prefix.with_suffix(".idx").open("wb") as file:
+    with prefix.with_name(f"{prefix.name}.idx").open("wb") as file:
         file.write(_HEADER.pack(_MAGIC, _VERSION, _CODES[np.dtype(dtype)], len(sizes), len(sizes) + 1))
         file.write(size_array.tobytes())
         file.write(pointers.tobytes())

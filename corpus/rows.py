@@ -2,78 +2,108 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.indexed_dataset import read_indexed_dataset
+from corpus.byte_source import ByteSource, Cost
 from foundation import UserError
+
+PYTHIA_ROW_TOKENS = 2049  # 2048 inputs and as many labels, shifted by one
+
+
+class Corpus(Protocol):
+    """Rows of tokens in the order of training, wherever they lie.
+
+    Attributes:
+        location: where that is, in the user's words.
+        num_rows: rows in all.
+        row_tokens: tokens in each, one more than are predicted.
+    """
+
+    @property
+    def location(self) -> str: ...
+
+    @property
+    def num_rows(self) -> int: ...
+
+    @property
+    def row_tokens(self) -> int: ...
+
+    def rows(self, start: int, stop: int) -> NDArray[np.uint16]:
+        """Rows [start, stop), `stop` not included, as an array (stop - start, row_tokens) of its own.
+
+        Raises:
+            UserError: the corpus does not hold them all, or they cannot be fetched.
+        """
+        ...
+
+    def expect(self, start: int, stop: int) -> None:
+        """Announce that rows [start, stop) will be read, in order: what is far away is fetched ahead of reading."""
+        ...
+
+    def cost(self, start: int, stop: int) -> Cost:
+        """What reading rows [start, stop) takes now. Fetches nothing."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this corpus from others, for run.json."""
+        ...
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """Rows in training order, as the preshuffled Pythia corpora publish them.
+class Preshuffled:
+    """Rows that lie one behind the other, as the preshuffled Pythia corpora publish them: no index is needed.
 
     Attributes:
-        path: of the `.bin`.
-        table: (num_rows, row_tokens) uint16, mapped from the file.
+        source: the bytes: uint16, little endian.
         tokenizer: the tokenizer.json that made the rows, where the kit built them; Pythia's comes with a checkpoint.
+        sha256: of all the bytes, where the kit built them.
     """
 
-    path: Path
-    table: NDArray[np.uint16]
+    source: ByteSource
+    num_rows: int
+    row_tokens: int
     tokenizer: Path | None = None
+    sha256: str | None = None
 
     @property
-    def num_rows(self) -> int:
-        return int(self.table.shape[0])
-
-    @property
-    def row_tokens(self) -> int:
-        return int(self.table.shape[1])
+    def location(self) -> str:
+        return self.source.location
 
     def rows(self, start: int, stop: int) -> NDArray[np.uint16]:
-        """Rows [start, stop), as an array (stop - start, row_tokens) of its own.
+        check_rows(self, start, stop)
+        table = np.empty((stop - start, self.row_tokens), "<u2")
+        self.source.read(start * self._row_bytes, memoryview(table).cast("B"))
+        return table.astype(np.uint16, copy=False)
 
-        Raises:
-            UserError: the corpus does not hold them all.
-        """
-        if not 0 <= start <= stop <= self.num_rows:
-            raise UserError(
-                f"rows {start}..{stop} are asked for, but {self.path} holds {self.num_rows} rows of {self.row_tokens} "
-                f"tokens; take an earlier step, fewer steps or another corpus"
-            )
-        return np.array(self.table[start:stop])
+    def expect(self, start: int, stop: int) -> None:
+        check_rows(self, start, stop)
+        self.source.expect(start * self._row_bytes, stop * self._row_bytes)
+
+    def cost(self, start: int, stop: int) -> Cost:
+        check_rows(self, start, stop)
+        return self.source.cost(start * self._row_bytes, stop * self._row_bytes)
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "location": self.location,
+            "rows": self.num_rows,
+            "row_tokens": self.row_tokens,
+            "sha256": self.sha256,
+            **self.source.identity(),
+        }
+
+    @property
+    def _row_bytes(self) -> int:
+        return 2 * self.row_tokens
 
 
-def open_corpus(path: str | Path, *, row_tokens: int = 2049, tokenizer: Path | None = None) -> Corpus:
-    """Open a merged, preshuffled `.bin`, with or without its `.idx`.
-
-    Args:
-        path: the `.bin` file.
-        row_tokens: tokens per row; 2049 for Pythia (2048 predictions).
-
-    Raises:
-        UserError: there is no such file, its size is not a whole number of rows, or its index contradicts it.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"there is no corpus file {path}; name the merged .bin of preshuffled rows")
-    if path.with_suffix(".idx").exists():
-        dataset = read_indexed_dataset(path.with_suffix(""))
-        if dataset.tokens.dtype != np.uint16:
-            raise UserError(f"{path.with_suffix('.idx')} says that tokens are {dataset.tokens.dtype}, expected uint16")
-        sizes = dataset.sizes
-        if not np.all(sizes == row_tokens):
-            raise UserError(
-                f"{path.with_suffix('.idx')} holds sequences of {sizes.min()} to {sizes.max()} tokens, expected rows "
-                f"of {row_tokens} each; this is not a preshuffled corpus, or row_tokens is wrong"
-            )
-    size = path.stat().st_size
-    if size == 0 or size % (2 * row_tokens):
+def check_rows(corpus: Corpus, start: int, stop: int) -> None:
+    """Raise UserError where a corpus does not hold rows [start, stop)."""
+    if not 0 <= start <= stop <= corpus.num_rows:
         raise UserError(
-            f"{path} has {size} bytes, no whole number of rows of {row_tokens} uint16 tokens ({2 * row_tokens} bytes); "
-            f"it is cut short, or row_tokens is wrong"
+            f"rows {start}..{stop} are asked for, but {corpus.location} holds {corpus.num_rows} rows of "
+            f"{corpus.row_tokens} tokens; take an earlier step, fewer steps or another corpus"
         )
-    table = np.memmap(path, np.uint16, "r").reshape(-1, row_tokens)
-    return Corpus(path, table, tokenizer)

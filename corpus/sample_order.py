@@ -5,12 +5,18 @@ makes both shuffles, the documents' first. A window holds `seq_length + 1` token
 the two share one token, which is the label of the one and the first input of the other.
 """
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from corpus.indexed_dataset import IndexedDataset
+from foundation import UserError
+
+MAPS = ("doc", "sample", "shuffle")
+
+_WINDOWS_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -25,16 +31,9 @@ class SampleOrder:
     """
 
     documents: NDArray[np.int32]
-    windows: NDArray[np.int32]
-    shuffle: NDArray[np.uint32]
+    windows: NDArray[np.int32] | NDArray[np.int64]
+    shuffle: NDArray[np.uint32] | NDArray[np.int64]
     seq_length: int
-
-    def row(self, dataset: IndexedDataset, i: int) -> NDArray[np.generic]:
-        """Row i of training: `seq_length + 1` tokens."""
-        window = self.shuffle[i]
-        (first, offset), last = self.windows[window], self.windows[window + 1, 0]
-        documents = [dataset[document] for document in self.documents[first : last + 1]]
-        return np.concatenate(documents)[offset : offset + self.seq_length + 1]
 
 
 def sample_order(sizes: NDArray[np.int32], *, num_samples: int, seq_length: int, seed: int) -> SampleOrder:
@@ -60,7 +59,97 @@ def sample_order(sizes: NDArray[np.int32], *, num_samples: int, seq_length: int,
 def _windows(sizes: NDArray[np.int32], *, num_windows: int, stride: int) -> NDArray[np.int32]:
     """(num_windows + 1, 2) entry and offset of every stride-th token of the joined documents."""
     ends = np.cumsum(sizes, dtype=np.int64)
-    starts = np.arange(num_windows + 1, dtype=np.int64) * stride
-    entries = np.searchsorted(ends, starts, side="right")
-    offsets = starts - (ends[entries] - sizes[entries])
-    return np.stack([entries, offsets], axis=1).astype(np.int32)
+    windows = np.empty((num_windows + 1, 2), np.int32)
+    for first in range(0, num_windows + 1, _WINDOWS_AT_ONCE):  # in parts: the Pile has 10^8 windows
+        starts = np.arange(first, min(first + _WINDOWS_AT_ONCE, num_windows + 1), dtype=np.int64) * stride
+        entries = np.searchsorted(ends, starts, side="right")
+        windows[first : first + len(starts), 0] = entries
+        windows[first : first + len(starts), 1] = starts - (ends[entries] - sizes[entries])
+    return windows
+
+
+def map_names(prefix: str, *, num_samples: int, seq_length: int, seed: int) -> dict[str, str]:
+    """File names that GPT-NeoX v1.0 gives the maps `doc`, `sample` and `shuffle` of a training set."""
+    return {kind: f"{prefix}_train_0_indexmap_{num_samples}ns_{seq_length}sl_{seed}s_{kind}_idx.npy" for kind in MAPS}
+
+
+def save_order(order: SampleOrder, directory: Path, names: dict[str, str]) -> None:
+    """Write the maps as `.npy`."""
+    for kind, array in zip(MAPS, (order.documents, order.windows, order.shuffle), strict=True):
+        np.save(directory / names[kind], array, allow_pickle=False)
+
+
+def find_maps(directory: Path, *, seq_length: int, seed: int) -> dict[str, Path]:
+    """The files of the three maps for a seed and a row length, under whatever prefix, in `directory` or below it.
+
+    Raises:
+        UserError: one of them is missing, or there are several.
+    """
+    pattern = re.compile(rf".*_indexmap_(\d+)ns_{seq_length}sl_{seed}s_(doc|sample|shuffle)_idx\.npy")
+    matches = [(path, pattern.fullmatch(path.name)) for path in sorted(directory.rglob("*_idx.npy"))]
+    found = {kind: [path for path, match in matches if match and match[2] == kind] for kind in MAPS}
+    for kind, paths in found.items():
+        if len(paths) != 1:
+            raise UserError(
+                f"{directory} holds {len(paths)} files *_indexmap_*ns_{seq_length}sl_{seed}s_{kind}_idx.npy, expected "
+                f"one; name the directory of one seed's maps"
+            )
+    return {kind: paths[0] for kind, paths in found.items()}
+
+
+def load_order(maps: dict[str, Path], *, seq_length: int) -> SampleOrder:
+    """Map three `.npy` files, as GPT-NeoX or `save_order` wrote them.
+
+    Raises:
+        UserError: they are no index maps, or do not belong together.
+    """
+    arrays = {kind: _load(path) for kind, path in maps.items()}
+    documents, windows, shuffle = (arrays[kind] for kind in MAPS)
+    if documents.ndim != 1 or shuffle.ndim != 1 or windows.ndim != 2 or windows.shape[1] != 2:
+        shapes = {kind: array.shape for kind, array in arrays.items()}
+        raise UserError(f"{maps['doc'].parent}: the maps have shapes {shapes}; expected (n,), (m + 1, 2) and (m,)")
+    if len(windows) - 1 != len(shuffle):
+        raise UserError(
+            f"{maps['sample']} has {len(windows) - 1} windows, {maps['shuffle'].name} orders {len(shuffle)}; the two "
+            f"do not belong together"
+        )
+    return SampleOrder(documents, windows, shuffle, seq_length)
+
+
+def check_order(order: SampleOrder, *, num_documents: int, origin: str) -> None:
+    """Refuse maps that are damaged or belong to other documents. Reads them whole once.
+
+    The published `shuffle_idx` of seed 2, for one, is zero from row 12,354,528 on (EleutherAI/pythia #190).
+
+    Raises:
+        UserError: not every window comes once, or a document comes that the corpus does not have, or too few do.
+    """
+    windows_left = np.ones(len(order.shuffle), np.bool_)
+    inside = order.shuffle < len(order.shuffle)
+    windows_left[order.shuffle[inside]] = False
+    missing = int(windows_left.sum())
+    if missing:
+        raise UserError(
+            f"{origin}: the shuffle leaves out {missing} of {len(order.shuffle)} windows, so others come twice; the "
+            f"file is damaged: fetch it again, or leave corpus.maps out to build it"
+        )
+    highest = int(order.documents.max(initial=-1))
+    if highest >= num_documents or len(order.documents) % num_documents:
+        raise UserError(
+            f"{origin}: the maps order {len(order.documents)} documents up to number {highest}, but the corpus has "
+            f"{num_documents}; they belong to another corpus"
+        )
+    documents_left = np.ones(num_documents, np.bool_)
+    documents_left[order.documents] = False
+    if documents_left.any():
+        raise UserError(
+            f"{origin}: the maps leave out {int(documents_left.sum())} of {num_documents} documents; the file is "
+            f"damaged: fetch it again, or leave corpus.maps out to build it"
+        )
+
+
+def _load(path: Path) -> NDArray[np.generic]:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path} is no .npy array of numbers ({error}); fetch it again") from None

@@ -98,6 +98,12 @@ def remove_leftovers(directory: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def remove_unfinished(path: Path) -> None:
+    """Remove what killed writers of the file `path` left. Call it only while nobody else writes that file."""
+    for leftover in path.parent.glob(f"{_ASIDE}{path.name}-*"):
+        leftover.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def exclusive(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold the lock file `path` for the block; the operating system frees it when the process dies.

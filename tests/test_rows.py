@@ -1,4 +1,5 @@
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -65,18 +66,18 @@ def test_a_file_that_is_no_whole_number_of_rows_is_refused(tmp_path):
     np.arange(7, dtype=np.uint16).tofile(tmp_path / "cut.bin")
     with pytest.raises(UserError, match=r"14 bytes.*5 uint16 tokens \(10 bytes\)"):
         open_corpus(tmp_path / "cut.bin", row_tokens=5)
-    with pytest.raises(UserError, match="no corpus file"):
+    with pytest.raises(UserError, match="there is no corpus at"):
         open_corpus(tmp_path / "missing.bin", row_tokens=5)
 
 
 def test_an_index_of_other_rows_is_refused(tmp_path):
     write_indexed_dataset(tmp_path / "documents", [np.arange(4), np.arange(6)], dtype=np.uint16)
-    with pytest.raises(UserError, match="sequences of 4 to 6 tokens, expected rows of 5"):
+    with pytest.raises(UserError, match="2 sequences of 4 tokens and others, together 10 tokens, expected rows of 5"):
         open_corpus(tmp_path / "documents.bin", row_tokens=5)
 
 
 def test_the_fingerprint_is_the_hash_of_the_bytes_in_the_file(counted):
-    expected = hashlib.sha256(counted.path.read_bytes()[2 * 5 * 4 : 2 * 5 * 8]).hexdigest()
+    expected = hashlib.sha256(Path(counted.location).read_bytes()[2 * 5 * 4 : 2 * 5 * 8]).hexdigest()
     assert fingerprint(counted.rows(4, 8)) == expected
 
 

@@ -3,8 +3,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corpus.index_mapped import IndexMapped
 from corpus.indexed_dataset import read_indexed_dataset, write_indexed_dataset
-from corpus.sample_order import sample_order
+from corpus.sample_order import MAPS, check_order, find_maps, load_order, map_names, sample_order, save_order
+from foundation import UserError
 
 
 def published_algorithm(sizes, num_samples, seq_length, seed):
@@ -62,16 +64,107 @@ def dataset(tmp_path):
     return read_indexed_dataset(tmp_path / "toy")
 
 
+def order_of(dataset, num_samples):
+    return sample_order(np.asarray(dataset.index.sizes), num_samples=num_samples, seq_length=6, seed=1234)
+
+
 def test_unshuffled_windows_overlap_in_one_token_and_follow_the_shuffled_documents(dataset):
-    order = sample_order(np.asarray(dataset.sizes), num_samples=5, seq_length=6, seed=1234)
+    order = order_of(dataset, 5)
     joined = np.concatenate([dataset[document] for document in order.documents])
-    position = {window: row for row, window in enumerate(order.shuffle)}
-    for window in range(len(order.shuffle)):
-        np.testing.assert_array_equal(order.row(dataset, position[window]), joined[6 * window : 6 * window + 7])
+    rows = IndexMapped(dataset, order, "a test").rows(0, len(order.shuffle))
+    for row, window in zip(rows, order.shuffle, strict=True):
+        np.testing.assert_array_equal(row, joined[6 * window : 6 * window + 7])
 
 
 def test_two_epochs_are_shuffled_as_one(dataset):
-    one_epoch = (len(dataset.tokens) - 1) // 6
-    order = sample_order(np.asarray(dataset.sizes), num_samples=one_epoch + 1, seq_length=6, seed=1234)
+    order = order_of(dataset, (dataset.num_tokens - 1) // 6 + 1)
     assert sorted(order.documents) == sorted([*range(20), *range(20)])
     assert set(order.documents[:20]) != set(range(20)), "the second epoch reaches into the first"
+
+
+def test_windows_are_the_same_when_they_are_built_in_parts(dataset, monkeypatch):
+    whole = order_of(dataset, 40)
+    monkeypatch.setattr("corpus.sample_order._WINDOWS_AT_ONCE", 3)
+    np.testing.assert_array_equal(order_of(dataset, 40).windows, whole.windows)
+
+
+@pytest.fixture
+def maps(dataset, tmp_path):
+    """The maps of a small order, saved under the names that GPT-NeoX gives them."""
+    order = order_of(dataset, 14)
+    names = map_names("toy_text_document", num_samples=14, seq_length=6, seed=1234)
+    (tmp_path / "maps").mkdir()
+    save_order(order, tmp_path / "maps", names)
+    return tmp_path / "maps"
+
+
+def test_saved_maps_have_the_names_that_gpt_neox_gives_them(maps):
+    assert sorted(path.name for path in maps.iterdir()) == [
+        f"toy_text_document_train_0_indexmap_14ns_6sl_1234s_{kind}_idx.npy" for kind in ("doc", "sample", "shuffle")
+    ]
+
+
+def test_maps_that_gpt_neox_wrote_are_read_as_they_are(dataset, tmp_path):
+    sizes = np.asarray(dataset.index.sizes)
+    for kind, array in zip(MAPS, published_algorithm(sizes, 14, 6, 7), strict=True):
+        np.save(tmp_path / f"pile_train_0_indexmap_14ns_6sl_7s_{kind}_idx.npy", array, allow_pickle=True)
+    read = load_order(find_maps(tmp_path, seq_length=6, seed=7), seq_length=6)
+    built = sample_order(sizes, num_samples=14, seq_length=6, seed=7)
+    for name in ("documents", "windows", "shuffle"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(built, name))
+
+
+def test_maps_of_another_seed_are_not_found(maps):
+    with pytest.raises(UserError, match="holds 0 files .*6sl_9s_doc_idx.npy, expected one"):
+        find_maps(maps, seq_length=6, seed=9)
+
+
+def loaded(maps):
+    return load_order(find_maps(maps, seq_length=6, seed=1234), seq_length=6)
+
+
+def changed(maps, kind, change):
+    (path,) = maps.glob(f"*_{kind}_idx.npy")
+    array = np.load(path)
+    path.unlink()
+    np.save(path, change(array))
+
+
+def zero_the_end(array):
+    array[len(array) // 3 :] = 0
+    return array
+
+
+def test_a_shuffle_that_is_no_permutation_is_refused_with_what_it_leaves_out(maps):
+    changed(maps, "shuffle", zero_the_end)
+    with pytest.raises(UserError, match=r"leaves out \d+ of \d+ windows"):
+        check_order(loaded(maps), num_documents=20, origin="the maps")
+
+
+def test_documents_that_come_never_or_are_not_there_are_refused(maps):
+    with pytest.raises(UserError, match="but the corpus has 19; they belong to another corpus"):
+        check_order(loaded(maps), num_documents=19, origin="the maps")
+    changed(maps, "doc", zero_the_end)
+    with pytest.raises(UserError, match="leave out .* of 20 documents"):
+        check_order(loaded(maps), num_documents=20, origin="the maps")
+
+
+def test_windows_and_shuffle_of_two_orders_are_refused_with_both_lengths(maps):
+    changed(maps, "shuffle", lambda array: array[:-2])
+    with pytest.raises(UserError, match="do not belong together"):
+        loaded(maps)
+
+
+def test_a_map_that_is_no_array_is_refused_and_never_unpickled(maps):
+    changed(maps, "doc", lambda array: np.array([{"a": 1}], object))
+    with pytest.raises(UserError, match="is no .npy array of numbers"):
+        loaded(maps)
+
+
+def test_maps_of_other_documents_are_refused_where_they_do_not_fit(dataset, maps, tmp_path):
+    order = loaded(maps)
+    backwards = [dataset[document] for document in reversed(range(20))]
+    write_indexed_dataset(tmp_path / "other", backwards, dtype=np.uint16)
+    other = IndexMapped(read_indexed_dataset(tmp_path / "other"), order, "the maps")
+    with pytest.raises(UserError, match="the maps belong to other documents"):
+        other.rows(0, other.num_rows)

@@ -1,13 +1,14 @@
 import multiprocessing
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from corpus import build_corpus, fingerprint
-from foundation import UserError, sha256_of_file
+from foundation import UserError
 from test_recipe import pythia
 from training import Batch, Pretraining, checkpoint_steps, load_checkpoint, pretrained_suite, saved_steps, train
 
@@ -57,7 +58,7 @@ def suite_of(text):
         micro_batch=4,
         tokenizer_file=corpus.tokenizer,
         seq_length=16,
-        corpus_sha256=sha256_of_file(corpus.path),
+        corpus_sha256=corpus.sha256,
         batch_at=batch_of(corpus),
         device=torch.device("cpu"),
     )
@@ -77,7 +78,7 @@ def test_a_built_corpus_holds_every_document_once_in_rows(text):
     corpus = corpus_of(text)
     assert corpus.row_tokens == 17
     assert corpus.rows(0, corpus.num_rows).max() < 320
-    assert corpus_of(text).path == corpus.path
+    assert corpus_of(text).location == corpus.location
 
 
 def test_building_the_suite_twice_gives_the_same_weights_bit_for_bit(text, tmp_path, monkeypatch):
@@ -125,9 +126,10 @@ def test_a_suite_that_lost_a_checkpoint_makes_it_again(text):
 
 def test_a_damaged_corpus_is_refused(text):
     corpus = corpus_of(text)
-    content = bytearray(corpus.path.read_bytes())
+    rows = Path(corpus.location)
+    content = bytearray(rows.read_bytes())
     content[7] ^= 1
-    corpus.path.write_bytes(content)
+    rows.write_bytes(content)
     with pytest.raises(UserError, match="is not what was built there"):
         corpus_of(text)
 
@@ -149,7 +151,7 @@ def test_a_killed_build_goes_on_where_it_was(text, tmp_path, monkeypatch):
         "micro_batch": 4,
         "tokenizer_file": corpus.tokenizer,
         "seq_length": 16,
-        "corpus_sha256": sha256_of_file(corpus.path),
+        "corpus_sha256": corpus.sha256,
         "device": torch.device("cpu"),
     }
     with pytest.raises(KeyboardInterrupt):

@@ -1,0 +1,119 @@
+"""Blocks of remote files, kept on disk: whole or absent, checked when they are read, bounded in size.
+
+A block file is the block followed by its SHA-256. It appears under its name by one rename, so a process that is killed
+leaves whole blocks or none, and several processes may share the directory: who fetches a group of blocks holds the
+group's lock, which the operating system frees when its holder dies.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from foundation import exclusive, remove_unfinished, write_bytes
+
+log = logging.getLogger(__name__)
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_SUFFIX = ".block"
+
+
+@dataclass(frozen=True)
+class Block:
+    """Bytes [start, stop) of one file.
+
+    Attributes:
+        file: directory that is this file version's own, relative to the store's.
+        number: of the block in its file: start / block size.
+    """
+
+    file: str
+    number: int
+    start: int
+    stop: int
+
+
+class BlockStore:
+    """A directory of blocks.
+
+    Args:
+        directory: may be shared by processes and by files.
+        max_bytes: the most that all its blocks together may take.
+    """
+
+    def __init__(self, directory: Path, *, max_bytes: int) -> None:
+        self.directory = directory
+        self.max_bytes = max_bytes
+        self._checked: set[Path] = set()
+
+    def holds(self, block: Block) -> bool:
+        """Whether the block is there, not whether it is undamaged."""
+        return self._path(block).exists()
+
+    def find(self, block: Block) -> Path | None:
+        """The file that begins with the block's bytes; None where it is not there.
+
+        What is read for the first time in this process is checked against its hash; a damaged block is removed, so
+        that it is fetched again, and told.
+        """
+        path = self._path(block)
+        try:
+            if path not in self._checked:
+                content = path.read_bytes()
+                data, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+                if len(data) != block.stop - block.start or hashlib.sha256(data).digest() != digest:
+                    log.warning("%s is damaged; it is removed and fetched again", path)
+                    path.unlink(missing_ok=True)
+                    return None
+                self._checked.add(path)
+            os.utime(path)  # the blocks that were used longest ago are the first to go
+        except FileNotFoundError:
+            self._checked.discard(path)
+            return None
+        return path
+
+    def put(self, block: Block, data: bytes | bytearray) -> None:
+        """Keep a block.
+
+        Raises:
+            ValueError: `data` has another length than the block.
+        """
+        if len(data) != block.stop - block.start:
+            raise ValueError(f"block {block} is given {len(data)} bytes")
+        path = self._path(block)
+        write_bytes(path, bytes(data) + hashlib.sha256(data).digest())
+        self._checked.add(path)
+
+    @contextlib.contextmanager
+    def fetching(self, blocks: Sequence[Block], *, group: int) -> Iterator[None]:
+        """Hold the lock of a group of one file's blocks, waiting for another process that fetches the same."""
+        with exclusive(self.directory / blocks[0].file / f"{group:06d}.lock", wait=True):
+            for block in blocks:
+                remove_unfinished(self._path(block))
+            yield
+
+    def make_room(self, num_bytes: int) -> None:
+        """Remove the blocks that were used longest ago until `num_bytes` more fit within the bound."""
+        lock = self.directory / "make_room.lock"
+        with exclusive(lock, wait=True):
+            entries = sorted(self._entries())
+            excess = sum(size for _, size, _ in entries) + num_bytes - self.max_bytes
+            for _, size, path in entries:
+                if excess <= 0:
+                    break
+                path.unlink(missing_ok=True)
+                self._checked.discard(path)
+                excess -= size
+
+    def _entries(self) -> Iterator[tuple[int, int, Path]]:
+        """(time of last use, bytes, path) of every block."""
+        for path in self.directory.rglob(f"*{_SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):
+                status = path.stat()
+                yield status.st_mtime_ns, status.st_size, path
+
+    def _path(self, block: Block) -> Path:
+        return self.directory / block.file / f"{block.number:06d}{_SUFFIX}"

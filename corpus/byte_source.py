@@ -1,0 +1,220 @@
+"""The bytes of a corpus, in one file or in many, here or elsewhere, as one run of bytes."""
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Protocol
+
+from foundation import UserError
+
+_SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<last>\d{5})\.bin")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What it takes to read a part of a corpus.
+
+    Attributes:
+        needed_bytes: of the part itself.
+        fetch_bytes: to fetch for it over the network, in whole blocks; what the cache holds is not counted.
+        requests: range requests for that.
+        cache_bytes: the most that the block cache may hold; None where nothing is fetched.
+        cache_directory: where its blocks lie; None where nothing is fetched.
+    """
+
+    needed_bytes: int
+    fetch_bytes: int = 0
+    requests: int = 0
+    cache_bytes: int | None = None
+    cache_directory: Path | None = None
+
+
+class ByteSource(Protocol):
+    """Bytes that are read by position.
+
+    Attributes:
+        location: where they lie, in the user's words.
+    """
+
+    @property
+    def location(self) -> str: ...
+
+    @property
+    def size(self) -> int:
+        """Bytes in all."""
+        ...
+
+    def read(self, start: int, into: memoryview) -> None:
+        """Fill `into`, a view of bytes, with the bytes from `start` on."""
+        ...
+
+    def expect(self, start: int, stop: int) -> None:
+        """Announce that bytes [start, stop) will be read, in order: what is far away begins to come."""
+        ...
+
+    def cost(self, start: int, stop: int) -> Cost:
+        """What reading bytes [start, stop) takes now. Fetches nothing."""
+        ...
+
+    def identity(self) -> dict[str, Any]:
+        """What tells these bytes from others, as far as it is known without reading them all."""
+        ...
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of one file that a read covers: bytes [offset, offset + length) of file number `file`."""
+
+    file: int
+    offset: int
+    length: int
+
+
+def pieces(sizes: Sequence[int], start: int, stop: int) -> Iterator[Piece]:
+    """Where bytes [start, stop) of files laid end to end lie.
+
+    Raises:
+        ValueError: the files hold no such bytes.
+    """
+    ends = list(accumulate(sizes))
+    if not 0 <= start <= stop <= (ends[-1] if ends else 0):
+        raise ValueError(f"bytes {start}..{stop} of {ends[-1] if ends else 0}")
+    file = bisect_right(ends, start)
+    while start < stop:
+        length = min(stop, ends[file]) - start
+        if length:
+            yield Piece(file, start - (ends[file] - sizes[file]), length)
+        start += length
+        file += 1
+
+
+def shard_names(names: Iterable[str], *, where: str) -> list[str]:
+    """The one `.bin`, or the one whole series of shards, among `names`, in order.
+
+    Pythia numbers shards by the last one: document-00000-of-00020.bin to document-00020-of-00020.bin are 21.
+
+    Args:
+        names: of files.
+        where: they lie, for the message.
+
+    Raises:
+        UserError: there is no `.bin`, more than one choice, or a shard is missing.
+    """
+    binaries = sorted(name for name in names if name.endswith(".bin"))
+    shards = [match for match in map(_SHARD.fullmatch, binaries) if match]
+    groups = {(match["stem"], int(match["last"])) for match in shards}
+    choices = [name for name in binaries if not _SHARD.fullmatch(name)] + [
+        series_name(stem, 0, last) for stem, last in sorted(groups)
+    ]
+    if not choices:
+        raise UserError(f"{where} holds no .bin file; name the place of the preshuffled shards or of a merged .bin")
+    if len(choices) > 1:
+        raise UserError(f"{where} holds {' and '.join(choices)}; name the one that is meant")
+    if not groups:
+        return choices
+    ((stem, last),) = groups
+    whole = [series_name(stem, index, last) for index in range(last + 1)]
+    missing = sorted(set(whole) - set(binaries))
+    if missing:
+        raise UserError(
+            f"{where} holds {len(whole) - len(missing)} of {len(whole)} shards, {missing[0]} is not among them; fetch "
+            f"it too (shards are numbered from 0 to the number in their names)"
+        )
+    return whole
+
+
+def series_name(stem: str, index: int, last: int) -> str:
+    """Name of a shard, as EleutherAI/pythia `utils/shard_memmap.py` gives it."""
+    return f"{stem}-{index:05d}-of-{last:05d}.bin"
+
+
+def series_of(name: str) -> list[str]:
+    """Names of the whole series that a shard belongs to; a `.bin` that is no shard stands alone."""
+    match = _SHARD.fullmatch(name)
+    if match is None:
+        return [name]
+    last = int(match["last"])
+    return [series_name(match["stem"], index, last) for index in range(last + 1)]
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """Files on this machine, read in place.
+
+    Attributes:
+        paths: in order.
+        sizes: of each, in bytes, as they were when it was opened.
+    """
+
+    location: str
+    paths: tuple[Path, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(self.sizes)
+
+    def read(self, start: int, into: memoryview) -> None:
+        # plain reads: mapped pages of 600 GB would count as this process's memory, and copy no faster
+        done = 0
+        for piece in pieces(self.sizes, start, start + len(into)):
+            read_file(self.paths[piece.file], piece.offset, into[done : done + piece.length])
+            done += piece.length
+
+    def expect(self, start: int, stop: int) -> None:
+        pass
+
+    def cost(self, start: int, stop: int) -> Cost:
+        return Cost(needed_bytes=stop - start)
+
+    def identity(self) -> dict[str, Any]:
+        return {"files": dict(zip((path.name for path in self.paths), self.sizes, strict=True))}
+
+
+def read_file(path: Path, offset: int, into: memoryview) -> None:
+    """Fill `into` with the bytes of a file from `offset` on.
+
+    Raises:
+        UserError: the file ends before.
+    """
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        done = 0
+        while done < len(into):
+            count = file.readinto(into[done:])
+            if not count:
+                raise UserError(
+                    f"{path} ends at byte {offset + done}, but bytes up to {offset + len(into)} were there when it was "
+                    f"opened; it was cut short meanwhile: fetch it again"
+                )
+            done += count
+
+
+def local_files(location: str | Path) -> LocalFiles:
+    """The `.bin`, or the series of shards, at a path: a file, a directory, or a path without `.bin`.
+
+    Raises:
+        UserError: nothing is there, or not all of it.
+    """
+    path = Path(location)
+    if path.is_dir():
+        paths = [path / name for name in shard_names((entry.name for entry in path.iterdir()), where=str(path))]
+    elif path.is_file():
+        paths = [path.with_name(name) for name in series_of(path.name)]
+    elif path.with_name(f"{path.name}.bin").is_file():
+        paths = [path.with_name(f"{path.name}.bin")]
+    else:
+        beside = path.parent.iterdir() if path.parent.is_dir() else ()
+        shards = [
+            entry.name for entry in beside if re.fullmatch(re.escape(path.name) + r"-\d{5}-of-\d{5}\.bin", entry.name)
+        ]
+        if not shards:
+            raise UserError(f"there is no corpus at {path}; name a .bin file, or the directory or prefix of its shards")
+        paths = [path.with_name(name) for name in shard_names(shards, where=str(path.parent))]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise UserError(f"shard {missing[0]} is missing, one of {len(paths)}; fetch it too")
+    return LocalFiles(str(location), tuple(paths), tuple(path.stat().st_size for path in paths))

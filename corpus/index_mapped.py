@@ -1,0 +1,180 @@
+"""Rows gathered from an unshuffled corpus through GPT-NeoX's index maps: orders of which no shuffled copy is published."""
+
+import hashlib
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+from huggingface_hub import snapshot_download
+from numpy.typing import NDArray
+
+from corpus.byte_source import Cost
+from corpus.indexed_dataset import IndexedDataset, read_indexed_dataset
+from corpus.listing import is_remote
+from corpus.rows import PYTHIA_ROW_TOKENS, check_rows
+from corpus.sample_order import (
+    SampleOrder,
+    check_order,
+    find_maps,
+    load_order,
+    map_names,
+    sample_order,
+    save_order,
+)
+from foundation import UserError, atomic_directory, cache_directory, exclusive
+
+log = logging.getLogger(__name__)
+
+_HUB = "hf://datasets/"
+
+
+@dataclass(frozen=True)
+class IndexMapped:
+    """Rows of an unshuffled corpus in an order of its own.
+
+    Attributes:
+        dataset: the documents; what GPT-NeoX calls a document here is a sequence of the `.idx`.
+        order: the index maps.
+        origin: where the maps come from, for run.json.
+    """
+
+    dataset: IndexedDataset
+    order: SampleOrder
+    origin: str
+
+    @property
+    def location(self) -> str:
+        return self.dataset.source.location
+
+    @property
+    def num_rows(self) -> int:
+        return len(self.order.shuffle)
+
+    @property
+    def row_tokens(self) -> int:
+        return self.order.seq_length + 1
+
+    def rows(self, start: int, stop: int) -> NDArray[np.uint16]:
+        check_rows(self, start, stop)
+        return np.array([self._row(row) for row in range(start, stop)], np.uint16).reshape(-1, self.row_tokens)
+
+    def expect(self, start: int, stop: int) -> None:
+        check_rows(self, start, stop)
+
+    def cost(self, start: int, stop: int) -> Cost:
+        check_rows(self, start, stop)
+        return Cost(needed_bytes=(stop - start) * 2 * self.row_tokens)
+
+    def identity(self) -> dict[str, Any]:
+        return {
+            "location": self.location,
+            "rows": self.num_rows,
+            "row_tokens": self.row_tokens,
+            "order": self.origin,
+            **self.dataset.source.identity(),
+        }
+
+    def _row(self, row: int) -> NDArray[np.generic]:
+        """Window `shuffle[row]`: from its first token up to the first token of the next window, that one included."""
+        window = int(self.order.shuffle[row])
+        (first, start), (last, end) = (map(int, entry) for entry in self.order.windows[window : window + 2])
+        if first == last:
+            parts = [self._tokens(first, start, end + 1)]
+        else:
+            parts = [self._tokens(first, start, None)]
+            parts += [self._tokens(entry, 0, None) for entry in range(first + 1, last)]
+            parts += [self._tokens(last, 0, end + 1)]
+        tokens = np.concatenate(parts)
+        if len(tokens) != self.row_tokens:
+            raise UserError(
+                f"row {row} has {len(tokens)} tokens by {self.origin}, expected {self.row_tokens}; the maps belong to "
+                f"other documents than {self.location}"
+            )
+        return tokens
+
+    def _tokens(self, entry: int, start: int, stop: int | None) -> NDArray[np.generic]:
+        document = int(self.order.documents[entry])
+        size = int(self.dataset.index.sizes[document])
+        stop = size if stop is None else stop
+        if not start <= stop <= size:
+            raise UserError(
+                f"{self.origin} takes tokens {start} to {stop} of document {document} of {self.location}, which has "
+                f"{size}; the maps belong to other documents"
+            )
+        return self.dataset.tokens(document, start, stop)
+
+
+def open_index_mapped(
+    documents: str | Path,
+    *,
+    seed: int,
+    num_samples: int,
+    row_tokens: int = PYTHIA_ROW_TOKENS,
+    maps: str | Path | None = None,
+) -> IndexMapped:
+    """Open an unshuffled, tokenised corpus in the order that GPT-NeoX gives it.
+
+    Every row comes from documents all over the corpus, so the corpus has to be on this machine; its shards are read in
+    place.
+
+    Args:
+        documents: path of the `.bin` (or its shards) and `.idx`, without their ending.
+        seed: of the shuffles.
+        num_samples: that training asked for (it decides the number of epochs): 147164160 for Pythia.
+        row_tokens: tokens per row.
+        maps: directory of the order's `.npy` files, or hf://datasets/OWNER/NAME, of which those of `seed` are fetched;
+            None builds them, equal to GPT-NeoX's, and keeps them.
+
+    Raises:
+        UserError: the corpus or the maps are not there, are damaged, or do not belong together.
+    """
+    dataset = read_indexed_dataset(Path(documents))
+    if dataset.index.dtype != np.uint16:
+        raise UserError(f"{documents}.idx says that tokens are {dataset.index.dtype}, expected uint16")
+    seq_length = row_tokens - 1
+    if maps is None:
+        directory = _built_maps(dataset, seed=seed, num_samples=num_samples, seq_length=seq_length)
+        origin = f"GPT-NeoX's order of {num_samples} samples, seed {seed}"
+    else:
+        directory = _fetched_maps(str(maps), seed) if is_remote(str(maps)) else Path(maps)
+        origin = str(maps)
+    order = load_order(find_maps(directory, seq_length=seq_length, seed=seed), seq_length=seq_length)
+    check_order(order, num_documents=len(dataset), origin=origin)
+    return IndexMapped(dataset, order, origin)
+
+
+def _built_maps(dataset: IndexedDataset, *, seed: int, num_samples: int, seq_length: int) -> Path:
+    if dataset.num_tokens < 2:
+        raise UserError(f"{dataset.source.location} has {dataset.num_tokens} tokens, too few for one row")
+    sizes = np.asarray(dataset.index.sizes)
+    identity = {"sizes": hashlib.sha256(sizes).hexdigest(), "seed": seed, "num_samples": num_samples}
+    identity |= {"seq_length": seq_length}
+    name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    directory = cache_directory() / "orders" / name
+    with exclusive(directory.with_suffix(".lock"), wait=True):
+        if not directory.exists():
+            log.info("building the order of %d documents, once; it is kept in %s", len(sizes), directory)
+            order = sample_order(sizes, num_samples=num_samples, seq_length=seq_length, seed=seed)
+            names = map_names("corpus", num_samples=num_samples, seq_length=seq_length, seed=seed)
+            with atomic_directory(directory) as aside:
+                save_order(order, aside, names)
+    return directory
+
+
+def _fetched_maps(location: str, seed: int) -> Path:
+    """A directory with the maps of a seed, through the hub's own cache: they are needed whole."""
+    repository = location.removeprefix(_HUB)
+    if not location.startswith(_HUB) or repository.count("/") != 1:
+        raise UserError(f"corpus.maps={location} is not understood; take a directory or hf://datasets/OWNER/NAME")
+    try:
+        snapshot = snapshot_download(repository, repo_type="dataset", allow_patterns=[f"seed{seed}/*_idx.npy"])
+    except (httpx2.HTTPError, OSError) as error:
+        raise UserError(
+            f"{location} cannot be fetched ({type(error).__name__}); check the network, or leave corpus.maps out to "
+            f"build the maps"
+        ) from error
+    return Path(snapshot) / f"seed{seed}"

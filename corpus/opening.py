@@ -1,0 +1,88 @@
+"""Open a corpus of preshuffled rows, wherever it lies."""
+
+from pathlib import Path
+
+import numpy as np
+
+from corpus.blocks import BlockStore
+from corpus.byte_source import ByteSource, LocalFiles, local_files
+from corpus.indexed_dataset import check_against, read_index
+from corpus.listing import is_remote, remote_place
+from corpus.remote import RemoteFiles
+from corpus.rows import PYTHIA_ROW_TOKENS, Preshuffled
+from foundation import UserError, cache_directory
+
+CACHE_GIB = 64
+
+
+def open_corpus(
+    location: str | Path,
+    *,
+    row_tokens: int = PYTHIA_ROW_TOKENS,
+    num_rows: int | None = None,
+    revision: str | None = None,
+    cache_gib: int = CACHE_GIB,
+) -> Preshuffled:
+    """Open rows that lie one behind the other in training order, in a merged `.bin` or in shards, here or elsewhere.
+
+    Args:
+        location: a `.bin`, a directory or prefix of shards (document-00000-of-00020.bin, ...), each read in place;
+            hf://datasets/OWNER/NAME[@REVISION][/PATH]; or http(s)://... of a `.bin`, of a shard, or of the directory in
+            which shards lie under the names that Pythia's have. Of what is remote only the blocks that are read are
+            fetched, and kept.
+        row_tokens: tokens per row; 2049 for Pythia (2048 predictions).
+        num_rows: rows that there must be; None takes what is there. Where it is known, a remote corpus is not asked for
+            anything before it is read.
+        revision: of a hub repository: branch, tag or commit.
+        cache_gib: the most that the blocks of all remote corpora together may take on disk.
+
+    Raises:
+        UserError: nothing is there, or a shard is missing; the bytes are no whole number of rows, or not `num_rows`; or
+            an `.idx` beside them contradicts them.
+    """
+    row_bytes = 2 * row_tokens
+    source: ByteSource
+    if is_remote(str(location)):
+        cache = cache_directory() / "remote"
+        source = RemoteFiles(
+            remote_place(str(location), revision=revision, listings=cache / "listings"),
+            BlockStore(cache / "blocks", max_bytes=cache_gib << 30),
+            size=None if num_rows is None else num_rows * row_bytes,
+        )
+    else:
+        if revision is not None:
+            raise UserError(
+                f"corpus.revision={revision}, but {location} is a path, which has no revisions; leave it out"
+            )
+        source = local_files(location)
+        _check_index(source, row_tokens)
+    size = source.size
+    if size == 0 or size % row_bytes:
+        raise UserError(
+            f"{location} has {size} bytes, no whole number of rows of {row_tokens} uint16 tokens ({row_bytes} bytes); "
+            f"it is cut short, or row_tokens is wrong"
+        )
+    if num_rows is not None and size != num_rows * row_bytes:
+        raise UserError(
+            f"{location} holds {size // row_bytes} rows of {row_tokens} tokens, expected {num_rows}: it is another "
+            f"corpus, or not all of it"
+        )
+    return Preshuffled(source, size // row_bytes, row_tokens)
+
+
+def _check_index(source: LocalFiles, row_tokens: int) -> None:
+    """Hold an `.idx` beside the files against them; without one the rows are what the files hold."""
+    first = source.paths[0]
+    stem = first.name.removesuffix(".bin") if len(source.paths) == 1 else first.name.rpartition("-00000-of-")[0]
+    path = first.with_name(f"{stem}.idx")
+    if not path.is_file():
+        return
+    index = read_index(path)
+    if index.dtype != np.uint16:
+        raise UserError(f"{path} says that tokens are {index.dtype}, expected uint16")
+    check_against(index, source)
+    if len(index) * row_tokens * 2 != source.size or np.any(index.sizes[:: max(1, len(index) // 256)] != row_tokens):
+        raise UserError(
+            f"{path} holds {len(index)} sequences of {index.sizes[0]} tokens and others, together {source.size // 2} "
+            f"tokens, expected rows of {row_tokens} each; this is not a preshuffled corpus, or row_tokens is wrong"
+        )

@@ -1,0 +1,182 @@
+"""The hub and web servers, played by a server on this machine."""
+
+import numpy as np
+import pytest
+
+from corpus.listing import FIRST_SHARD, remote_place
+from corpus.ranges import Patience, RangeClient
+from foundation import UserError
+from range_server import RangeServer
+
+COMMIT, NEXT_COMMIT = "01234567" * 5, "f" * 40
+REPOSITORY = "Somebody/a-preshuffled-corpus"
+LOCATION = f"hf://datasets/{REPOSITORY}"
+ROWS = np.random.default_rng(5).integers(0, 50277, (60, 9)).astype("<u2")
+QUICK = Patience(tries=2, first_contact_tries=2, first_delay_s=0.01)
+
+
+def in_shards(content, sizes, stem="document"):
+    names = [f"{stem}-{index:05d}-of-{len(sizes) - 1:05d}.bin" for index in range(len(sizes))]
+    ends = np.cumsum(sizes)
+    return {name: content[end - size : end] for name, end, size in zip(names, ends, sizes, strict=True)}
+
+
+SHARDS = in_shards(ROWS.tobytes(), [401, 402, 277])
+OTHERS = {"README.md": b"a corpus", "document.idx": b"an index that nobody needs"}
+
+
+def publish(server, revision, commit, *, folder="", leave_out=()):
+    """Let the hub answer for a revision as huggingface.co does, sizes and hashes included."""
+    siblings = [
+        {
+            "rfilename": folder + name,
+            "size": len(content),
+            "blobId": "b" * 40,
+            "lfs": {"size": len(content), "sha256": f"{len(content):064d}", "pointerSize": 134},
+        }
+        for name, content in {**SHARDS, **OTHERS}.items()
+        if name not in leave_out
+    ]
+    answer = {"id": REPOSITORY, "sha": commit, "siblings": siblings, "tags": []}
+    server.documents[f"/api/datasets/{REPOSITORY}/revision/{revision}"] = (200, {}, answer)
+
+
+@pytest.fixture
+def hub():
+    """A hub with one dataset: shards, their index and a readme."""
+    files = {
+        f"datasets/{REPOSITORY}/resolve/{commit}/{folder}{name}": content
+        for name, content in SHARDS.items()
+        for commit in (COMMIT, NEXT_COMMIT)
+        for folder in ("", "in/")
+    }
+    with RangeServer(files) as server:
+        publish(server, "main", COMMIT)
+        yield server
+
+
+def place_at(hub, tmp_path, location=LOCATION, revision=None):
+    return remote_place(location, revision=revision, listings=tmp_path, client=RangeClient(patience=QUICK), hub=hub.url)
+
+
+def test_the_hub_is_asked_once_for_the_commit_the_sizes_and_the_hashes(hub, tmp_path):
+    place = place_at(hub, tmp_path)
+    listing = place.listing()
+    assert place.location == f"{LOCATION}@main"
+    assert listing.revision == COMMIT
+    assert [(file.name, file.size) for file in listing.files] == [(name, len(data)) for name, data in SHARDS.items()]
+    assert listing.files[0].version == f"sha256:{401:064d}"
+    assert len(hub.log.documents) == 1
+
+
+def test_the_files_are_read_at_the_commit_not_at_the_branch(hub, tmp_path):
+    place = place_at(hub, tmp_path)
+    listing = place.listing()
+    publish(hub, "main", NEXT_COMMIT)
+    found = b"".join(
+        piece for file in listing.files for piece in place.client.stream(file.url, 0, file.size, size=file.size)
+    )
+    assert found == ROWS.tobytes()
+    assert all(f"/resolve/{COMMIT}/" in path for path, *_ in hub.log.ranges)
+
+
+def test_a_commit_that_was_listed_before_needs_no_hub(hub, tmp_path):
+    listing = place_at(hub, tmp_path).listing()
+    hub.documents.clear()
+    assert place_at(hub, tmp_path, revision=COMMIT).listing() == listing
+    assert place_at(hub, tmp_path, f"{LOCATION}@{COMMIT}").listing() == listing
+    with pytest.raises(UserError):
+        place_at(hub, tmp_path).listing()
+
+
+def test_a_branch_is_asked_for_again(hub, tmp_path):
+    place_at(hub, tmp_path).listing()
+    publish(hub, "main", NEXT_COMMIT)
+    assert place_at(hub, tmp_path).listing().revision == NEXT_COMMIT
+
+
+def test_the_same_file_at_another_commit_is_the_same_content(hub, tmp_path):
+    first = place_at(hub, tmp_path).listing()
+    publish(hub, "main", NEXT_COMMIT)
+    second = place_at(hub, tmp_path).listing()
+    assert [file.content for file in first.files] == [file.content for file in second.files]
+    assert [file.url for file in first.files] != [file.url for file in second.files]
+
+
+def test_shards_may_lie_in_a_folder_of_the_repository(hub, tmp_path):
+    publish(hub, "main", COMMIT, folder="in/")
+    by_folder = place_at(hub, tmp_path, f"{LOCATION}/in").listing()
+    by_shard = place_at(hub, tmp_path, f"{LOCATION}/in/document-00001-of-00002.bin").listing()
+    assert by_folder.files == by_shard.files
+    assert [file.name for file in by_folder.files] == [f"in/{name}" for name in SHARDS]
+
+
+def test_a_missing_shard_is_named(hub, tmp_path):
+    publish(hub, "main", COMMIT, leave_out=["document-00002-of-00002.bin"])
+    with pytest.raises(UserError, match=r"holds 2 of 3 shards, document-00002-of-00002\.bin is not among them"):
+        place_at(hub, tmp_path).listing()
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "message"),
+    [
+        (404, "RevisionNotFound", "there is no such revision"),
+        (401, "RepoNotFound", "there is no such dataset, or it is private"),
+        (403, "GatedRepo", "asks for a consent"),
+        (500, "", "cannot be reached"),
+    ],
+)
+def test_what_the_hub_refuses_ends_in_one_line_with_the_remedy(hub, tmp_path, code, said, message):
+    hub.documents[f"/api/datasets/{REPOSITORY}/revision/main"] = (code, {"X-Error-Code": said}, {"error": "no"})
+    with pytest.raises(UserError, match=message):
+        place_at(hub, tmp_path).listing()
+
+
+def test_a_hub_that_is_not_there_ends_in_one_line_with_the_remedies(hub, tmp_path):
+    hub.shutdown()
+    hub.server_close()
+    with pytest.raises(
+        UserError, match=r"cannot be reached .*; check the network, set corpus.location to a local copy"
+    ):
+        place_at(hub, tmp_path).listing()
+
+
+def test_offline_a_branch_is_refused_and_the_commit_named_as_the_way_out(hub, tmp_path, monkeypatch):
+    place_at(hub, tmp_path).listing()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=r"HF_HUB_OFFLINE is set; .* corpus.revision to the commit"):
+        place_at(hub, tmp_path).listing()
+    assert place_at(hub, tmp_path, revision=COMMIT).listing().revision == COMMIT
+
+
+def test_a_web_server_is_asked_for_the_size_of_every_shard(tmp_path):
+    with RangeServer(SHARDS) as server:
+        for name in SHARDS:
+            place = remote_place(f"{server.url}/{name}", revision=None, listings=tmp_path)
+            assert [(file.name, file.size) for file in place.listing().files] == [
+                (name, len(content)) for name, content in SHARDS.items()
+            ]
+        assert len(server.log.heads) == 9
+        assert not server.log.ranges
+
+
+def test_a_directory_on_a_web_server_holds_shards_under_pythias_names(tmp_path):
+    shards = in_shards(ROWS.tobytes(), [50] * 20 + [80])
+    assert next(iter(shards)) == FIRST_SHARD
+    with RangeServer({f"some/where/{name}": content for name, content in shards.items()}) as server:
+        listing = remote_place(f"{server.url}/some/where/", revision=None, listings=tmp_path).listing()
+        assert [file.name for file in listing.files] == list(shards)
+        assert listing.size == ROWS.nbytes
+
+
+@pytest.mark.parametrize("location", ["hf://EleutherAI/pythia-70m", "s3://bucket/key", "hf://datasets/alone"])
+def test_other_kinds_of_places_are_refused(tmp_path, location):
+    with pytest.raises(UserError, match=r"is not understood; take hf://datasets/OWNER/NAME"):
+        remote_place(location, revision=None, listings=tmp_path)
+
+
+def test_revisions_are_the_hubs_and_are_named_once(tmp_path):
+    with pytest.raises(UserError, match="has no revisions"):
+        remote_place("http://127.0.0.1/x.bin", revision="main", listings=tmp_path)
+    with pytest.raises(UserError, match="name one"):
+        remote_place(f"{LOCATION}@one", revision="other", listings=tmp_path)
