@@ -2,14 +2,17 @@
 
 python run.py                                       the demo: the whole method, on a CPU, in minutes
 python run.py step=384 steps=128                    another checkpoint, a longer segment
+python run.py model=1.4b step=133000 plan=true      what it would take; fetches and trains nothing
 python run.py -m step=384,448 intervention=none,masculine_to_feminine
 """
 
+import contextlib
 import difflib
 import errno
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast, get_type_hints
@@ -28,7 +31,7 @@ from omegaconf.errors import OmegaConfBaseException
 from transformers.utils.logging import disable_progress_bar
 
 from conf.schema import Control, OptimizerStateSource, RunConfig
-from corpus import Corpus, Segment, combined_fingerprint, fingerprint
+from corpus import Corpus, Segment, combined_fingerprint, data_plan, fingerprint
 from eval import evaluate, load_benchmark, summarize
 from foundation import UserError, sha256_of_file, write_text
 from interventions import Intervention, load_intervention, swap_examples
@@ -58,11 +61,12 @@ def run(config: RunConfig, record: RunRecord) -> None:
     device = choose_device(config.device)
     precision = choose_precision(config.training.precision.value, device)
     benchmarks = {name: load_benchmark(name, **options) for name, options in config.benchmarks.items()}
-    corpus = find_corpus(config.corpus)
-    seen = config.step * config.model.recipe.sequences_per_step
-    segment = Segment(corpus, config.step, config.steps, config.training.sequences_per_step, rows_before=seen)
+    began_with = record.known("corpus") or {}
+    corpus = find_corpus(config.corpus, revision=began_with.get("revision"))
+    segment = find_segment(config, corpus)
     suite = find_suite(config, corpus, device)
     start = load_checkpoint(suite, step=config.step)
+    corpus.expect(segment.first_row(config.step), segment.stop_row)
     intervention = load_intervention(**config.intervention, tokenizer=start.tokenizer, seed=config.seed)
     parts = describe_parts(config, start, segment, intervention, precision)
     record.identify(**parts)
@@ -119,16 +123,28 @@ def arm_batch(arm: str, segment: Segment, intervention: Intervention, step: int)
     return Batch(tokens, marked=ledger.swapped, record=evidence)
 
 
-def find_corpus(config: dict[str, Any]) -> Corpus:
-    """The corpus that `_target_` opens or builds. Called as it is: hydra's `instantiate` would hide what it raises."""
+def find_corpus(config: dict[str, Any], *, revision: str | None = None) -> Corpus:
+    """The corpus that `_target_` opens or builds. Called as it is: hydra's `instantiate` would hide what it raises.
+
+    Args:
+        revision: that a killed run began with: it goes on with that one where the configuration names none.
+    """
     options = dict(config)
     open_or_build = get_method(options.pop("_target_"))
     types = get_type_hints(open_or_build)
     for name, value in options.items():
         if name not in types or not isinstance(value, types[name]):
             raise UserError(f"corpus.{name}={value} is no option of this corpus, or none of its type; see conf/corpus")
+    if revision is not None and options["revision"] is None:
+        options["revision"] = revision
     corpus: Corpus = open_or_build(**options)
     return corpus
+
+
+def find_segment(config: RunConfig, corpus: Corpus) -> Segment:
+    """The batches that follow those which the checkpoint was trained on."""
+    seen = config.step * config.model.recipe.sequences_per_step
+    return Segment(corpus, config.step, config.steps, config.training.sequences_per_step, rows_before=seen)
 
 
 def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Path:
@@ -136,7 +152,7 @@ def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Path:
     model = config.model
     if model.checkpoints is not None:
         return Path(model.checkpoints)
-    if model.pretraining is None or corpus.tokenizer is None:
+    if model.pretraining is None or corpus.tokenizer is None or corpus.sha256 is None:
         raise UserError(
             f"model={model.name} names no checkpoints and cannot be pre-trained here; set model.checkpoints"
         )
@@ -158,7 +174,7 @@ def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Path:
         micro_batch=model.micro_batch,
         tokenizer_file=corpus.tokenizer,
         seq_length=corpus.row_tokens - 1,
-        corpus_sha256=sha256_of_file(corpus.path),
+        corpus_sha256=corpus.sha256,
         batch_at=batch_at,
         device=device,
     )
@@ -184,11 +200,7 @@ def describe_parts(
             "step": config.step,
             "sha256": sha256_of_file(start.path / "model.safetensors"),
         },
-        "corpus": {
-            "file": str(segment.corpus.path),
-            "rows": segment.corpus.num_rows,
-            "row_tokens": segment.corpus.row_tokens,
-        },
+        "corpus": segment.corpus.identity(),
         "segment": {
             "step": config.step,
             "steps": config.steps,
@@ -227,32 +239,60 @@ def describe_reading(
     }
 
 
-def segment_fingerprints(journals: dict[str, list[dict[str, Any]]]) -> dict[str, str]:
-    """Fingerprints of the segment before and after the intervention; all arms must have read the same rows."""
+def segment_fingerprints(journals: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Fingerprints of the segment and of each step, before and after the intervention.
+
+    All arms must have read the same rows.
+    """
     sources = {arm: combined_fingerprint(line["source_sha256"] for line in lines) for arm, lines in journals.items()}
     if len(set(sources.values())) > 1:
         raise RuntimeError(f"the arms did not read the same rows: {sources}")
-    intervened = combined_fingerprint(line["sha256"] for line in journals["intervened"])
-    return {"segment_sha256": sources["intervened"], "intervened_segment_sha256": intervened}
+    lines = journals["intervened"]
+    return {
+        "segment_sha256": sources["intervened"],
+        "intervened_segment_sha256": combined_fingerprint(line["sha256"] for line in lines),
+        "steps": {line["step"]: [line["source_sha256"], line["sha256"]] for line in lines},
+    }
+
+
+def print_plan(config: RunConfig) -> None:
+    """What the run would take."""
+    lines = data_plan(find_segment(config, find_corpus(config.corpus)))
+    print("\n".join(f"{name:10}{text}" for name, text in lines))
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(config: DictConfig) -> None:
     disable_progress_bar()  # transformers' bar for loading weights, which takes a blink
+    if missing := OmegaConf.missing_keys(config):
+        sys.exit(f"error: {', '.join(sorted(missing))} must be set")
     values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
     directory = Path(values.pop("output_dir"))
     in_sweep = HydraConfig.get().mode is RunMode.MULTIRUN
     arguments = list(HydraConfig.get().overrides.task) if in_sweep else sys.argv[1:]
     command = shlex.join(["python", "run.py", *arguments])
     try:
+        typed = cast(RunConfig, OmegaConf.to_object(config))
+        if typed.plan:
+            return print_plan(typed)
         with open_record(directory, config=values, command=command, provenance=provenance()) as record:
-            run(cast(RunConfig, OmegaConf.to_object(config)), record)
+            run(typed, record)
     except UserError as error:
         if in_sweep:
             print(one_line(error), file=sys.stderr)
             raise  # the other jobs of the sweep go on
         sys.exit(one_line(error))
     print_summary(directory)
+
+
+def configure(overrides: list[str]) -> RunConfig:
+    """The configuration that a command line means, for the commands beside this one."""
+    check_choices(overrides)
+    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        config = hydra.compose("config", overrides=[*overrides, "output_dir=''"])
+    if missing := OmegaConf.missing_keys(config):
+        raise UserError(f"{', '.join(sorted(missing))} must be set")
+    return cast(RunConfig, OmegaConf.to_object(config))
 
 
 def check_choices(arguments: list[str]) -> None:
@@ -269,12 +309,11 @@ def check_choices(arguments: list[str]) -> None:
                 raise UserError(f"{group}={name} is unknown; known are {', '.join(known)}: {hint}")
 
 
-def command_line() -> None:
-    """Run what sys.argv says; a mistake that the user can mend ends in one line."""
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # lets errors through to here, where Hydra would print its own text
+@contextlib.contextmanager
+def mistakes_in_one_line() -> Iterator[None]:
+    """End the program with one line where the block meets a mistake that the user can mend."""
     try:
-        check_choices(sys.argv[1:])
-        main()
+        yield
     except (UserError, HydraException, OmegaConfBaseException, FileExistsError, PermissionError) as error:
         sys.exit(one_line(error))
     except OSError as error:
@@ -282,8 +321,16 @@ def command_line() -> None:
             raise
         sys.exit(one_line(error))
     except KeyboardInterrupt:
-        print("interrupted: the same command with the same hydra.run.dir goes on from here", file=sys.stderr)
+        print("interrupted: the same command (a run: with the same hydra.run.dir) goes on from here", file=sys.stderr)
         sys.exit(130)
+
+
+def command_line() -> None:
+    """Run what sys.argv says."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # lets errors through to here, where Hydra would print its own text
+    with mistakes_in_one_line():
+        check_choices(sys.argv[1:])
+        main()
 
 
 def one_line(error: Exception) -> str:

@@ -36,12 +36,16 @@ class ModelConfig:
     """A suite of checkpoints.
 
     Attributes:
+        deduped: whether it read the deduplicated Pile; null where there is no such choice.
+        seed: 0 for the published suite, 1 to 9 for PolyPythias.
         checkpoints: directory of its `step<N>` checkpoints; null: the kit pre-trains them as `pretraining` says.
         recipe: how the suite was trained.
         caveats: what a reader of any result from it must know.
     """
 
     name: str
+    deduped: bool | None
+    seed: int
     checkpoints: str | None
     pretraining: Pretraining | None
     recipe: Recipe
@@ -71,6 +75,7 @@ class RunConfig:
         step: updates the checkpoint has made.
         steps: updates each arm makes.
         device: auto, cpu, cuda, cuda:1, ...
+        plan: say what the run would take, and do nothing.
     """
 
     model: ModelConfig
@@ -84,6 +89,7 @@ class RunConfig:
     optimizer_state: OptimizerStateSource
     seed: int
     device: str
+    plan: bool
     output_dir: str
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from corpus.build import build_corpus
 from corpus.index_mapped import open_index_mapped
 from corpus.opening import open_corpus
 from corpus.pile import open_pile
+from corpus.plan import data_plan
 from corpus.rows import Corpus
 from corpus.segment import Segment, combined_fingerprint, fingerprint
 
@@ -12,6 +13,7 @@ __all__ = [
     "Segment",
     "build_corpus",
     "combined_fingerprint",
+    "data_plan",
     "fingerprint",
     "open_corpus",
     "open_index_mapped",

@@ -171,7 +171,10 @@ class LocalFiles:
         return Cost(needed_bytes=stop - start)
 
     def identity(self) -> dict[str, Any]:
-        return {"files": dict(zip((path.name for path in self.paths), self.sizes, strict=True))}
+        return {
+            "location": self.location,
+            "files": dict(zip((path.name for path in self.paths), self.sizes, strict=True)),
+        }
 
 
 def read_file(path: Path, offset: int, into: memoryview) -> None:

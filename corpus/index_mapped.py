@@ -1,4 +1,4 @@
-"""Rows gathered from an unshuffled corpus through GPT-NeoX's index maps: orders of which no shuffled copy is published."""
+"""Rows gathered from an unshuffled corpus through GPT-NeoX's index maps, where no shuffled copy is published."""
 
 import hashlib
 import json
@@ -45,6 +45,8 @@ class IndexMapped:
     dataset: IndexedDataset
     order: SampleOrder
     origin: str
+    tokenizer: Path | None = None
+    sha256: str | None = None
 
     @property
     def location(self) -> str:
@@ -71,11 +73,10 @@ class IndexMapped:
 
     def identity(self) -> dict[str, Any]:
         return {
-            "location": self.location,
+            **self.dataset.source.identity(),
             "rows": self.num_rows,
             "row_tokens": self.row_tokens,
             "order": self.origin,
-            **self.dataset.source.identity(),
         }
 
     def _row(self, row: int) -> NDArray[np.generic]:
@@ -151,7 +152,7 @@ def _built_maps(dataset: IndexedDataset, *, seed: int, num_samples: int, seq_len
     if dataset.num_tokens < 2:
         raise UserError(f"{dataset.source.location} has {dataset.num_tokens} tokens, too few for one row")
     sizes = np.asarray(dataset.index.sizes)
-    identity = {"sizes": hashlib.sha256(sizes).hexdigest(), "seed": seed, "num_samples": num_samples}
+    identity = {"sizes": hashlib.sha256(sizes.data).hexdigest(), "seed": seed, "num_samples": num_samples}
     identity |= {"seq_length": seq_length}
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     directory = cache_directory() / "orders" / name

@@ -48,8 +48,8 @@ def open_pile(
     if seed == 0:
         if documents is not None or maps is not None:
             raise UserError(
-                f"corpus.documents={documents} corpus.maps={maps} are for seeds 1 to 9; the order of seed 0 is published "
-                f"as rows: set corpus.location, or leave both out"
+                f"corpus.documents={documents} corpus.maps={maps} are for seeds 1 to 9; the order of seed 0 is "
+                f"published as rows: set model.seed, or leave both out"
             )
         return open_corpus(
             location or _PRESHUFFLED.format("deduped" if deduped else "standard"),
@@ -65,7 +65,7 @@ def open_pile(
         )
     if documents is None:
         raise UserError(
-            f"seed={seed} reads rows from all over the unshuffled standard Pile; set corpus.documents to the path of its "
-            f".bin and .idx on this machine, without their ending"
+            f"seed={seed} reads rows from all over the unshuffled standard Pile; set corpus.documents to the path of "
+            f"its .bin and .idx on this machine, without their ending"
         )
     return open_index_mapped(documents, seed=seed, num_samples=NUM_SAMPLES, row_tokens=PYTHIA_ROW_TOKENS, maps=maps)

@@ -163,6 +163,7 @@ class RemoteFiles:
 
     def identity(self) -> dict[str, Any]:
         return {
+            "location": self._place.base + (f"/{self._place.path}" if self._place.path else ""),
             "revision": self._listing.revision,
             "files": {file.name: file.size for file in self._listing.files},
             "versions": {file.name: file.version for file in self._listing.files},
@@ -280,7 +281,7 @@ class RemoteFiles:
     def _run(self, fetch: _Fetch) -> None:
         try:
             self._fetch(fetch.group)
-        except BaseException as error:  # noqa: BLE001  # whoever waits for the group raises it
+        except BaseException as error:  # whoever waits for the group raises it
             fetch.error = error
             log.debug("fetching a part of %s failed", self.location, exc_info=error)
         with self._changed:
@@ -322,7 +323,7 @@ class RemoteFiles:
         if new and self._bar is None:
             self._bar = tqdm(total=0, desc="fetching the corpus", unit="B", unit_scale=True, disable=None, leave=False)
         if self._bar is not None:
-            self._bar.total += sum(block.stop - block.start for block in new)
+            self._bar.total = (self._bar.total or 0) + sum(block.stop - block.start for block in new)
 
     def _progress(self, num_bytes: int) -> None:
         with self._changed:

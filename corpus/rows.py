@@ -20,6 +20,8 @@ class Corpus(Protocol):
         location: where that is, in the user's words.
         num_rows: rows in all.
         row_tokens: tokens in each, one more than are predicted.
+        tokenizer: the tokenizer.json that made the rows, where the kit built them; Pythia's comes with a checkpoint.
+        sha256: of all the rows' bytes, where the kit built them.
     """
 
     @property
@@ -30,6 +32,12 @@ class Corpus(Protocol):
 
     @property
     def row_tokens(self) -> int: ...
+
+    @property
+    def tokenizer(self) -> Path | None: ...
+
+    @property
+    def sha256(self) -> str | None: ...
 
     def rows(self, start: int, stop: int) -> NDArray[np.uint16]:
         """Rows [start, stop), `stop` not included, as an array (stop - start, row_tokens) of its own.
@@ -58,8 +66,6 @@ class Preshuffled:
 
     Attributes:
         source: the bytes: uint16, little endian.
-        tokenizer: the tokenizer.json that made the rows, where the kit built them; Pythia's comes with a checkpoint.
-        sha256: of all the bytes, where the kit built them.
     """
 
     source: ByteSource
@@ -75,7 +81,7 @@ class Preshuffled:
     def rows(self, start: int, stop: int) -> NDArray[np.uint16]:
         check_rows(self, start, stop)
         table = np.empty((stop - start, self.row_tokens), "<u2")
-        self.source.read(start * self._row_bytes, memoryview(table).cast("B"))
+        self.source.read(start * self._row_bytes, table.data.cast("B"))
         return table.astype(np.uint16, copy=False)
 
     def expect(self, start: int, stop: int) -> None:
@@ -88,11 +94,10 @@ class Preshuffled:
 
     def identity(self) -> dict[str, Any]:
         return {
-            "location": self.location,
+            **self.source.identity(),
             "rows": self.num_rows,
             "row_tokens": self.row_tokens,
             "sha256": self.sha256,
-            **self.source.identity(),
         }
 
     @property

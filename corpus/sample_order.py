@@ -8,6 +8,7 @@ the two share one token, which is the label of the one and the first input of th
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,8 +149,9 @@ def check_order(order: SampleOrder, *, num_documents: int, origin: str) -> None:
         )
 
 
-def _load(path: Path) -> NDArray[np.generic]:
+def _load(path: Path) -> NDArray[Any]:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError) as error:
         raise UserError(f"{path} is no .npy array of numbers ({error}); fetch it again") from None
+    return array

@@ -35,8 +35,8 @@ class Segment:
         last_step = self.step + (self.corpus.num_rows - self.rows_before) // self.sequences_per_step
         if self.stop > last_step:
             raise UserError(
-                f"step={self.step} steps={self.steps} needs rows up to {self.stop_row}, but {self.corpus.location} holds "
-                f"{self.corpus.num_rows}: it ends at step {last_step} ({self.sequences_per_step} rows a step)"
+                f"step={self.step} steps={self.steps} needs rows up to {self.stop_row}, but {self.corpus.location} "
+                f"holds {self.corpus.num_rows}: it ends at step {last_step} ({self.sequences_per_step} rows a step)"
             )
 
     def first_row(self, step: int) -> int:

@@ -21,6 +21,10 @@ class RunRecord:
         self.directory = directory
         self._content = content
 
+    def known(self, name: str) -> Any:
+        """An entry of run.json that an earlier, killed process set; None where there is none."""
+        return self._content.get(name)
+
     def update(self, **entries: Any) -> None:
         """Set entries of run.json."""
         self._content.update(entries)

@@ -21,7 +21,7 @@ CONTENT = bytes(range(256)) * 4096  # 1 MiB
 HASTY = Patience(tries=4, first_delay_s=0.01, longest_delay_s=0.02, timeout_s=2, progress_bytes=1 << 16)
 
 
-def read(server, start=0, stop=len(CONTENT), *, size=len(CONTENT), patience=HASTY):
+def read(server, start=0, stop=1 << 20, *, size=1 << 20, patience=HASTY):
     return b"".join(RangeClient(patience=patience).stream(f"{server.url}/file.bin", start, stop, size=size))
 
 

@@ -191,7 +191,7 @@ def test_another_version_under_the_same_name_is_fetched_anew(tmp_path):
 
 def test_a_length_that_the_server_lies_about_ends_in_one_line(tmp_path):
     with RangeServer(FILES) as server:
-        path = list(server.files)[0]
+        path = next(iter(server.files))
         server.said_sizes[path] = 300_000 + BLOCK
         with pytest.raises(UserError, match="has 300000 bytes now, but had 308192"):
             read(opened(first_shard(server), tmp_path), 0, 10)

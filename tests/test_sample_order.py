@@ -115,7 +115,7 @@ def test_maps_that_gpt_neox_wrote_are_read_as_they_are(dataset, tmp_path):
 
 
 def test_maps_of_another_seed_are_not_found(maps):
-    with pytest.raises(UserError, match="holds 0 files .*6sl_9s_doc_idx.npy, expected one"):
+    with pytest.raises(UserError, match=r"holds 0 files .*6sl_9s_doc_idx\.npy, expected one"):
         find_maps(maps, seq_length=6, seed=9)
 
 
@@ -145,7 +145,7 @@ def test_documents_that_come_never_or_are_not_there_are_refused(maps):
     with pytest.raises(UserError, match="but the corpus has 19; they belong to another corpus"):
         check_order(loaded(maps), num_documents=19, origin="the maps")
     changed(maps, "doc", zero_the_end)
-    with pytest.raises(UserError, match="leave out .* of 20 documents"):
+    with pytest.raises(UserError, match=r"leave out .* of 20 documents"):
         check_order(loaded(maps), num_documents=20, origin="the maps")
 
 
@@ -157,7 +157,7 @@ def test_windows_and_shuffle_of_two_orders_are_refused_with_both_lengths(maps):
 
 def test_a_map_that_is_no_array_is_refused_and_never_unpickled(maps):
     changed(maps, "doc", lambda array: np.array([{"a": 1}], object))
-    with pytest.raises(UserError, match="is no .npy array of numbers"):
+    with pytest.raises(UserError, match=r"is no \.npy array of numbers"):
         loaded(maps)
 
 
