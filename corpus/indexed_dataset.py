@@ -72,7 +72,7 @@ class IndexedDataset:
     def tokens(self, sequence: int, start: int, stop: int) -> NDArray[np.generic]:
         """Tokens [start, stop) of a sequence."""
         tokens = np.empty(stop - start, self.index.dtype)
-        self.source.read(int(self.index.pointers[sequence]) + start * tokens.itemsize, tokens.data.cast("B"))
+        self.source.read(int(self.index.pointers[sequence]) + start * tokens.itemsize, tokens.view(np.uint8).data)
         return tokens
 
 

@@ -81,7 +81,7 @@ class Preshuffled:
     def rows(self, start: int, stop: int) -> NDArray[np.uint16]:
         check_rows(self, start, stop)
         table = np.empty((stop - start, self.row_tokens), "<u2")
-        self.source.read(start * self._row_bytes, table.data.cast("B"))
+        self.source.read(start * self._row_bytes, table.reshape(-1).view(np.uint8).data)
         return table.astype(np.uint16, copy=False)
 
     def expect(self, start: int, stop: int) -> None:
