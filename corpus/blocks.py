@@ -1,8 +1,8 @@
 """Blocks of remote files, kept on disk: whole or absent, checked when they are read, bounded in size.
 
 A block file is the block followed by its SHA-256. It appears under its name by one rename, so a process that is killed
-leaves whole blocks or none, and several processes may share the directory: who fetches a group of blocks holds the
-group's lock, which the operating system frees when its holder dies.
+leaves whole blocks or none; what a power cut spoils, the hash tells. Several processes may share the directory: who
+fetches a group of blocks holds the group's lock, which the operating system frees when its holder dies.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from foundation import exclusive, remove_unfinished, write_bytes
+from foundation import atomic_file, exclusive, remove_unfinished
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,9 @@ class BlockStore:
         if len(data) != block.stop - block.start:
             raise ValueError(f"block {block} is given {len(data)} bytes")
         path = self._path(block)
-        write_bytes(path, bytes(data) + hashlib.sha256(data).digest())
+        with atomic_file(path, durable=False) as aside, aside.open("wb", buffering=0) as file:
+            file.write(data)
+            file.write(hashlib.sha256(data).digest())
         self._checked.add(path)
 
     @contextlib.contextmanager

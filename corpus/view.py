@@ -156,7 +156,7 @@ def _legend(view: View, end_of_document: int, *, marked: bool) -> str:
             "No end-of-document token is in these rows (the deduplicated Pile has none): documents join unmarked."
         )
     if view.swapped is not None:
-        lines.append(f"{_words(view.swapped)} words are swapped by {view.intervention} in these rows.")
+        lines.append(f"Words swapped by {view.intervention} in these rows: {_words(view.swapped)}.")
     marks = "[so], swapped ones [[so]]" if marked else "coloured, swapped ones underlined as well"
     lines.append(f"Pronouns are marked {marks}.")
     return "\n".join(lines)

@@ -45,13 +45,19 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; when the block ends well, that file takes the place of `path`, else `path` stays."""
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a path to write to; when the block ends well, that file takes the place of `path`, else `path` stays.
+
+    Args:
+        durable: also after a power cut. Waiting for the disk is not needed for what is checked when it is read.
+    """
     with _aside(path) as aside:
         yield aside
-        _sync(aside)
+        if durable:
+            _sync(aside)
         aside.replace(path)
-        _sync(path.parent)
+        if durable:
+            _sync(path.parent)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

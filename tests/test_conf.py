@@ -6,8 +6,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 import run
+from foundation import UserError
 
 ROOT = Path(__file__).parent.parent
+COMMANDS = {ROOT / "corpus" / "show.py", ROOT / "corpus" / "fetch.py"}  # they connect the parts, as run.py does
+SIZES = ["14m", "31m", "70m", "160m", "410m", "1b", "1.4b", "2.8b", "6.9b", "12b"]
 PACKAGES = ["corpus", "eval", "foundation", "interventions", "reports", "training"]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
 
@@ -41,6 +44,43 @@ def test_the_arms_are_trained_by_the_suites_recipe_unless_told_otherwise():
     assert config.training.sequences_per_step == config.model.recipe.sequences_per_step
 
 
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_no_part_imports_a_command(command):
+    for package in PACKAGES:
+        for path in (ROOT / package).glob("*.py"):
+            assert f"{command.parent.name}.{command.stem}" not in path.read_text().replace(
+                f"python -m corpus.{command.stem}", ""
+            )
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_reads_the_pile_in_the_order_it_was_trained_on(size):
+    config = OmegaConf.to_object(composed(f"model={size}"))
+    assert config.model.name == f"pythia-{size}"
+    assert config.model.recipe.min_lr == pytest.approx(config.model.recipe.lr / 10)
+    assert config.training.sequences_per_step == 1024
+    assert run.find_corpus(config.corpus).location.startswith("hf://datasets/EleutherAI/pile-deduped-pythia")
+    standard = OmegaConf.to_object(composed(f"model={size}", "model.deduped=false"))
+    assert run.find_corpus(standard.corpus).location.startswith("hf://datasets/EleutherAI/pile-standard-pythia")
+
+
+def test_a_corpus_that_is_named_wins_over_the_models_own():
+    config = OmegaConf.to_object(composed("model=70m", "corpus=pile_standard"))
+    assert (config.corpus["deduped"], config.corpus["seed"]) == (False, 0)
+    assert composed("model=70m", "corpus=local", "corpus.location=here").corpus.location == "here"
+
+
+def test_a_seed_reads_an_order_of_its_own():
+    config = composed("model=160m", "model.deduped=false", "model.seed=3", "corpus.documents=text")
+    with pytest.raises(UserError, match=r"there is no index text\.idx"):
+        run.find_corpus(OmegaConf.to_object(config).corpus)
+
+
+def test_a_value_that_must_be_set_is_named():
+    with pytest.raises(UserError, match=r"corpus\.documents must be set"):
+        run.configure(["model=160m", "corpus=pile_seed"])
+
+
 def imports_of(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -52,7 +92,7 @@ def imports_of(path):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_imports_point_one_way_and_config_ends_at_run(package):
     allowed = {"foundation", package}
-    for path in (ROOT / package).glob("*.py"):
+    for path in set((ROOT / package).glob("*.py")) - COMMANDS:
         found = set(imports_of(path))
         assert not found & (set(PACKAGES) - allowed), path
         assert not found & {"hydra", "omegaconf", "run", "conf"}, path

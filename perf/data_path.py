@@ -1,0 +1,264 @@
+"""How fast rows come, from a local file, in the size of the real thing, from a server, and through index maps.
+
+python -m perf.data_path [--record]     about two minutes; 3 GB of scratch space
+
+Every speed stands beside that of a peer on the same file in the same run: numpy.memmap for local files, a bare socket
+read of the same bytes for remote ones.
+"""
+
+import argparse
+import functools
+import http.server
+import multiprocessing
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from corpus import Corpus, open_corpus, open_index_mapped
+from corpus.indexed_dataset import write_indexed_dataset
+from corpus.sample_order import sample_order
+from perf.record import keep
+
+ROWS_PER_STEP, ROW_TOKENS = 1024, 2049
+ROW_BYTES = 2 * ROW_TOKENS
+STEP_BYTES = ROWS_PER_STEP * ROW_BYTES
+SHARD_BYTES = 30_000_000_000
+TOTAL_BYTES = 143_000 * STEP_BYTES
+PASSES = 31
+PEAK = """
+import re, sys
+from corpus import Corpus, open_corpus
+open_corpus(sys.argv[1]).rows(142_999 * 1024, 143_000 * 1024)
+print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--record", action="store_true", help="append the figures to perf/record.jsonl")
+    arguments = parser.parse_args()
+    measurements = [local_reading, full_scale, remote_reading, index_mapped_reading, building_an_order]
+    for measurement in measurements:
+        with tempfile.TemporaryDirectory() as scratch:
+            figures = measurement(Path(scratch))
+        name = measurement.__name__
+        sys.stdout.write(f"{name}\n" + "".join(f"  {key:42}{value}\n" for key, value in figures.items()))
+        if arguments.record:
+            keep(name, figures)
+
+
+def local_reading(scratch: Path) -> dict[str, Any]:
+    """A merged file of 1.05 GB and the same in shards, read step by step, in turn with numpy.memmap."""
+    steps = 250
+    rng = np.random.default_rng(0)
+    merged, shards = scratch / "merged.bin", scratch / "shards"
+    shards.mkdir()
+    with merged.open("wb") as file:
+        for _ in range(steps):
+            file.write(rng.integers(0, 50277, ROWS_PER_STEP * ROW_TOKENS, dtype=np.uint16).tobytes())
+    cut = 300_000_001
+    with merged.open("rb") as file:
+        for shard in range(4):
+            (shards / f"document-{shard:05d}-of-00003.bin").write_bytes(file.read(cut))
+    table = np.memmap(merged, np.uint16, "r").reshape(-1, ROW_TOKENS)
+    readers: dict[str, Callable[[int, int], np.ndarray]] = {
+        "memmap": lambda start, stop: np.array(table[start:stop]),
+        "merged": open_corpus(merged).rows,
+        "shards": open_corpus(shards).rows,
+    }
+    speeds: dict[str, list[float]] = {name: [] for name in readers}
+    for turn in range(PASSES):
+        for name, rows in sorted(readers.items(), reverse=bool(turn % 2)):
+            started = time.perf_counter()
+            for step in range(steps):
+                rows(step * ROWS_PER_STEP, (step + 1) * ROWS_PER_STEP)
+            speeds[name].append(steps * STEP_BYTES / (time.perf_counter() - started) / 1e9)
+    return {
+        **{f"{name}_gb_per_s": round(statistics.median(values), 2) for name, values in speeds.items()},
+        **{
+            f"{name}_over_memmap": round(statistics.median(map(ratio, speeds[name], speeds["memmap"])), 2)
+            for name in ("merged", "shards")
+        },
+    }
+
+
+def full_scale(scratch: Path) -> dict[str, Any]:
+    """600 GB in 21 sparse shards: open them and read the batch of the last step, when it has been read before."""
+    for shard in range(21):
+        with (scratch / f"document-{shard:05d}-of-00020.bin").open("wb") as file:
+            file.truncate(min(SHARD_BYTES, TOTAL_BYTES - shard * SHARD_BYTES))
+    times = []
+    for _ in range(20):
+        started = time.perf_counter()
+        open_corpus(scratch).rows(142_999 * ROWS_PER_STEP, 143_000 * ROWS_PER_STEP)
+        times.append(1000 * (time.perf_counter() - started))
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", PEAK, scratch], capture_output=True, text=True, check=True, cwd=root)
+    return {
+        "open_and_read_ms": round(statistics.median(times), 2),
+        "slowest_ms": round(max(times), 2),
+        "peak_resident_mb": round(int(done.stdout) * 1024 / 1e6),
+    }
+
+
+class RangeHandler(http.server.BaseHTTPRequestHandler):
+    """Serves ranges of the files of one directory, and counts."""
+
+    protocol_version = "HTTP/1.1"
+    counts: Any = None
+
+    def __init__(self, *arguments: Any, directory: Path, **options: Any) -> None:
+        self.directory = directory
+        super().__init__(*arguments, **options)
+
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        size = (self.directory / self.path[1:]).stat().st_size
+        self._answer(200, {"Content-Length": size})
+
+    def do_GET(self) -> None:
+        path = self.directory / self.path[1:]
+        first, last = map(int, re.findall(r"\d+", self.headers["Range"]))
+        self._answer(
+            206, {"Content-Length": last + 1 - first, "Content-Range": f"bytes {first}-{last}/{path.stat().st_size}"}
+        )
+        with self.counts.get_lock():
+            self.counts[0] += 1
+            self.counts[1] += last + 1 - first
+        self.wfile.flush()
+        with path.open("rb") as file:
+            offset, stop = first, last + 1
+            while offset < stop:
+                offset += os.sendfile(self.connection.fileno(), file.fileno(), offset, stop - offset)
+
+    def _answer(self, status: int, headers: dict[str, Any]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, str(value))
+        self.end_headers()
+
+
+def serve(directory: Path, port: Any, counts: Any) -> None:
+    """Serve a directory until the process is ended."""
+    RangeHandler.counts = counts
+    handler = functools.partial(RangeHandler, directory=directory)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        port.value = server.server_address[1]
+        server.serve_forever()
+
+
+def remote_reading(scratch: Path) -> dict[str, Any]:
+    """100 steps from a server on this machine, at the real block size: what is asked for, and how fast it comes."""
+    steps, first = 100, 31
+    shards, cut = scratch / "shards", 300_000_001
+    shards.mkdir()
+    rng = np.random.default_rng(1)
+    content = rng.bytes(first * STEP_BYTES + steps * STEP_BYTES + 9 * STEP_BYTES)
+    last = (len(content) - 1) // cut
+    for shard in range(last + 1):
+        name = f"document-{shard:05d}-of-{last:05d}.bin"
+        (shards / name).write_bytes(content[shard * cut : (shard + 1) * cut])
+    context = multiprocessing.get_context("spawn")
+    port, counts = context.Value("i", 0), context.Array("q", 2)
+    server = context.Process(target=serve, args=(shards, port, counts), daemon=True)
+    server.start()
+    while not port.value:
+        time.sleep(0.01)
+    url = f"http://127.0.0.1:{port.value}/document-00000-of-{last:05d}.bin"
+    os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
+    needed, came = steps * STEP_BYTES, list[np.ndarray]()
+    bare = timed(lambda: fetch_bare(url, 256 << 20))
+    counts[0] = counts[1] = 0
+    corpus = open_corpus(url)
+    corpus.expect(first * ROWS_PER_STEP, (first + steps) * ROWS_PER_STEP)
+
+    def read(corpus: Corpus) -> list[np.ndarray]:
+        return [corpus.rows(step * ROWS_PER_STEP, (step + 1) * ROWS_PER_STEP) for step in range(first, first + steps)]
+
+    fetching = timed(lambda: came.extend(read(corpus)))
+    asked, sent = counts
+    if b"".join(batch.tobytes() for batch in came) != content[first * STEP_BYTES : (first + steps) * STEP_BYTES]:
+        raise AssertionError("the rows that came are not those of the server")
+    again = open_corpus(url)
+    cached = timed(lambda: read(again))
+    cached_again = timed(lambda: read(again))
+    asked_again = counts[0] - asked
+    server.terminate()
+    return {
+        "needed_mib": round(needed / 2**20, 1),
+        "fetched_mib": round(sent / 2**20, 1),
+        "fetched_over_needed": round(sent / needed, 3),
+        "requests": asked,
+        "mib_per_request": round(sent / asked / 2**20, 1),
+        "requests_when_cached": asked_again,
+        "fetching_mb_per_s": round(needed / fetching / 1e6),
+        "bare_read_mb_per_s": round((256 << 20) / bare / 1e6),
+        "cached_and_checked_mb_per_s": round(needed / cached / 1e6),
+        "cached_mb_per_s": round(needed / cached_again / 1e6),
+    }
+
+
+def fetch_bare(url: str, num_bytes: int) -> None:
+    """One range read through the standard library and thrown away."""
+    request = urllib.request.Request(url, headers={"Range": f"bytes=0-{num_bytes - 1}"})
+    with urllib.request.urlopen(request) as response:
+        while response.read(1 << 20):
+            pass
+
+
+def index_mapped_reading(scratch: Path) -> dict[str, Any]:
+    """Batches gathered from documents of the Pile's mean length all over a corpus of 1 GB."""
+    rng = np.random.default_rng(2)
+    sizes = np.maximum(1, rng.lognormal(6.4, 1.5, 250_000).astype(np.int64))
+    sizes = sizes[np.cumsum(sizes) < 500_000_000]
+
+    def sequences() -> Iterator[np.ndarray]:
+        for size in sizes:
+            yield np.zeros(size, np.uint16)
+
+    write_indexed_dataset(scratch / "documents", sequences(), dtype=np.uint16)
+    os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
+    num_samples = (int(sizes.sum()) - 1) // (ROW_TOKENS - 1)
+    corpus = open_index_mapped(scratch / "documents", seed=1234, num_samples=num_samples)
+    steps = [
+        timed(lambda step=step: corpus.rows(step * ROWS_PER_STEP, (step + 1) * ROWS_PER_STEP)) for step in range(20)
+    ]
+    return {
+        "mean_document_tokens": round(float(sizes.mean())),
+        "ms_per_step": round(1000 * statistics.median(steps), 1),
+        "mtokens_per_s": round(ROWS_PER_STEP * ROW_TOKENS / statistics.median(steps) / 1e6, 1),
+    }
+
+
+def building_an_order(scratch: Path) -> dict[str, Any]:
+    """GPT-NeoX's index maps for a hundredth of the standard Pile: 2.1 million documents, 1.6 million rows."""
+    sizes = np.maximum(1, np.random.default_rng(3).lognormal(6.4, 1.5, 2_106_000)).astype(np.int32)
+    num_samples = (int(sizes.sum(dtype=np.int64)) - 1) // 2048
+    seconds = timed(lambda: sample_order(sizes, num_samples=num_samples, seq_length=2048, seed=1))
+    return {"documents": len(sizes), "rows": num_samples, "seconds": round(seconds, 2)}
+
+
+def timed(action: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def ratio(one: float, other: float) -> float:
+    return one / other
+
+
+if __name__ == "__main__":
+    main()

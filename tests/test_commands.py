@@ -1,0 +1,134 @@
+"""The commands beside run.py: corpus.show, corpus.fetch, corpus.verify."""
+
+import hashlib
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from conftest import invented_sentences
+from corpus import build_corpus, combined_fingerprint, fetch, fingerprint, show, verify
+from range_server import RangeServer
+from run import mistakes_in_one_line
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def text(tmp_path, cache, monkeypatch):
+    """The arguments that name a small corpus of invented sentences."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    (tmp_path / "text.txt").write_text("\n".join(invented_sentences()))
+    return ["experiment=smoke", f"corpus.text={tmp_path / 'text.txt'}"]
+
+
+@pytest.fixture
+def corpus(text):
+    return build_corpus(text[1].partition("=")[2], vocab_size=384, row_tokens=65, seed=1234)
+
+
+def refused(command, *arguments):
+    with pytest.raises(SystemExit) as exit_, mistakes_in_one_line():
+        command(list(arguments))
+    message = str(exit_.value.code)
+    assert message.startswith("error: ")
+    assert "\n" not in message
+    return message
+
+
+def test_show_prints_the_rows_of_a_step(text, corpus, capsys):
+    show.main([*text, "step=6", "rows=1:3"])
+    printed = capsys.readouterr().out
+    assert "step 6: rows 48 to 55 of the corpus" in printed
+    assert "row 49: sequence 1 of step 6" in printed
+    assert "row 50: sequence 2 of step 6" in printed
+    assert "row 51" not in printed
+
+
+def test_show_writes_the_batch_as_the_arm_would_see_it(text, corpus, capsys, tmp_path):
+    show.main([*text, "step=6", f"out={tmp_path / 'batch.npy'}"])
+    np.testing.assert_array_equal(np.load(tmp_path / "batch.npy"), corpus.rows(48, 56))
+    show.main([*text, "step=6", "intervention=masculine_to_feminine", f"out={tmp_path / 'swapped.npy'}"])
+    assert (np.load(tmp_path / "swapped.npy") != corpus.rows(48, 56)).any()
+    assert "8 rows of 65 tokens, uint16, after masculine_to_feminine" in capsys.readouterr().out.replace("\n", " ")
+
+
+def test_show_writes_a_table_of_both_versions(text, corpus, tmp_path, capsys):
+    arguments = ["step=6", "rows=2:4", "intervention=masculine_to_feminine", f"out={tmp_path / 'batch.parquet'}"]
+    show.main([*text, *arguments])
+    table = pd.read_parquet(tmp_path / "batch.parquet")
+    assert table["row"].tolist() == [50, 51]
+    assert table["sequence"].tolist() == [2, 3]
+    np.testing.assert_array_equal(np.stack(table["tokens"]), corpus.rows(50, 52))
+    assert (table["text"] != table["intervened_text"]).any()
+    assert table["swapped_tokens"].sum() > 0
+
+
+def test_show_refuses_what_it_cannot_show_in_one_line(text, tmp_path):
+    assert "step=... says which batch" in refused(show.main, *text)
+    assert "are no sequences of a step" in refused(show.main, *text, "step=6", "rows=8:9")
+    assert "take a name that ends in .npy or .parquet" in refused(show.main, *text, "step=6", "out=batch.csv")
+    assert "there is no such file" in refused(show.main, *text, "step=6", "tokenizer=missing.json")
+    assert "cannot be loaded" in refused(show.main, *text, "step=6", f"tokenizer={tmp_path}")
+    assert "it ends at step" in refused(show.main, *text, "step=600000")
+    assert "model=dmeo is unknown" in refused(show.main, "step=6", "model=dmeo")
+    assert not list(tmp_path.glob("batch*"))
+
+
+def test_rows_of_another_tokenizer_are_refused_with_both_numbers(text, corpus, tmp_path):
+    np.full((16, 65), 40_000, np.uint16).tofile(tmp_path / "other.bin")
+    location = ["corpus=local", f"corpus.location={tmp_path / 'other.bin'}", "corpus.row_tokens=65"]
+    arguments = [*location, "step=0", "training.sequences_per_step=8", f"tokenizer={corpus.tokenizer}"]
+    message = refused(show.main, *arguments)
+    assert "rows hold token id 40000, but the vocabulary ends at 383 (384 tokens)" in message
+
+
+def test_fetch_brings_a_segment_and_tells_its_fingerprint(text, corpus, tmp_path, capsys):
+    content = corpus.rows(0, corpus.num_rows).tobytes()
+    with RangeServer({"rows.bin": content}) as server:
+        remote = ["corpus=local", f"corpus.location={server.url}/rows.bin", "corpus.row_tokens=65"]
+        arguments = ["model=demo", *remote, "step=6", "steps=5", "model.recipe.sequences_per_step=8"]
+        for _ in range(2):
+            fetch.main(arguments)
+            expected = [fingerprint(corpus.rows(8 * step, 8 * step + 8)) for step in range(6, 11)]
+            assert f"segment_sha256={combined_fingerprint(expected)}" in capsys.readouterr().out
+        assert len(server.log.ranges) == 1
+
+
+@pytest.fixture
+def shards(tmp_path):
+    contents = {f"document-{index:05d}-of-00002.bin": bytes([index]) * (1000 + index) for index in range(3)}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+
+
+def verified(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["verify", *map(str, arguments)])
+    verify.main()
+
+
+@pytest.mark.parametrize("line", ["{sha256}  {name}", "{sha256} *{name}", "{name} {sha256}"])
+def test_verify_holds_shards_against_a_file_of_hashes(shards, tmp_path, monkeypatch, capsys, line):
+    lines = [line.format(name=name, sha256=sha256) for name, sha256 in shards.items()]
+    (tmp_path / "hashes.txt").write_text("\n".join(lines) + "\n")
+    verified(monkeypatch, tmp_path, tmp_path / "hashes.txt")
+    assert "3 files, 3003 bytes: all as published" in capsys.readouterr().out
+    (tmp_path / "document-00001-of-00002.bin").write_bytes(b"\2" + b"\1" * 1000)
+    with pytest.raises(SystemExit, match=r"00001-of-00002\.bin has sha256 .*, published is"):
+        verified(monkeypatch, tmp_path, tmp_path / "hashes.txt")
+
+
+def test_verify_refuses_hashes_of_other_files(shards, tmp_path, monkeypatch):
+    (tmp_path / "hashes.txt").write_text(f"other.bin {'a' * 64}\n")
+    with pytest.raises(SystemExit, match=r"no hash is published for document-00000-of-00002\.bin"):
+        verified(monkeypatch, tmp_path, tmp_path / "hashes.txt")
+    (tmp_path / "hashes.txt").write_text("these are no hashes\n")
+    with pytest.raises(SystemExit, match="holds the line 'these are no hashes'"):
+        verified(monkeypatch, tmp_path, tmp_path / "hashes.txt")
+    with pytest.raises(SystemExit, match="there is no file of hashes"):
+        verified(monkeypatch, tmp_path, tmp_path / "missing.txt")
