@@ -274,7 +274,10 @@ def main(config: DictConfig) -> None:
     try:
         typed = cast(RunConfig, OmegaConf.to_object(config))
         if typed.plan:
-            return print_plan(typed)
+            print_plan(typed)
+            if not any(directory.iterdir()):
+                directory.rmdir()  # hydra made it; a plan leaves nothing
+            return
         with open_record(directory, config=values, command=command, provenance=provenance()) as record:
             run(typed, record)
     except UserError as error:

@@ -29,7 +29,8 @@ def data_plan(segment: Segment) -> list[tuple[str, str]]:
         return [*lines, ("fetched", "nothing: it is on this machine")]
     if not cost.fetch_bytes:
         return [*lines, ("fetched", "nothing: all of it is in the cache")]
-    lines.append(("to fetch", f"{gigabytes(cost.fetch_bytes)}, in whole blocks, by {cost.requests:,} requests"))
+    requests = f"{cost.requests:,} request{'s' * (cost.requests != 1)}"
+    lines.append(("to fetch", f"{gigabytes(cost.fetch_bytes)}, in whole blocks, by {requests}"))
     times = ", ".join(f"{duration(cost.fetch_bytes / rate)} at {link}" for link, rate in _LINKS.items())
     lines.append(("time", f"{times}; training goes on while it comes"))
     free = shutil.disk_usage(_existing(cost.cache_directory)).free

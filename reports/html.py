@@ -191,7 +191,12 @@ def _caveats(found: Results) -> list[str]:
 
 
 def _identities(run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [(f"{part} {key.replace('_', ' ')}", f"{value}") for part in _IDENTITIES for key, value in run[part].items()]
+    return [
+        (f"{part} {key.replace('_', ' ')}", f"{len(value)}, in run.json" if isinstance(value, Mapping) else f"{value}")
+        for part in _IDENTITIES
+        for key, value in run[part].items()
+        if value is not None
+    ]
 
 
 def _hardware(hardware: Mapping[str, Any]) -> list[tuple[str, str]]:

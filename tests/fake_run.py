@@ -102,9 +102,19 @@ def run_json(*, control: bool = True) -> dict[str, Any]:
         "hardware": {"platform": "Linux", "cpu": "Some CPU", "cores": 2, "torch_threads": 2, "gpus": []},
         "python": "3.11.9",
         "checkpoint": {"model": "demo", "step": STEP, "sha256": "ab" * 32},
-        "fingerprints": {"segment_sha256": "56" * 32, "intervened_segment_sha256": "34" * 32},
+        "fingerprints": {
+            "segment_sha256": "56" * 32,
+            "intervened_segment_sha256": "34" * 32,
+            "steps": {str(step): ["78" * 32, "9a" * 32] for step in range(STEP, STEP + STEPS)},
+        },
         "arithmetic": {"precision": "fp32"},
-        "corpus": {"name": "demo", "rows": 21000, "row_tokens": 257, "sha256": "cd" * 32},
+        "corpus": {
+            "location": "corpora/rows.bin",
+            "files": {"rows.bin": 10_794_000},
+            "rows": 21000,
+            "row_tokens": 257,
+            "sha256": None,
+        },
         "intervention": {"name": "masculine_to_feminine", "identity": "ef" * 32},
         "segment": {
             "step": STEP,

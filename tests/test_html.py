@@ -181,6 +181,16 @@ def test_without_a_control_arm_after_is_compared_with_before(tmp_path: Path, sta
     assert manipulation_sentence(read_results(directory)) in page.text
 
 
+def test_long_lists_of_run_json_are_counted_and_not_shown(tmp_path: Path) -> None:
+    directory = write_fake_run(tmp_path)
+    text, page = render(directory)
+    fingerprints = json.loads((directory / "run.json").read_text())["fingerprints"]
+    assert fingerprints["segment_sha256"] in page.text
+    assert fingerprints["steps"]
+    assert not any(sha256 in text for step in fingerprints["steps"].values() for sha256 in step)
+    assert f"{len(fingerprints['steps'])}, in run.json" in page.text
+
+
 def test_an_inexact_replay_gives_its_distance(tmp_path: Path) -> None:
     directory = write_fake_run(tmp_path)
     fidelity = {"reference": "demo step 512", "bitwise_equal": False, "distance": 0.012345}

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from safetensors.torch import load_file
 
 import run
 from conftest import invented_sentences
+from foundation import sha256_of_file
+from range_server import RangeServer
 from training import load_checkpoint, read_journal
 
 ROOT = Path(__file__).parent.parent
@@ -65,7 +68,9 @@ def test_the_record_says_what_was_run(finished):
     record = json.loads((finished / "run.json").read_text())
     assert record["status"] == "finished"
     assert record["command"].startswith("python run.py hydra.run.dir=")
-    assert set(record["fingerprints"]) == {"segment_sha256", "intervened_segment_sha256"}
+    assert set(record["fingerprints"]) == {"segment_sha256", "intervened_segment_sha256", "steps"}
+    assert list(record["fingerprints"]["steps"]) == [str(step) for step in range(6, 12)]
+    assert all(before != after for before, after in record["fingerprints"]["steps"].values())
     assert record["checkpoint"]["step"] == 6
     assert record["config"]["model"]["recipe"]["sequences_per_step"] == 8
     assert (record["segment"]["first_row"], record["segment"]["stop_row"]) == (48, 96)
@@ -134,11 +139,10 @@ def test_a_run_killed_again_and_again_ends_with_the_same_numbers(workshop, finis
 def refused(workshop, monkeypatch, tmp_path):
     """The one line that a mistaken command ends with."""
 
-    def command(*arguments):
+    def command(*arguments, text=f"corpus.text={workshop / 'text.txt'}"):
         monkeypatch.setenv("XDG_CACHE_HOME", str(workshop / "cache"))
-        text = f"corpus.text={workshop / 'text.txt'}"
-        directory = f"hydra.run.dir={tmp_path / 'run'}"
-        monkeypatch.setattr(sys, "argv", ["run.py", "experiment=smoke", text, directory, *arguments])
+        options = ["experiment=smoke", f"hydra.run.dir={tmp_path / 'run'}", *([text] if text else [])]
+        monkeypatch.setattr(sys, "argv", ["run.py", *options, *arguments])
         with pytest.raises(SystemExit) as exit_:
             run.command_line()
         message = str(exit_.value.code)
@@ -150,7 +154,8 @@ def refused(workshop, monkeypatch, tmp_path):
 
 
 def test_mistakes_get_one_clear_line(refused, finished, tmp_path):
-    assert "model=dmeo is unknown; known are demo: did you mean demo?" in refused("model=dmeo")
+    assert "model=dmeo is unknown; known are 1.4b, 12b, 14m" in refused("model=dmeo")
+    assert "did you mean demo?" in refused("model=dmeo")
     assert "benchmark=winobia is unknown" in refused("benchmark=[winobia]")
     assert "step=7 has no checkpoint" in refused("step=7")
     assert "the nearest are 6 and 8" in refused("step=7")
@@ -232,3 +237,115 @@ def test_a_sweep_runs_every_job_in_its_own_directory(workshop):
     assert result.returncode == 0, result.stderr
     names = [json.loads((workshop / "sweep" / job / "run.json").read_text())["intervention"]["name"] for job in "01"]
     assert names == ["none", "masculine_to_feminine"]
+
+
+@pytest.fixture
+def elsewhere(workshop, finished, tmp_path):
+    """The corpus of the finished run on a hub, and the arguments of the same run that reads it there."""
+    record = json.loads((finished / "run.json").read_text())
+    rows, start = Path(record["corpus"]["location"]), record["checkpoint"]["sha256"]
+    weights = (workshop / "cache").rglob("suites/*/step6/model.safetensors")
+    suite = next(path.parent.parent for path in weights if sha256_of_file(path) == start)
+    with RangeServer({f"datasets/some/rows/resolve/{commit}/rows.bin": rows for commit in COMMITS}) as hub:
+        hub.arguments = (
+            "corpus=local",
+            "corpus.location=hf://datasets/some/rows",
+            "~corpus.vocab_size",
+            f"model.checkpoints={suite}",
+        )
+        publish(hub, COMMITS[0], rows.stat().st_size)
+        yield hub
+
+
+COMMITS = ["0" * 40, "1" * 40]
+
+
+def publish(hub, commit, size):
+    """Let the main branch of the dataset be at a commit."""
+    lfs = {"size": size, "sha256": "a" * 64, "pointerSize": 134}
+    siblings = [{"rfilename": "rows.bin", "size": size, "blobId": "b" * 40, "lfs": lfs}]
+    answer = {"id": "some/rows", "sha": commit, "siblings": siblings, "tags": []}
+    for revision in ("main", commit):
+        hub.documents[f"/api/datasets/some/rows/revision/{revision}"] = (200, {}, answer)
+
+
+def run_there(hub, directory, cache, *arguments, script="run.py"):
+    return subprocess.run(
+        [sys.executable, *script.split(), *hub.arguments, *arguments, f"hydra.run.dir={directory}", "experiment=smoke"],
+        cwd=ROOT if script == "run.py" else ROOT / "tests",
+        env={**os.environ, "XDG_CACHE_HOME": str(cache), "HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_a_run_on_a_corpus_on_the_hub_ends_with_the_same_numbers(elsewhere, finished, tmp_path):
+    done = run_there(elsewhere, tmp_path / "run", tmp_path / "cache")
+    assert done.returncode == 0, done.stderr
+    assert results(tmp_path / "run") == results(finished)
+    record, local = (json.loads((path / "run.json").read_text()) for path in (tmp_path / "run", finished))
+    assert record["fingerprints"] == local["fingerprints"]
+    assert record["corpus"]["location"] == "hf://datasets/some/rows"
+    assert record["corpus"]["revision"] == COMMITS[0]
+    assert elsewhere.log.bytes_sent <= elsewhere.sizes[next(iter(elsewhere.sizes))]
+
+
+def test_a_killed_run_goes_on_at_the_commit_it_began_with_though_the_branch_moved(elsewhere, finished, tmp_path):
+    died = run_there(elsewhere, tmp_path / "run", tmp_path / "cache", script="killed_run.py forward 8")
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    publish(elsewhere, COMMITS[1], 7)
+    del elsewhere.documents["/api/datasets/some/rows/revision/main"]
+    ended = run_there(elsewhere, tmp_path / "run", tmp_path / "cache")
+    assert ended.returncode == 0, ended.stderr
+    assert results(tmp_path / "run") == results(finished)
+
+
+def test_a_hub_that_fails_ends_in_one_line_and_the_run_goes_on_when_it_is_back(elsewhere, finished, tmp_path):
+    path = "/api/datasets/some/rows/revision/main"
+    answer = elsewhere.documents.pop(path)
+    refused = run_there(elsewhere, tmp_path / "run", tmp_path / "cache")
+    assert refused.returncode == 1
+    assert "Traceback" not in refused.stderr
+    assert refused.stderr.splitlines()[-1].startswith("error: hf://datasets/some/rows@main")
+    elsewhere.documents[path] = answer
+    ended = run_there(elsewhere, tmp_path / "run", tmp_path / "cache")
+    assert ended.returncode == 0, ended.stderr
+    assert results(tmp_path / "run") == results(finished)
+
+
+def test_a_plan_tells_what_a_run_would_take_and_leaves_nothing(elsewhere, tmp_path):
+    done = run_there(elsewhere, tmp_path / "run", tmp_path / "cache", "plan=true", "corpus.num_rows=1000")
+    assert done.returncode == 0, done.stderr
+    assert "steps 6 to 11: rows 48 to 95, 48 of 65 tokens" in done.stdout
+    assert "by 1 request\n" in done.stdout
+    assert not (tmp_path / "run").exists()
+    assert not elsewhere.log.ranges
+    assert not elsewhere.log.documents
+
+
+def test_the_paper_s_run_is_planned_without_asking_the_hub(elsewhere, tmp_path):
+    elsewhere.arguments = ()
+    done = subprocess.run(
+        [sys.executable, "run.py", "model=1.4b", "step=133000", "steps=10000", "plan=true"],
+        cwd=ROOT,
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path), "HF_ENDPOINT": elsewhere.url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "41.97 GB, in whole blocks, by 313 requests" in done.stdout
+    assert not elsewhere.log.documents
+
+
+def test_a_corpus_of_another_tokenizer_is_refused_before_anything_is_trained(refused, elsewhere, tmp_path):
+    np.full((2000, 65), 40_000, np.uint16).tofile(tmp_path / "other.bin")
+    arguments = [argument for argument in elsewhere.arguments if "location" not in argument]
+    message = refused(*arguments, f"corpus.location={tmp_path / 'other.bin'}", text=None)
+    assert "rows hold token id 40000, but the vocabulary ends at 383" in message
+    assert not (tmp_path / "run" / "train").exists()
+
+
+def test_a_value_that_must_be_set_is_named(refused):
+    assert "corpus.location must be set" in refused("corpus=local", text=None)
