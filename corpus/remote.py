@@ -19,7 +19,7 @@ from foundation import UserError
 
 log = logging.getLogger(__name__)
 
-BLOCK_BYTES = 16 << 20
+BLOCK_BYTES = 8 << 20
 REQUEST_BYTES = 128 << 20
 IN_FLIGHT = 4
 

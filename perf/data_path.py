@@ -7,6 +7,7 @@ read of the same bytes for remote ones.
 """
 
 import argparse
+import contextlib
 import functools
 import http.server
 import multiprocessing
@@ -26,6 +27,7 @@ import numpy as np
 
 from corpus import Corpus, open_corpus, open_index_mapped
 from corpus.indexed_dataset import write_indexed_dataset
+from corpus.remote import IN_FLIGHT
 from corpus.sample_order import sample_order
 from perf.record import keep
 
@@ -47,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", action="store_true", help="append the figures to perf/record.jsonl")
     arguments = parser.parse_args()
-    measurements = [local_reading, full_scale, remote_reading, index_mapped_reading, building_an_order]
+    measurements = [local_reading, full_scale, remote_reading, stalls, index_mapped_reading, building_an_order]
     for measurement in measurements:
         with tempfile.TemporaryDirectory() as scratch:
             figures = measurement(Path(scratch))
@@ -116,6 +118,7 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     counts: Any = None
+    bytes_per_s: float | None = None
 
     def __init__(self, *arguments: Any, directory: Path, **options: Any) -> None:
         self.directory = directory
@@ -141,7 +144,10 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
         with path.open("rb") as file:
             offset, stop = first, last + 1
             while offset < stop:
-                offset += os.sendfile(self.connection.fileno(), file.fileno(), offset, stop - offset)
+                part = stop - offset if self.bytes_per_s is None else min(1 << 16, stop - offset)
+                offset += os.sendfile(self.connection.fileno(), file.fileno(), offset, part)
+                if self.bytes_per_s is not None:
+                    time.sleep(part / self.bytes_per_s)
 
     def _answer(self, status: int, headers: dict[str, Any]) -> None:
         self.send_response(status)
@@ -150,52 +156,57 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def serve(directory: Path, port: Any, counts: Any) -> None:
-    """Serve a directory until the process is ended."""
-    RangeHandler.counts = counts
+def serve(directory: Path, port: Any, counts: Any, bytes_per_s: float | None) -> None:
+    """Serve a directory until the process is ended, each connection no faster than `bytes_per_s`."""
+    RangeHandler.counts, RangeHandler.bytes_per_s = counts, bytes_per_s
     handler = functools.partial(RangeHandler, directory=directory)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         port.value = server.server_address[1]
         server.serve_forever()
 
 
-def remote_reading(scratch: Path) -> dict[str, Any]:
-    """100 steps from a server on this machine, at the real block size: what is asked for, and how fast it comes."""
-    steps, first = 100, 31
+@contextlib.contextmanager
+def served_shards(scratch: Path, *, steps: int, bytes_per_s: float | None = None) -> Iterator[tuple[str, bytes, Any]]:
+    """Random rows in shards on a server on this machine: their address, their bytes, what was asked for and sent."""
     shards, cut = scratch / "shards", 300_000_001
     shards.mkdir()
-    rng = np.random.default_rng(1)
-    content = rng.bytes(first * STEP_BYTES + steps * STEP_BYTES + 9 * STEP_BYTES)
+    content = np.random.default_rng(1).bytes(steps * STEP_BYTES)
     last = (len(content) - 1) // cut
     for shard in range(last + 1):
-        name = f"document-{shard:05d}-of-{last:05d}.bin"
-        (shards / name).write_bytes(content[shard * cut : (shard + 1) * cut])
+        part = content[shard * cut : (shard + 1) * cut]
+        (shards / f"document-{shard:05d}-of-{last:05d}.bin").write_bytes(part)
     context = multiprocessing.get_context("spawn")
     port, counts = context.Value("i", 0), context.Array("q", 2)
-    server = context.Process(target=serve, args=(shards, port, counts), daemon=True)
+    server = context.Process(target=serve, args=(shards, port, counts, bytes_per_s), daemon=True)
     server.start()
     while not port.value:
         time.sleep(0.01)
-    url = f"http://127.0.0.1:{port.value}/document-00000-of-{last:05d}.bin"
     os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
+    yield f"http://127.0.0.1:{port.value}/document-00000-of-{last:05d}.bin", content, counts
+    server.terminate()
+
+
+def remote_reading(scratch: Path) -> dict[str, Any]:
+    """100 steps from a server on this machine, at the real block size: what is asked for, and how fast it comes."""
+    first, steps = 31, 100
     needed, came = steps * STEP_BYTES, list[np.ndarray]()
-    bare = timed(lambda: fetch_bare(url, 256 << 20))
-    counts[0] = counts[1] = 0
-    corpus = open_corpus(url)
-    corpus.expect(first * ROWS_PER_STEP, (first + steps) * ROWS_PER_STEP)
 
     def read(corpus: Corpus) -> list[np.ndarray]:
         return [corpus.rows(step * ROWS_PER_STEP, (step + 1) * ROWS_PER_STEP) for step in range(first, first + steps)]
 
-    fetching = timed(lambda: came.extend(read(corpus)))
-    asked, sent = counts
-    if b"".join(batch.tobytes() for batch in came) != content[first * STEP_BYTES : (first + steps) * STEP_BYTES]:
-        raise AssertionError("the rows that came are not those of the server")
-    again = open_corpus(url)
-    cached = timed(lambda: read(again))
-    cached_again = timed(lambda: read(again))
-    asked_again = counts[0] - asked
-    server.terminate()
+    with served_shards(scratch, steps=140) as (url, content, counts):
+        bare = timed(lambda: fetch_bare(url, 256 << 20))
+        counts[0] = counts[1] = 0
+        corpus = open_corpus(url)
+        corpus.expect(first * ROWS_PER_STEP, (first + steps) * ROWS_PER_STEP)
+        fetching = timed(lambda: came.extend(read(corpus)))
+        asked, sent = int(counts[0]), int(counts[1])
+        if b"".join(batch.tobytes() for batch in came) != content[first * STEP_BYTES : (first + steps) * STEP_BYTES]:
+            raise AssertionError("the rows that came are not those of the server")
+        again = open_corpus(url)
+        cached = timed(lambda: read(again))
+        cached_again = timed(lambda: read(again))
+        asked_again = counts[0] - asked
     return {
         "needed_mib": round(needed / 2**20, 1),
         "fetched_mib": round(sent / 2**20, 1),
@@ -207,6 +218,27 @@ def remote_reading(scratch: Path) -> dict[str, Any]:
         "bare_read_mb_per_s": round((256 << 20) / bare / 1e6),
         "cached_and_checked_mb_per_s": round(needed / cached / 1e6),
         "cached_mb_per_s": round(needed / cached_again / 1e6),
+    }
+
+
+def stalls(scratch: Path) -> dict[str, Any]:
+    """Reading at a sixth of what the link brings, as 2 MB/s (10^6 tokens/s) are of 100 Mbit/s: the share spent waiting.
+
+    Nothing has come before the first batch is read; a run begins to fetch before it evaluates.
+    """
+    steps, step_s, link = 100, 0.2, 6 * STEP_BYTES / 0.2
+    with served_shards(scratch, steps=steps, bytes_per_s=link / IN_FLIGHT) as (url, _, _):
+        corpus = open_corpus(url)
+        corpus.expect(0, steps * ROWS_PER_STEP)
+        waits = []
+        for step in range(steps):
+            waits.append(timed(lambda: corpus.rows(step * ROWS_PER_STEP, (step + 1) * ROWS_PER_STEP)))  # noqa: B023
+            time.sleep(step_s)
+    return {
+        "first_batch_s": round(waits[0], 2),
+        "link_mb_per_s": round(link / 1e6),
+        "used_mb_per_s": round(STEP_BYTES / step_s / 1e6, 1),
+        "stalled_share": round(sum(waits[1:]) / (sum(waits[1:]) + (steps - 1) * step_s), 4),
     }
 
 
@@ -232,9 +264,11 @@ def index_mapped_reading(scratch: Path) -> dict[str, Any]:
     os.environ["XDG_CACHE_HOME"] = str(scratch / "cache")
     num_samples = (int(sizes.sum()) - 1) // (ROW_TOKENS - 1)
     corpus = open_index_mapped(scratch / "documents", seed=1234, num_samples=num_samples)
-    steps = [
-        timed(lambda step=step: corpus.rows(step * ROWS_PER_STEP, (step + 1) * ROWS_PER_STEP)) for step in range(20)
-    ]
+    steps = []
+    for first in range(0, 20 * ROWS_PER_STEP, ROWS_PER_STEP):
+        started = time.perf_counter()
+        corpus.rows(first, first + ROWS_PER_STEP)
+        steps.append(time.perf_counter() - started)
     return {
         "mean_document_tokens": round(float(sizes.mean())),
         "ms_per_step": round(1000 * statistics.median(steps), 1),
