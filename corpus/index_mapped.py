@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from corpus.byte_source import Cost
 from corpus.indexed_dataset import IndexedDataset, read_indexed_dataset
-from corpus.listing import is_remote
+from corpus.remote import is_remote
 from corpus.rows import PYTHIA_ROW_TOKENS, check_rows
 from corpus.sample_order import (
     SampleOrder,

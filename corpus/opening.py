@@ -4,11 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus.blocks import BlockStore
 from corpus.byte_source import ByteSource, LocalFiles, local_files
 from corpus.indexed_dataset import check_against, read_index
-from corpus.listing import is_remote, remote_place
-from corpus.remote import RemoteFiles
+from corpus.remote import BlockStore, RemoteFiles, is_remote, remote_place
 from corpus.rows import PYTHIA_ROW_TOKENS, Preshuffled
 from foundation import UserError, cache_directory
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from corpus.byte_source import LocalFiles, local_files
-from corpus.listing import is_remote, remote_place
+from corpus.remote import is_remote, remote_place
 from foundation import UserError, cache_directory
 
 _LINE = re.compile(r"(?:(?P<first>[0-9a-f]{64})\s+\*?(?P<name>\S+)|(?P<name_first>\S+)\s+(?P<last>[0-9a-f]{64}))")

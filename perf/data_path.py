@@ -27,7 +27,7 @@ import numpy as np
 
 from corpus import Corpus, open_corpus, open_index_mapped
 from corpus.indexed_dataset import write_indexed_dataset
-from corpus.remote import IN_FLIGHT
+from corpus.remote.files import IN_FLIGHT
 from corpus.sample_order import sample_order
 from perf.record import keep
 

@@ -47,7 +47,7 @@ def test_the_arms_are_trained_by_the_suites_recipe_unless_told_otherwise():
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_no_part_imports_a_command(command):
     for package in PACKAGES:
-        for path in (ROOT / package).glob("*.py"):
+        for path in (ROOT / package).rglob("*.py"):
             assert f"{command.parent.name}.{command.stem}" not in path.read_text().replace(
                 f"python -m corpus.{command.stem}", ""
             )
@@ -92,7 +92,7 @@ def imports_of(path):
 @pytest.mark.parametrize("package", PACKAGES)
 def test_imports_point_one_way_and_config_ends_at_run(package):
     allowed = {"foundation", package}
-    for path in set((ROOT / package).glob("*.py")) - COMMANDS:
+    for path in set((ROOT / package).rglob("*.py")) - COMMANDS:
         found = set(imports_of(path))
         assert not found & (set(PACKAGES) - allowed), path
         assert not found & {"hydra", "omegaconf", "run", "conf"}, path

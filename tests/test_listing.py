@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from corpus.listing import FIRST_SHARD, remote_place
-from corpus.ranges import Patience, RangeClient
+from corpus.remote.listing import FIRST_SHARD, remote_place
+from corpus.remote.ranges import Patience, RangeClient
 from foundation import UserError
 from range_server import RangeServer
 

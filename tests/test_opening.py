@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from corpus import open_corpus, open_index_mapped
 from corpus.byte_source import local_files, pieces, shard_names
-from foundation import UserError
+from foundation import UserError, sha256_of_file
 from range_server import RangeServer
 from test_indexed_dataset import hand_made_index
 from test_sample_order import published_algorithm
@@ -123,6 +123,29 @@ def test_shards_on_a_web_server(sharded, rows):
 def test_a_merged_file_on_a_web_server(merged, rows):
     with RangeServer({"document.bin": merged / "document.bin"}) as server:
         assert_reads_as(open_corpus(f"{server.url}/document.bin"), rows)
+
+
+def test_shards_on_the_hub(sharded, rows, monkeypatch):
+    commit, name = "c" * 40, "Somebody/rows"
+    files = {f"datasets/{name}/resolve/{commit}/{path.name}": path for path in sharded.iterdir()}
+    with RangeServer(files) as hub:
+        siblings = [
+            {
+                "rfilename": path.name,
+                "size": path.stat().st_size,
+                "blobId": "b" * 40,
+                "lfs": {"size": path.stat().st_size, "sha256": sha256_of_file(path), "pointerSize": 134},
+            }
+            for path in sharded.iterdir()
+        ]
+        answer = {"id": name, "sha": commit, "siblings": siblings, "tags": []}
+        hub.documents[f"/api/datasets/{name}/revision/main"] = (200, {}, answer)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        corpus = open_corpus(f"hf://datasets/{name}")
+        assert_reads_as(corpus, rows)
+        assert corpus.identity()["revision"] == commit
 
 
 def test_the_unshuffled_corpus_through_maps_built_here(unshuffled):

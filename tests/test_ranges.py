@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from corpus.ranges import Patience, RangeClient
+from corpus.remote.ranges import Patience, RangeClient
 from foundation import UserError
 from range_server import (
     RangeServer,

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from corpus.blocks import Block, BlockStore
-from corpus.listing import remote_place
-from corpus.ranges import Patience, RangeClient
-from corpus.remote import BLOCK_BYTES, REQUEST_BYTES, RemoteFiles
+from corpus.remote.blocks import Block, BlockStore
+from corpus.remote.files import BLOCK_BYTES, REQUEST_BYTES, RemoteFiles
+from corpus.remote.listing import remote_place
+from corpus.remote.ranges import Patience, RangeClient
 from foundation import UserError
 from range_server import RangeServer, drop_after, end_without_length, shifted, status, whole_file, with_headers
 

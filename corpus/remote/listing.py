@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import build_hf_headers
 
 from corpus.byte_source import series_of, shard_names
-from corpus.ranges import RangeClient
+from corpus.remote.ranges import RangeClient
 from foundation import UserError, write_text
 
 FIRST_SHARD = "document-00000-of-00020.bin"  # of EleutherAI/pile-{standard,deduped}-pythia-preshuffled

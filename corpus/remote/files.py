@@ -12,9 +12,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from corpus.blocks import Block, BlockStore
 from corpus.byte_source import Cost, pieces, read_file
-from corpus.listing import Listing, RemoteFile, RemotePlace
+from corpus.remote.blocks import Block, BlockStore
+from corpus.remote.listing import Listing, RemoteFile, RemotePlace
 from foundation import UserError
 
 log = logging.getLogger(__name__)
