@@ -2,17 +2,19 @@
 
 python run.py                                       the demo: the whole method, on a CPU, in minutes
 python run.py step=384 steps=128                    another checkpoint, a longer segment
-python run.py model=1.4b step=133000 plan=true      what it would take; fetches and trains nothing
+python run.py model=1.4b step=133000 plan=true      what its data would take; fetches none of them, trains nothing
 python run.py -m step=384,448 intervention=none,masculine_to_feminine
 """
 
 import contextlib
 import difflib
 import errno
+import io
+import logging
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast, get_type_hints
@@ -31,7 +33,7 @@ from omegaconf.errors import OmegaConfBaseException
 from transformers.utils.logging import disable_progress_bar
 
 from conf.schema import Control, OptimizerStateSource, RunConfig
-from corpus import Corpus, Segment, combined_fingerprint, data_plan, fingerprint
+from corpus import Corpus, Segment, combined_fingerprint, data_plan, fingerprint, plan_text
 from eval import evaluate, load_benchmark, summarize
 from foundation import UserError, sha256_of_file, write_text
 from interventions import Intervention, load_intervention, swap_examples
@@ -133,8 +135,13 @@ def find_corpus(config: dict[str, Any], *, revision: str | None = None) -> Corpu
     open_or_build = get_method(options.pop("_target_"))
     types = get_type_hints(open_or_build)
     for name, value in options.items():
-        if name not in types or not isinstance(value, types[name]):
-            raise UserError(f"corpus.{name}={value} is no option of this corpus, or none of its type; see conf/corpus")
+        if name not in types:
+            raise UserError(
+                f"corpus.{name} is no option of this corpus; known are {', '.join(options)}: see conf/corpus"
+            )
+        if not isinstance(value, types[name]):
+            expected = getattr(types[name], "__name__", str(types[name]))
+            raise UserError(f"corpus.{name}={value} is no {expected}; see conf/corpus")
     if revision is not None and options["revision"] is None:
         options["revision"] = revision
     corpus: Corpus = open_or_build(**options)
@@ -150,18 +157,11 @@ def find_segment(config: RunConfig, corpus: Corpus) -> Segment:
 def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Path:
     """Directory of the model's checkpoints, pre-trained on the corpus first where that is how they come to be."""
     model = config.model
+    check_start(config)
     if model.checkpoints is not None:
         return Path(model.checkpoints)
     if model.pretraining is None or corpus.tokenizer is None or corpus.sha256 is None:
-        raise UserError(
-            f"model={model.name} names no checkpoints and cannot be pre-trained here; set model.checkpoints"
-        )
-
-    check_step(
-        config.step,
-        checkpoint_steps(model.pretraining.train_iters, model.pretraining.checkpoint_every),
-        where=f"model={model.name}",
-    )
+        raise UserError(f"model={model.name} cannot be pre-trained on {corpus.location}; set model.checkpoints")
     whole = Segment(corpus, 0, model.pretraining.train_iters, model.recipe.sequences_per_step, rows_before=0)
 
     def batch_at(step: int) -> Batch:
@@ -178,6 +178,18 @@ def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Path:
         batch_at=batch_at,
         device=device,
     )
+
+
+def check_start(config: RunConfig) -> None:
+    """Raise UserError where the model has no checkpoint at the step."""
+    model = config.model
+    if model.checkpoints is not None:
+        check_step(config.step, saved_steps(Path(model.checkpoints)), where=model.checkpoints)
+    elif model.pretraining is None:
+        raise UserError(f"model={model.name} names no checkpoints; set model.checkpoints to a directory of step<N>")
+    else:
+        steps = checkpoint_steps(model.pretraining.train_iters, model.pretraining.checkpoint_every)
+        check_step(config.step, steps, where=f"model={model.name}")
 
 
 def starting_point(suite: Path, config: RunConfig) -> Checkpoint:
@@ -256,14 +268,19 @@ def segment_fingerprints(journals: dict[str, list[dict[str, Any]]]) -> dict[str,
 
 
 def print_plan(config: RunConfig) -> None:
-    """What the run would take."""
+    """What the run would take, and what it still lacks. Nothing of the segment is fetched."""
     lines = data_plan(find_segment(config, find_corpus(config.corpus)))
-    print("\n".join(f"{name:10}{text}" for name, text in lines))
+    try:
+        check_start(config)
+    except UserError as error:
+        lines.append(("lacking", str(error)))
+    print(plan_text(lines), end="")
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(config: DictConfig) -> None:
     disable_progress_bar()  # transformers' bar for loading weights, which takes a blink
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would tell of every request to the hub
     if missing := OmegaConf.missing_keys(config):
         sys.exit(f"error: {', '.join(sorted(missing))} must be set")
     values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
@@ -274,10 +291,7 @@ def main(config: DictConfig) -> None:
     try:
         typed = cast(RunConfig, OmegaConf.to_object(config))
         if typed.plan:
-            print_plan(typed)
-            if not any(directory.iterdir()):
-                directory.rmdir()  # hydra made it; a plan leaves nothing
-            return
+            return print_plan(typed)
         with open_record(directory, config=values, command=command, provenance=provenance()) as record:
             run(typed, record)
     except UserError as error:
@@ -285,6 +299,9 @@ def main(config: DictConfig) -> None:
             print(one_line(error), file=sys.stderr)
             raise  # the other jobs of the sweep go on
         sys.exit(one_line(error))
+    finally:
+        if not any(directory.iterdir()):
+            directory.rmdir()  # hydra made it, and nothing came of it
     print_summary(directory)
 
 
@@ -326,6 +343,19 @@ def mistakes_in_one_line() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted: the same command (a run: with the same hydra.run.dir) goes on from here", file=sys.stderr)
         sys.exit(130)
+
+
+def run_command(main: Callable[[list[str]], None], usage: str | None) -> None:
+    """Run one of the commands beside this one, on the arguments of the program."""
+    arguments = sys.argv[1:]
+    if not arguments or {"-h", "--help"} & set(arguments):
+        print((usage or "").strip())
+        return
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    cast(io.TextIOWrapper, sys.stdout).reconfigure(errors="replace")
+    with mistakes_in_one_line():
+        main(arguments)
 
 
 def command_line() -> None:

@@ -75,7 +75,7 @@ class RunConfig:
         step: updates the checkpoint has made.
         steps: updates each arm makes.
         device: auto, cpu, cuda, cuda:1, ...
-        plan: say what the run would take, and do nothing.
+        plan: say what the run's data would take; fetch none of them, train nothing.
     """
 
     model: ModelConfig

@@ -14,22 +14,42 @@ _SHARD = re.compile(r"(?P<stem>.+)-(?P<index>\d{5})-of-(?P<last>\d{5})\.bin")
 
 
 @dataclass(frozen=True)
+class CacheBound:
+    """Where fetched blocks are kept, and how many bytes of them are, at most.
+
+    Attributes:
+        reserve: bytes that may come while others are yet to go.
+    """
+
+    directory: Path
+    max_bytes: int
+    reserve: int
+
+    def holds(self, num_bytes: int) -> bool:
+        """Whether so much stays until all of it has come."""
+        return num_bytes <= self.max_bytes - self.reserve
+
+    @property
+    def existing_directory(self) -> Path:
+        """The directory, or the nearest one above it that is there."""
+        return next(place for place in (self.directory, *self.directory.parents) if place.exists())
+
+
+@dataclass(frozen=True)
 class Cost:
     """What it takes to read a part of a corpus.
 
     Attributes:
         needed_bytes: of the part itself.
         fetch_bytes: to fetch for it over the network, in whole blocks; what the cache holds is not counted.
-        requests: range requests for that.
-        cache_bytes: the most that the block cache may hold; None where nothing is fetched.
-        cache_directory: where its blocks lie; None where nothing is fetched.
+        requests: range requests for that; up to one more a shard boundary where the shards were never listed.
+        cache: None where nothing is fetched.
     """
 
     needed_bytes: int
     fetch_bytes: int = 0
     requests: int = 0
-    cache_bytes: int | None = None
-    cache_directory: Path | None = None
+    cache: CacheBound | None = None
 
 
 class ByteSource(Protocol):
@@ -208,7 +228,7 @@ def local_files(location: str | Path) -> LocalFiles:
     elif path.is_file():
         paths = [path.with_name(name) for name in series_of(path.name)]
     elif path.with_name(f"{path.name}.bin").is_file():
-        paths = [path.with_name(f"{path.name}.bin")]
+        paths = [path.with_name(name) for name in series_of(f"{path.name}.bin")]
     else:
         beside = path.parent.iterdir() if path.parent.is_dir() else ()
         shards = [

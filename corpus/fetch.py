@@ -1,37 +1,47 @@
-"""Fetch a segment ahead of its run, where the network is: a cluster's computing nodes often have none.
+"""Fetch a segment ahead of its run, where the network is.
 
 python -m corpus.fetch model=1.4b step=133000 steps=10000
 
-The arguments are those of run.py. What is there already is not fetched again; a fetch that is interrupted goes on where
-it was. The last line says which revision a run without network has to name, and the fingerprint of the segment.
+The computing nodes of a cluster often have none. Arguments are those of run.py.
+What is there already is not fetched again; an interrupted fetch goes on where
+it was. The last line says which revision a run without network has to name,
+and the fingerprint of the segment. A web server that is not the hub has no
+revisions: it is asked for sizes and versions again when the run begins.
 """
 
 import sys
 
 from tqdm import tqdm
 
-from corpus.plan import data_plan
+from corpus.plan import data_plan, plan_text, size_text
 from corpus.segment import combined_fingerprint, fingerprint
-from run import configure, find_corpus, find_segment, mistakes_in_one_line
+from foundation import UserError
+from run import configure, find_corpus, find_segment, run_command
 
 
 def main(arguments: list[str]) -> None:
-    """Read every batch of the segment once. Like run.py this command connects the parts; it is no part of them."""
+    """Read every batch of the segment once. Like run.py this command connects the parts; it is no part of them.
+
+    Raises:
+        UserError: the cache cannot hold the segment: the beginning would be gone when the end has come.
+    """
     config = configure(arguments)
     corpus = find_corpus(config.corpus)
     segment = find_segment(config, corpus)
-    sys.stdout.write("".join(f"{name:10}{text}\n" for name, text in data_plan(segment)))
+    cost = corpus.cost(segment.first_row(segment.step), segment.stop_row)
+    if cost.cache is not None and not cost.cache.holds(cost.needed_bytes):
+        raise UserError(
+            f"the segment has {size_text(cost.needed_bytes)}, more than the cache keeps at corpus.cache_gib="
+            f"{cost.cache.max_bytes >> 30}; raise it here and in the run, or take fewer steps"
+        )
+    sys.stdout.write(plan_text(data_plan(segment)))
     corpus.expect(segment.first_row(segment.step), segment.stop_row)
     steps = tqdm(range(segment.step, segment.stop), "reading the segment", unit="step", disable=None)
     sha256 = combined_fingerprint(fingerprint(segment.batch(step)) for step in steps)
     revision = corpus.identity().get("revision")
-    pin = f"corpus.revision={revision}  " if revision else ""
+    pin = f"corpus.revision={revision} " if revision else ""
     sys.stdout.write(f"{pin}segment_sha256={sha256}\n")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] in ([], ["-h"], ["--help"]):
-        sys.stdout.write(__doc__ or "")
-        sys.exit()
-    with mistakes_in_one_line():
-        main(sys.argv[1:])
+    run_command(main, __doc__)

@@ -116,6 +116,7 @@ def open_index_mapped(
     num_samples: int,
     row_tokens: int = PYTHIA_ROW_TOKENS,
     maps: str | Path | None = None,
+    max_epochs: int | None = None,
 ) -> IndexMapped:
     """Open an unshuffled, tokenised corpus in the order that GPT-NeoX gives it.
 
@@ -125,18 +126,33 @@ def open_index_mapped(
     Args:
         documents: path of the `.bin` (or its shards) and `.idx`, without their ending.
         seed: of the shuffles.
-        num_samples: that training asked for (it decides the number of epochs): 147164160 for Pythia.
+        num_samples: rows that GPT-NeoX was told to lay out; it decides the number of epochs. 147164160 for Pythia.
         row_tokens: tokens per row.
+        max_epochs: epochs that are expected at most: documents that need more are not those that are meant.
         maps: directory of the order's `.npy` files, or hf://datasets/OWNER/NAME, of which those of `seed` are fetched;
             None builds them, equal to GPT-NeoX's, and keeps them.
+
+    Returns:
+        All rows of the epochs that training needed, so a few more than `num_samples`.
 
     Raises:
         UserError: the corpus or the maps are not there, are damaged, or do not belong together.
     """
+    if row_tokens < 2 or not 0 <= seed < 2**32:
+        raise UserError(
+            f"row_tokens={row_tokens} seed={seed}: a row holds at least one token and the one that follows it, "
+            f"and a seed lies between 0 and 2^32 - 1"
+        )
     dataset = read_indexed_dataset(Path(documents))
     if dataset.index.dtype != np.uint16:
         raise UserError(f"{documents}.idx says that tokens are {dataset.index.dtype}, expected uint16")
     seq_length = row_tokens - 1
+    epochs = (num_samples * seq_length + 1) / max(dataset.num_tokens, 1)
+    if max_epochs is not None and epochs > max_epochs:
+        raise UserError(
+            f"{documents} has {dataset.num_tokens} tokens, which {num_samples} rows would read {epochs:.3g} times, "
+            f"expected {max_epochs} at most; this is not the corpus that is meant"
+        )
     if maps is None:
         directory = _built_maps(dataset, seed=seed, num_samples=num_samples, seq_length=seq_length)
         origin = f"GPT-NeoX's order of {num_samples} samples, seed {seed}"

@@ -38,6 +38,8 @@ def open_corpus(
         UserError: nothing is there, or a shard is missing; the bytes are no whole number of rows, or not `num_rows`; or
             an `.idx` beside them contradicts them.
     """
+    if row_tokens < 2:
+        raise UserError(f"row_tokens={row_tokens}: a row holds at least one token and the one that follows it")
     row_bytes = 2 * row_tokens
     source: ByteSource
     if is_remote(str(location)):

@@ -36,8 +36,8 @@ def open_pile(
     Args:
         deduped: the deduplicated Pile, or the standard one.
         seed: 0 is the order of the published suite; 1 to 9 those of PolyPythias.
-        location: of the preshuffled rows, as in `open_corpus`; None is the hub.
-        revision: of the hub's repository; None is what its main branch is now, and run.json records the commit.
+        location: seed 0: of the preshuffled rows, as in `open_corpus`; None is the hub.
+        revision: seed 0: of the hub's repository; None is what its main branch is now, and run.json records the commit.
         cache_gib: the most that fetched blocks may take on disk.
         documents: for seeds 1 to 9: path of the unshuffled `.bin` and `.idx`, without their ending.
         maps: for seeds 1 to 9: directory of the index maps, or their hub dataset; None builds them.
@@ -63,9 +63,14 @@ def open_pile(
             f"deduped={deduped} seed={seed} is an order that no public model read; seeds 1 to 9 are of the standard "
             f"Pile (model.deduped=false), seed 0 is the published suite"
         )
+    if location is not None or revision is not None:
+        raise UserError(
+            f"corpus.location={location} corpus.revision={revision} are for seed 0; the rows of seed={seed} are "
+            f"gathered from corpus.documents: leave both out"
+        )
     if documents is None:
         raise UserError(
             f"seed={seed} reads rows from all over the unshuffled standard Pile; set corpus.documents to the path of "
             f"its .bin and .idx on this machine, without their ending"
         )
-    return open_index_mapped(documents, seed=seed, num_samples=NUM_SAMPLES, row_tokens=PYTHIA_ROW_TOKENS, maps=maps)
+    return open_index_mapped(documents, seed=seed, num_samples=NUM_SAMPLES, maps=maps, max_epochs=2)

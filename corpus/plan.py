@@ -1,7 +1,7 @@
 """What a run's data will take, told before anything is fetched."""
 
 import shutil
-from pathlib import Path
+import textwrap
 
 from corpus.segment import Segment
 
@@ -9,62 +9,69 @@ _LINKS = {"100 Mbit/s": 100e6 / 8, "1 Gbit/s": 1e9 / 8}
 
 
 def data_plan(segment: Segment) -> list[tuple[str, str]]:
-    """Lines (what, how much) on the data of a segment. Asks no server and fetches nothing.
+    """Lines (what, how much) on the data of a segment; fetches none of it.
 
-    What an earlier run fetched is counted as there, if its listing of the corpus is still right.
+    Blocks that earlier runs left in the cache count as there, if the last listing of the corpus is still right.
     """
     first, stop = segment.first_row(segment.step), segment.stop_row
     corpus = segment.corpus
     cost = corpus.cost(first, stop)
     lines = [
         ("corpus", corpus.location),
-        (
-            "segment",
-            f"steps {segment.step:,} to {segment.stop - 1:,}: rows {first:,} to {stop - 1:,}, {stop - first:,} of "
-            f"{corpus.row_tokens:,} tokens",
-        ),
-        ("data", gigabytes(cost.needed_bytes)),
+        ("steps", f"{segment.step:,} to {segment.stop - 1:,}, {segment.sequences_per_step:,} rows each"),
+        ("rows", f"{first:,} to {stop - 1:,} (both included), {corpus.row_tokens:,} tokens each"),
+        ("data", size_text(cost.needed_bytes)),
     ]
-    if cost.cache_bytes is None or cost.cache_directory is None:
-        return [*lines, ("fetched", "nothing: it is on this machine")]
+    if cost.cache is None:
+        return [*lines, ("to fetch", "nothing: it is on this machine")]
     if not cost.fetch_bytes:
-        return [*lines, ("fetched", "nothing: all of it is in the cache")]
+        return [*lines, ("to fetch", "nothing: all of it is in the cache")]
     requests = f"{cost.requests:,} request{'s' * (cost.requests != 1)}"
-    lines.append(("to fetch", f"{gigabytes(cost.fetch_bytes)}, in whole blocks, by {requests}"))
-    times = ", ".join(f"{duration(cost.fetch_bytes / rate)} at {link}" for link, rate in _LINKS.items())
-    lines.append(("time", f"{times}; training goes on while it comes"))
-    free = shutil.disk_usage(_existing(cost.cache_directory)).free
-    lines.append(
-        ("cache", f"{cost.cache_directory}, at most {gigabytes(cost.cache_bytes)}, {gigabytes(free)} are free")
-    )
-    kept = min(cost.cache_bytes, cost.needed_bytes)
-    if cost.needed_bytes > cost.cache_bytes:
+    times = ", ".join(f"{time_text(cost.fetch_bytes / rate)} at {link}" for link, rate in _LINKS.items())
+    free = shutil.disk_usage(cost.cache.existing_directory).free
+    lines += [
+        ("to fetch", f"{size_text(cost.fetch_bytes)}, in whole blocks, by {requests}"),
+        ("time", f"{times}; a run trains while it comes"),
+        ("cache", f"{cost.cache.directory}: at most {size_text(cost.cache.max_bytes)}; {size_text(free)} are free"),
+    ]
+    if not cost.cache.holds(cost.needed_bytes):
         lines.append(
-            ("note", "the cache holds less than the segment: the second arm fetches it again; corpus.cache_gib")
+            ("note", "the cache is smaller than the segment: a second arm fetches it again; see corpus.cache_gib")
         )
-    if kept > free + cost.needed_bytes - cost.fetch_bytes:
+    if min(cost.fetch_bytes, cost.cache.max_bytes) > free:
         lines.append(
-            ("note", "the disk has less room than that; set corpus.cache_gib, or XDG_CACHE_HOME to another disk")
+            ("note", "the disk has too little room for that; set corpus.cache_gib, or XDG_CACHE_HOME elsewhere")
         )
     return lines
 
 
-def gigabytes(num_bytes: int) -> str:
-    """A size in the unit that suits it (10^9 bytes are a gigabyte)."""
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+def plan_text(lines: list[tuple[str, str]], *, width: int = 80) -> str:
+    """The lines of a plan as text no wider than `width`, but for words that are."""
+    return "".join(
+        textwrap.fill(
+            text,
+            width,
+            initial_indent=f"{name:10}",
+            subsequent_indent=" " * 10,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        + "\n"
+        for name, text in lines
+    )
+
+
+def size_text(num_bytes: int) -> str:
+    """A number of bytes in the unit that suits it (10^9 bytes are a gigabyte)."""
+    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if num_bytes >= size:
             return f"{num_bytes / size:.4g} {unit}"
     return f"{num_bytes} bytes"
 
 
-def duration(seconds: float) -> str:
+def time_text(seconds: float) -> str:
     """A time in the unit that suits it."""
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-def _existing(path: Path) -> Path:
-    """The path, or the nearest directory above it that exists."""
-    return next(place for place in (path, *path.parents) if place.exists())

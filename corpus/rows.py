@@ -109,6 +109,6 @@ def check_rows(corpus: Corpus, start: int, stop: int) -> None:
     """Raise UserError where a corpus does not hold rows [start, stop)."""
     if not 0 <= start <= stop <= corpus.num_rows:
         raise UserError(
-            f"rows {start}..{stop} are asked for, but {corpus.location} holds {corpus.num_rows} rows of "
-            f"{corpus.row_tokens} tokens; take an earlier step, fewer steps or another corpus"
+            f"rows [{start}, {stop}) are asked for, but {corpus.location} holds rows [0, {corpus.num_rows}) of "
+            f"{corpus.row_tokens} tokens; take rows among them"
         )

@@ -48,6 +48,11 @@ def sample_order(sizes: NDArray[np.int32], *, num_samples: int, seq_length: int,
     """
     tokens_per_epoch = int(sizes.sum(dtype=np.int64))
     epochs = -(-(num_samples * seq_length + 1) // tokens_per_epoch)
+    if epochs * len(sizes) > np.iinfo(np.int32).max:
+        raise UserError(
+            f"{num_samples} rows of {seq_length} tokens take {epochs} epochs of {len(sizes)} documents, more than an "
+            f"index map holds; is this the right corpus?"
+        )
     rng = np.random.RandomState(seed)
     documents = np.tile(np.arange(len(sizes), dtype=np.int32), epochs)
     rng.shuffle(documents)

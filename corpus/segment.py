@@ -30,13 +30,23 @@ class Segment:
     rows_before: int
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise UserError(f"steps={self.steps}: a run makes at least one update")
+        if self.steps < 1 or self.step < 0 or self.sequences_per_step < 1:
+            raise UserError(
+                f"step={self.step} steps={self.steps} sequences_per_step={self.sequences_per_step}: a run begins at "
+                f"step 0 or later, makes at least one update, and each reads at least one row"
+            )
+        if self.rows_before > self.corpus.num_rows:
+            raise UserError(
+                f"the checkpoint at step={self.step} has been trained on {self.rows_before} rows, but "
+                f"{self.corpus.location} holds {self.corpus.num_rows}; take an earlier step or the corpus of this "
+                f"model (model.recipe.sequences_per_step is how many rows a step of its training read)"
+            )
         last_step = self.step + (self.corpus.num_rows - self.rows_before) // self.sequences_per_step
         if self.stop > last_step:
             raise UserError(
                 f"step={self.step} steps={self.steps} needs rows up to {self.stop_row}, but {self.corpus.location} "
-                f"holds {self.corpus.num_rows}: it ends at step {last_step} ({self.sequences_per_step} rows a step)"
+                f"holds {self.corpus.num_rows}: it ends at step {last_step} ({self.sequences_per_step} rows a step); "
+                f"take an earlier step or fewer steps"
             )
 
     def first_row(self, step: int) -> int:

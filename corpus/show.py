@@ -1,13 +1,19 @@
 """Look at the batch of a step.
 
-python -m corpus.show step=133000 model=1.4b                       its first two rows
-python -m corpus.show step=133000 model=1.4b rows=10:14            sequences 10, 11, 12, 13 (14 is not included)
-python -m corpus.show step=448 intervention=masculine_to_feminine  side by side with what the intervention makes of them
-python -m corpus.show step=448 out=batch.npy                       the whole batch as the arm would see it, (1024, 2049)
-python -m corpus.show step=448 out=batch.parquet                   a row a sequence: tokens and text, before and after
+python -m corpus.show step=133000 model=1.4b             its first two rows
+python -m corpus.show step=133000 model=1.4b rows=10:14  sequences 10 to 13
+python -m corpus.show step=448                           the demo's
+python -m corpus.show step=448 intervention=masculine_to_feminine
+                                     beside what the intervention makes of them
+python -m corpus.show step=448 out=batch.npy      all tokens of the batch
+python -m corpus.show step=448 out=batch.parquet  tokens and text, a row each
 
-rows=A:B are sequences A to B - 1 of the step's batch, as slices are in Python: B is not included.
-tokenizer=PLACE is a tokenizer.json, a directory or a name on the hub; other arguments are those of run.py.
+rows=A:B are sequences A to B - 1 of the batch, as slices are in Python: B is
+not included. No intervention is applied unless it is named; with one, .npy
+holds what the arm would see, .parquet both versions.
+
+tokenizer=PLACE is a tokenizer.json, a directory, or a name on the hub. Other
+arguments are those of run.py.
 """
 
 import sys
@@ -18,47 +24,43 @@ import pandas as pd
 from rich.console import Console
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from corpus.view import Decode, View, parse_sequences, show
+from corpus.remote import check_model_on_hub
+from corpus.view import Decode, Intervened, View, parse_sequences, show
 from foundation import UserError, atomic_file
 from interventions import load_intervention
 from interventions.vocabulary import read_vocabulary
-from run import configure, find_corpus, find_segment, mistakes_in_one_line
+from run import configure, find_corpus, find_segment, run_command
 
 PYTHIA_TOKENIZER = "EleutherAI/pythia-70m-deduped"
 END_OF_DOCUMENT = "<|endoftext|>"
-SHOWN = "0:2"
 
 
 def main(arguments: list[str]) -> None:
     """Show, or write, what the arguments say. Like run.py this command connects the parts; it is no part of them."""
-    own = {"rows": "", "out": "", "tokenizer": ""}
-    overrides = []
-    for argument in arguments:
-        name, _, value = argument.partition("=")
-        if name in own:
-            own[name] = value
-        else:
-            overrides.append(argument)
-    if not any(override.startswith("step=") for override in overrides):
-        raise UserError("step=... says which batch; without more arguments it is the demo's")
+    split = [argument.partition("=") for argument in arguments]
+    own = {name: value for name, _, value in split if name in ("rows", "out", "tokenizer")}
+    overrides = ["".join(parts) for parts in split if parts[0] not in own]
+    if "step" not in {name for name, *_ in split}:
+        raise UserError("step=... must say which batch")
+    out = _checked_path(own["out"]) if "out" in own else None
     config = configure([*overrides, "steps=1"])
     corpus = find_corpus(config.corpus)
-    batch_rows = config.training.sequences_per_step
     segment = find_segment(config, corpus)
-    sequences = _sequences(own["rows"] or (f"0:{batch_rows}" if own["out"] else SHOWN), batch_rows)
-    first_row = segment.first_row(config.step) + sequences.start
-    tokenizer = _tokenizer(own["tokenizer"] or str(corpus.tokenizer or PYTHIA_TOKENIZER))
-    rows = corpus.rows(first_row, first_row + len(sequences))
+    batch = range(segment.first_row(config.step), segment.stop_row)
+    sequences = parse_sequences(own.get("rows", "0:2" if out is None else f"0:{len(batch)}"), len(batch))
+    tokenizer = _tokenizer(own.get("tokenizer") or str(corpus.tokenizer or PYTHIA_TOKENIZER))
+    rows = corpus.rows(batch[sequences.start], batch[sequences.stop - 1] + 1)
     read_vocabulary(tokenizer).check(rows)
-    view = View(config.step, sequences, first_row, batch_rows, rows)
-    if any(override.startswith("intervention") for override in overrides):
+    intervened = None
+    if "intervention" in {name.partition(".")[0] for name, *_ in split}:
         intervention = load_intervention(**config.intervention, tokenizer=tokenizer, seed=config.seed)
-        intervened, ledger = intervention(rows, first_row=first_row)
-        view = View(config.step, sequences, first_row, batch_rows, rows, intervention.name, intervened, ledger.swapped)
-    if own["out"]:
-        _write(view, tokenizer, Path(own["out"]))
-    else:
+        changed, ledger = intervention(rows, first_row=batch[sequences.start])
+        intervened = Intervened(intervention.name, changed, ledger.swapped, int(ledger.counts["swapped"].sum()))
+    view = View(config.step, batch, sequences, rows, intervened)
+    if out is None:
         show(view, decoder(tokenizer), end_of_document=tokenizer.get_vocab()[END_OF_DOCUMENT], console=Console())
+    else:
+        _write(view, decoder(tokenizer), out)
 
 
 def decoder(tokenizer: PreTrainedTokenizerBase) -> Decode:
@@ -66,64 +68,62 @@ def decoder(tokenizer: PreTrainedTokenizerBase) -> Decode:
     return lambda ids: str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
 
 
-def _sequences(text: str, batch_rows: int) -> range:
-    try:
-        return parse_sequences(text, batch_rows)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+def _checked_path(out: str) -> Path:
+    path = Path(out)
+    if path.suffix not in (".npy", ".parquet"):
+        raise UserError(f"out={path}: take a name that ends in .npy or .parquet")
+    if not path.parent.is_dir() or path.is_dir():
+        raise UserError(f"out={path}: take the name of a file in a directory that exists")
+    return path
 
 
 def _tokenizer(place: str) -> PreTrainedTokenizerBase:
-    if place.endswith(".json"):
-        if not Path(place).is_file():
-            raise UserError(f"tokenizer={place}: there is no such file")
-        return PreTrainedTokenizerFast(tokenizer_file=place)
+    if not Path(place).exists():
+        check_model_on_hub(place, remedy="set tokenizer=FILE to a tokenizer.json, or to the directory of a checkpoint")
     try:
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(place)
-    except (OSError, ValueError) as error:
+        tokenizer: PreTrainedTokenizerBase = (
+            PreTrainedTokenizerFast(tokenizer_file=place)
+            if Path(place).is_file()
+            else AutoTokenizer.from_pretrained(place)
+        )
+    except Exception as error:  # the tokenizers library raises nothing narrower for a bad file
         raise UserError(
-            f"the tokenizer {place} cannot be loaded ({type(error).__name__}); set tokenizer=FILE to a tokenizer.json, "
-            f"or to the directory of a checkpoint"
+            f"tokenizer={place} cannot be read ({error}); name a tokenizer.json of GPT-NeoX's kind"
         ) from error
+    if END_OF_DOCUMENT not in tokenizer.get_vocab():
+        raise UserError(f"tokenizer={place} has no token {END_OF_DOCUMENT}; name a tokenizer of GPT-NeoX's kind")
     return tokenizer
 
 
-def _write(view: View, tokenizer: PreTrainedTokenizerBase, path: Path) -> None:
+def _write(view: View, decode: Decode, path: Path) -> None:
     """Write a view as `.npy` (tokens as the arm would see them) or `.parquet` (both versions, with text)."""
-    tokens = view.rows if view.intervened is None else view.intervened
     with atomic_file(path) as aside:
         if path.suffix == ".npy":
+            tokens = view.rows if view.intervened is None else view.intervened.rows
             with aside.open("wb") as file:
                 np.save(file, tokens, allow_pickle=False)
-            what = f"{tokens.shape[0]} rows of {tokens.shape[1]} tokens, {tokens.dtype}"
-        elif path.suffix == ".parquet":
-            table = _frame(view, tokenizer)
+            after = "" if view.intervened is None else f", after {view.intervened.intervention}"
+            what = f"{tokens.shape[0]} rows of {tokens.shape[1]} tokens, {tokens.dtype}{after}"
+        else:
+            table = _frame(view, decode)
             table.to_parquet(aside, index=False)
             what = f"{len(table)} rows: {', '.join(table.columns)}"
-        else:
-            raise UserError(f"out={path}: take a name that ends in .npy or .parquet")
-    after = "" if view.intervention is None else f", after {view.intervention}"
-    sys.stdout.write(f"{path}: {what}{after if path.suffix == '.npy' else ''}\n")
+    sys.stdout.write(f"{path}: {what}\n")
 
 
-def _frame(view: View, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
-    decode = decoder(tokenizer)
-    table = pd.DataFrame({"row": view.first_row + np.arange(len(view.rows))})
+def _frame(view: View, decode: Decode) -> pd.DataFrame:
+    table = pd.DataFrame({"row": [view.batch[sequence] for sequence in view.sequences]})
     table["step"] = view.step
     table["sequence"] = list(view.sequences)
     table["tokens"] = list(view.rows)
     table["text"] = [decode(row.tolist()) for row in view.rows]
-    if view.intervened is not None and view.swapped is not None:
-        table["intervention"] = view.intervention
-        table["intervened_tokens"] = list(view.intervened)
-        table["intervened_text"] = [decode(row.tolist()) for row in view.intervened]
-        table["swapped_tokens"] = view.swapped.sum(axis=1)
+    if view.intervened is not None:
+        table["intervention"] = view.intervened.intervention
+        table["intervened_tokens"] = list(view.intervened.rows)
+        table["intervened_text"] = [decode(row.tolist()) for row in view.intervened.rows]
+        table["swapped_tokens"] = view.intervened.swapped.sum(axis=1)
     return table
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] in ([], ["-h"], ["--help"]):
-        sys.stdout.write(__doc__ or "")
-        sys.exit()
-    with mistakes_in_one_line():
-        main(sys.argv[1:])
+    run_command(main, __doc__)

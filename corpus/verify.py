@@ -2,12 +2,12 @@
 
 python -m corpus.verify PLACE HASHES
 
-PLACE is a .bin, or the directory or prefix of shards. HASHES is a file with a line a shard, as sha256sum writes it or
-with the name first (EleutherAI/pythia utils/shard_hashes.txt, for the unshuffled deduplicated Pile); or
+PLACE is a .bin, or the directory or prefix of shards. HASHES is a file with a
+line a file, as sha256sum writes it or with the name first, as EleutherAI/pythia
+utils/shard_hashes.txt has them for the unshuffled deduplicated Pile; or
 hf://datasets/OWNER/NAME[@REVISION]: the hub knows the hash of every large file.
 """
 
-import argparse
 import hashlib
 import re
 import sys
@@ -19,8 +19,9 @@ from tqdm import tqdm
 from corpus.byte_source import LocalFiles, local_files
 from corpus.remote import is_remote, remote_place
 from foundation import UserError, cache_directory
+from run import run_command
 
-_LINE = re.compile(r"(?:(?P<first>[0-9a-f]{64})\s+\*?(?P<name>\S+)|(?P<name_first>\S+)\s+(?P<last>[0-9a-f]{64}))")
+_LINE = re.compile(r"(?:(?P<first>[0-9a-fA-F]{64})\s+\*?(?P<name>\S+)|(?P<name_first>\S+)\s+(?P<last>[0-9a-fA-F]{64}))")
 _READ_BYTES = 8 << 20
 
 
@@ -39,11 +40,14 @@ def published_hashes(place: str) -> dict[str, str]:
     if not Path(place).is_file():
         raise UserError(f"there is no file of hashes {place}")
     hashes = {}
-    for line in Path(place).read_text("utf-8").splitlines():
+    for line in Path(place).read_bytes().decode("utf-8", "replace").splitlines():
         match = _LINE.fullmatch(line.strip())
-        if match is None:
+        if match is not None:
+            hashes[Path(match["name"] or match["name_first"]).name] = (match["first"] or match["last"]).lower()
+        elif line.strip():
             raise UserError(f"{place} holds the line {line[:60]!r}, expected a name and its SHA-256")
-        hashes[Path(match["name"] or match["name_first"]).name] = match["first"] or match["last"]
+    if not hashes:
+        raise UserError(f"{place} holds no line, expected a name and its SHA-256 in each")
     return hashes
 
 
@@ -71,20 +75,17 @@ def verify_files(files: LocalFiles, published: Mapping[str, str]) -> None:
                 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m corpus.verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("place", metavar="PLACE")
-    parser.add_argument("hashes", metavar="HASHES")
-    arguments = parser.parse_args()
-    try:
-        files = local_files(arguments.place)
-        verify_files(files, published_hashes(arguments.hashes))
-    except UserError as error:
-        sys.exit(f"error: {error}")
+def main(arguments: list[str]) -> None:
+    """Verify what the arguments name."""
+    if len(arguments) != 2:
+        raise UserError(f"PLACE and HASHES are expected, {len(arguments)} arguments are given; --help explains them")
+    place, hashes = arguments
+    if is_remote(place):
+        raise UserError(f"{place} is not on this machine; PLACE is a .bin, or a directory or prefix of shards")
+    files = local_files(place)
+    verify_files(files, published_hashes(hashes))
     sys.stdout.write(f"{len(files.paths)} files, {files.size} bytes: all as published\n")
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main, __doc__)

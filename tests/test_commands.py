@@ -1,16 +1,23 @@
 """The commands beside run.py: corpus.show, corpus.fetch, corpus.verify."""
 
 import hashlib
+import os
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from tokenizers import Tokenizer, models
 
 from conftest import invented_sentences
 from corpus import build_corpus, combined_fingerprint, fetch, fingerprint, show, verify
 from range_server import RangeServer
 from run import mistakes_in_one_line
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +50,7 @@ def refused(command, *arguments):
 def test_show_prints_the_rows_of_a_step(text, corpus, capsys):
     show.main([*text, "step=6", "rows=1:3"])
     printed = capsys.readouterr().out
-    assert "step 6: rows 48 to 55 of the corpus" in printed
+    assert "Step 6 is rows 48 to 55 of the corpus" in printed
     assert "row 49: sequence 1 of step 6" in printed
     assert "row 50: sequence 2 of step 6" in printed
     assert "row 51" not in printed
@@ -68,15 +75,47 @@ def test_show_writes_a_table_of_both_versions(text, corpus, tmp_path, capsys):
     assert table["swapped_tokens"].sum() > 0
 
 
-def test_show_refuses_what_it_cannot_show_in_one_line(text, tmp_path):
-    assert "step=... says which batch" in refused(show.main, *text)
-    assert "are no sequences of a step" in refused(show.main, *text, "step=6", "rows=8:9")
-    assert "take a name that ends in .npy or .parquet" in refused(show.main, *text, "step=6", "out=batch.csv")
-    assert "there is no such file" in refused(show.main, *text, "step=6", "tokenizer=missing.json")
-    assert "cannot be loaded" in refused(show.main, *text, "step=6", f"tokenizer={tmp_path}")
-    assert "it ends at step" in refused(show.main, *text, "step=600000")
+def test_show_refuses_what_it_cannot_show_in_one_line(text, corpus, tmp_path):
+    def refusal(*arguments):
+        return refused(show.main, *text, "step=6", *arguments)
+
+    assert "step=... must say which batch" in refused(show.main, *text)
+    assert "are no sequences of a step" in refusal("rows=8:9")
+    assert "take a name that ends in .npy or .parquet" in refusal("out=batch.csv")
+    assert "a directory that exists" in refusal(f"out={tmp_path / 'new' / 'batch.npy'}")
+    (tmp_path / "directory.npy").mkdir()
+    assert "take the name of a file" in refusal(f"out={tmp_path / 'directory.npy'}")
+    (tmp_path / "bad.json").write_text("not json")
+    assert "bad.json cannot be read" in refusal(f"tokenizer={tmp_path / 'bad.json'}")
+    assert "cannot be read" in refusal(f"tokenizer={tmp_path}")
+    assert "step=600000 has been trained on 4800000 rows, but" in refused(show.main, *text, "step=600000")
+    assert "step=-1" in refused(show.main, *text, "step=-1")
     assert "model=dmeo is unknown" in refused(show.main, "step=6", "model=dmeo")
-    assert not list(tmp_path.glob("batch*"))
+    foreign = Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))
+    foreign.save(str(tmp_path / "foreign.json"))
+    assert "has no token <|endoftext|>" in refusal(f"tokenizer={tmp_path / 'foreign.json'}")
+    assert {path.name for path in tmp_path.iterdir()} == {"text.txt", "directory.npy", "bad.json", "foreign.json"}
+
+
+def test_a_tokenizer_that_only_the_hub_would_have_is_told_soon(text, corpus):
+    with RangeServer({}) as nobody:
+        url = nobody.url
+    script = ["-m", "corpus.show", *text, "step=6", "tokenizer=no/such"]
+    environment = {**os.environ, "HF_ENDPOINT": url, "HF_HUB_OFFLINE": "0"}
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, *script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()
+    assert line.startswith("error: no/such is no path, and the hub has no such model or cannot be reached")
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.parametrize("command", ["show", "fetch", "verify"])
+def test_a_command_without_arguments_explains_itself_within_eighty_columns(command):
+    done = subprocess.run([sys.executable, "-m", f"corpus.{command}"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"python -m corpus.{command}" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_rows_of_another_tokenizer_are_refused_with_both_numbers(text, corpus, tmp_path):
@@ -99,6 +138,11 @@ def test_fetch_brings_a_segment_and_tells_its_fingerprint(text, corpus, tmp_path
         assert len(server.log.ranges) == 1
 
 
+def test_fetch_refuses_a_segment_that_the_cache_would_not_keep():
+    message = refused(fetch.main, "model=70m", "step=100000", "steps=600", "corpus.cache_gib=2")
+    assert "the segment has 2.518 GB, more than the cache keeps at corpus.cache_gib=2; raise it" in message
+
+
 @pytest.fixture
 def shards(tmp_path):
     contents = {f"document-{index:05d}-of-00002.bin": bytes([index]) * (1000 + index) for index in range(3)}
@@ -107,28 +151,27 @@ def shards(tmp_path):
     return {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
 
 
-def verified(monkeypatch, *arguments):
-    monkeypatch.setattr(sys, "argv", ["verify", *map(str, arguments)])
-    verify.main()
-
-
-@pytest.mark.parametrize("line", ["{sha256}  {name}", "{sha256} *{name}", "{name} {sha256}"])
-def test_verify_holds_shards_against_a_file_of_hashes(shards, tmp_path, monkeypatch, capsys, line):
-    lines = [line.format(name=name, sha256=sha256) for name, sha256 in shards.items()]
-    (tmp_path / "hashes.txt").write_text("\n".join(lines) + "\n")
-    verified(monkeypatch, tmp_path, tmp_path / "hashes.txt")
-    assert "3 files, 3003 bytes: all as published" in capsys.readouterr().out
+def test_verify_holds_shards_against_a_file_of_hashes(shards, tmp_path, capsys):
+    for line in ("{sha256}  {name}", "{sha256} *{name}", "{name} {sha256}", "\n{name} {SHA256}"):
+        lines = [line.format(name=name, sha256=sha256, SHA256=sha256.upper()) for name, sha256 in shards.items()]
+        (tmp_path / "hashes.txt").write_text("\n".join(lines) + "\n")
+        verify.main([str(tmp_path), str(tmp_path / "hashes.txt")])
+        assert "3 files, 3003 bytes: all as published" in capsys.readouterr().out
     (tmp_path / "document-00001-of-00002.bin").write_bytes(b"\2" + b"\1" * 1000)
-    with pytest.raises(SystemExit, match=r"00001-of-00002\.bin has sha256 .*, published is"):
-        verified(monkeypatch, tmp_path, tmp_path / "hashes.txt")
+    message = refused(verify.main, str(tmp_path), str(tmp_path / "hashes.txt"))
+    assert "00001-of-00002.bin has sha256 " in message
+    assert f"published is {shards['document-00001-of-00002.bin']}" in message
 
 
-def test_verify_refuses_hashes_of_other_files(shards, tmp_path, monkeypatch):
-    (tmp_path / "hashes.txt").write_text(f"other.bin {'a' * 64}\n")
-    with pytest.raises(SystemExit, match=r"no hash is published for document-00000-of-00002\.bin"):
-        verified(monkeypatch, tmp_path, tmp_path / "hashes.txt")
-    (tmp_path / "hashes.txt").write_text("these are no hashes\n")
-    with pytest.raises(SystemExit, match="holds the line 'these are no hashes'"):
-        verified(monkeypatch, tmp_path, tmp_path / "hashes.txt")
-    with pytest.raises(SystemExit, match="there is no file of hashes"):
-        verified(monkeypatch, tmp_path, tmp_path / "missing.txt")
+def test_verify_refuses_what_it_cannot_verify_in_one_line(shards, tmp_path):
+    def refusal(content):
+        (tmp_path / "hashes.txt").write_bytes(content)
+        return refused(verify.main, str(tmp_path), str(tmp_path / "hashes.txt"))
+
+    assert "no hash is published for document-00000-of-00002.bin" in refusal(b"other.bin " + b"a" * 64)
+    assert "holds the line 'these are no hashes'" in refusal(b"these are no hashes")
+    assert "expected a name and its SHA-256" in refusal(b"\xff\xfe\x00")
+    assert "holds no line" in refusal(b"\n\n")
+    assert "there is no file of hashes" in refused(verify.main, str(tmp_path), str(tmp_path / "missing.txt"))
+    assert "0 arguments are given" in refused(verify.main)
+    assert "is not on this machine" in refused(verify.main, "http://127.0.0.1/x.bin", "hashes.txt")

@@ -9,7 +9,9 @@ import run
 from foundation import UserError
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = {ROOT / "corpus" / "show.py", ROOT / "corpus" / "fetch.py"}  # they connect the parts, as run.py does
+COMMANDS = {
+    ROOT / "corpus" / f"{name}.py" for name in ("show", "fetch", "verify")
+}  # they connect the parts, as run.py does
 SIZES = ["14m", "31m", "70m", "160m", "410m", "1b", "1.4b", "2.8b", "6.9b", "12b"]
 PACKAGES = ["corpus", "eval", "foundation", "interventions", "reports", "training"]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))

@@ -175,6 +175,21 @@ def test_other_kinds_of_places_are_refused(tmp_path, location):
         remote_place(location, revision=None, listings=tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("http://", "names no host"),
+        ("http://127.0.0.1:99999/x.bin", "is no web address"),
+        ("http://[::bad/x.bin", "is no web address"),
+        ("https://me:secret@example.org/x.bin", r"corpus.location=\.\.\.@example.org holds a name or password"),
+    ],
+)
+def test_web_addresses_that_are_none_or_hold_a_password_are_refused(tmp_path, location, message):
+    with pytest.raises(UserError, match=message) as refusal:
+        remote_place(location, revision=None, listings=tmp_path)
+    assert "secret" not in str(refusal.value)
+
+
 def test_revisions_are_the_hubs_and_are_named_once(tmp_path):
     with pytest.raises(UserError, match="has no revisions"):
         remote_place("http://127.0.0.1/x.bin", revision="main", listings=tmp_path)

@@ -4,7 +4,7 @@ import pytest
 from corpus import Segment, data_plan, open_pile
 from corpus.indexed_dataset import write_indexed_dataset
 from corpus.pile import NUM_ROWS, NUM_SAMPLES
-from corpus.plan import duration, gigabytes
+from corpus.plan import plan_text, size_text, time_text
 from foundation import UserError
 
 
@@ -36,12 +36,14 @@ def test_the_last_seven_percent_is_42_gb(tmp_path):
     assert lines["data"] == "41.96 GB"
     assert lines["to fetch"].endswith("by 313 requests")
     assert "56 min at 100 Mbit/s" in lines["time"]
-    assert lines["segment"].startswith("steps 133,000 to 142,999: rows 136,192,000 to 146,431,999")
+    assert lines["steps"] == "133,000 to 142,999, 1,024 rows each"
+    assert lines["rows"] == "136,192,000 to 146,431,999 (both included), 2,049 tokens each"
+    assert max(map(len, plan_text(data_plan(segment)).splitlines())) <= 80 or len(str(tmp_path)) > 40
 
 
 def test_a_cache_that_is_smaller_than_the_segment_is_told():
     segment = Segment(open_pile(deduped=True, cache_gib=8), 113_000, 30_000, 1024, rows_before=113_000 * 1024)
-    assert any("the cache holds less than the segment" in text for _, text in data_plan(segment))
+    assert any("the cache is smaller than the segment" in text for _, text in data_plan(segment))
 
 
 def test_the_suite_ends_at_step_143000():
@@ -57,6 +59,7 @@ def test_the_suite_ends_at_step_143000():
         ({"deduped": False, "seed": 3}, "set corpus.documents to the path"),
         ({"deduped": False, "documents": "x"}, "are for seeds 1 to 9"),
         ({"deduped": True, "maps": "x"}, "are for seeds 1 to 9"),
+        ({"deduped": False, "seed": 1, "revision": "main"}, "are for seed 0"),
         ({"deduped": True, "cache_gib": 1}, "may hold 1 GiB, but 4 requests at a time need 2 GiB"),
         ({"deduped": True, "location": "ftp://somewhere/else"}, "is not understood"),
     ],
@@ -82,7 +85,16 @@ def test_a_seed_reads_the_unshuffled_corpus_in_its_own_order(tmp_path, monkeypat
     assert orders[0].identity()["order"] == "GPT-NeoX's order of 6 samples, seed 1"
 
 
-def test_maps_on_a_hub_that_cannot_be_reached_end_in_one_line(tmp_path):
+def test_documents_that_are_not_the_piles_are_refused_before_memory_is_taken(tmp_path):
+    write_indexed_dataset(tmp_path / "text", [np.arange(5000)], dtype=np.uint16)
+    with pytest.raises(
+        UserError, match=r"has 5000 tokens, which 147164160 rows would read 6.03e\+07 times, expected 2 at"
+    ):
+        open_pile(deduped=False, seed=1, documents=str(tmp_path / "text"))
+
+
+def test_maps_on_a_hub_that_cannot_be_reached_end_in_one_line(tmp_path, monkeypatch):
+    monkeypatch.setattr("corpus.pile.NUM_SAMPLES", 2)
     write_indexed_dataset(tmp_path / "text", [np.arange(5000)], dtype=np.uint16)
     maps = "hf://datasets/EleutherAI/pile-preshuffled-seeds"
     with pytest.raises(UserError, match=r"cannot be fetched .* leave corpus.maps out to build the maps"):
@@ -92,10 +104,11 @@ def test_maps_on_a_hub_that_cannot_be_reached_end_in_one_line(tmp_path):
 
 
 def test_sizes_and_times_are_told_in_the_unit_that_suits_them():
-    assert [gigabytes(n) for n in (12, 4_196, 4_196_352, 41_963_520_000)] == [
+    assert [size_text(n) for n in (12, 4_196, 4_196_352, 41_963_520_000, 6e14)] == [
         "12 bytes",
         "4.196 kB",
         "4.196 MB",
         "41.96 GB",
+        "600 TB",
     ]
-    assert [duration(s) for s in (7, 119, 3357, 41_000)] == ["7 s", "119 s", "56 min", "11 h"]
+    assert [time_text(s) for s in (7, 119, 3357, 41_000)] == ["7 s", "119 s", "56 min", "11 h"]

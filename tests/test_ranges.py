@@ -128,6 +128,11 @@ def test_a_server_that_asks_for_hours_is_told_of_at_once():
         read(server)
 
 
+def test_a_date_without_a_zone_and_a_length_that_is_none_are_no_reason_to_fail():
+    assert waited(status(429, Retry_After="Wed, 21 Oct 2015 07:28:00 -0000")) < 1.0
+    assert waited(with_headers(Content_Length="many")) < 1.0
+
+
 def test_a_date_that_is_none_is_no_reason_to_fail():
     assert waited(status(503, Retry_After="soon")) < 1.0
 
@@ -159,7 +164,7 @@ def test_a_host_that_cannot_be_reached_is_told_soon():
 
 def test_headers_go_with_every_request_and_no_encoding_is_accepted():
     with served() as server:
-        client = RangeClient(headers={"Authorization": "Bearer abc"}, patience=HASTY)
+        client = RangeClient(headers=lambda: {"Authorization": "Bearer abc"}, patience=HASTY)
         b"".join(client.stream(f"{server.url}/file.bin", 0, 10, size=len(CONTENT)))
         (headers,) = server.log.headers
         assert (headers["Authorization"], headers["Accept-Encoding"]) == ("Bearer abc", "identity")

@@ -1,7 +1,9 @@
 """Remote files by blocks. Sizes are a 2,048th of the real ones: blocks of 4 KiB, requests of 64 KiB."""
 
 import hashlib
+import os
 import random
+import resource
 import subprocess
 import sys
 import threading
@@ -237,6 +239,7 @@ def test_the_store_keeps_to_its_bound_and_every_read_is_right(tmp_path):
         for start in range(0, len(content), 50_000):
             assert read(files, start, min(start + 50_000, len(content))) == content[start : start + 50_000]
             assert sum(size for _, size, _ in store._entries()) <= bound
+        assert server.log.bytes_sent == len(content), "what was fetched ahead went before it was read"
         assert read(files, 0, 1000) == content[:1000]
 
 
@@ -244,14 +247,15 @@ def present(cache):
     return [path for path in (cache / "blocks").rglob("*.block") if path.exists()]
 
 
-def test_room_is_made_by_the_blocks_that_were_used_longest_ago(tmp_path):
+def test_room_is_made_by_the_blocks_that_came_or_were_announced_longest_ago(tmp_path):
     store = BlockStore(tmp_path, max_bytes=5 * 132)
     blocks = [Block("file", number, 100 * number, 100 * (number + 1)) for number in range(5)]
     for block in blocks:
         store.put(block, bytes(100))
         time.sleep(0.01)
     time.sleep(0.01)
-    store.find(blocks[0])
+    store.find(blocks[1])
+    store.renew(blocks[0])
     store.make_room(2 * 132)
     assert [block.number for block in blocks if store.holds(block)] == [0, 3, 4]
 
@@ -308,6 +312,68 @@ def test_two_processes_share_a_cache_and_fetch_no_block_twice(tmp_path):
             assert one.returncode == 0, errors
             assert output == hashlib.sha256(CONTENT).hexdigest()
         assert server.log.bytes_sent == len(CONTENT)
+
+
+def test_what_lies_beside_the_announced_bytes_is_read_too(tmp_path):
+    """Their groups are the same, the announced part of it is not all."""
+    with RangeServer(FILES) as server:
+        files = opened(first_shard(server), tmp_path)
+        files.expect(3 * BLOCK, 6 * BLOCK)
+        assert read(files, 0, 100) == CONTENT[:100]
+        assert read(files, 7 * BLOCK, 7 * BLOCK + 9) == CONTENT[7 * BLOCK : 7 * BLOCK + 9]
+        assert read(files, 2 * BLOCK, 8 * BLOCK) == CONTENT[2 * BLOCK : 8 * BLOCK]
+
+
+def test_a_block_that_cannot_be_written_whole_is_not_there(tmp_path):
+    store = BlockStore(tmp_path, max_bytes=1 << 30)
+    block = Block("file", 0, 0, 40 * KIB)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30 * KIB, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            store.put(block, bytes(40 * KIB))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not store.holds(block)
+    assert store.find(block) is None
+
+
+def test_a_thread_that_cannot_be_started_is_told_and_forgotten(tmp_path, monkeypatch):
+    start = threading.Thread.start
+
+    def no_thread(self):
+        if self._target == files._run:
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    with RangeServer(FILES) as server:
+        files = opened(first_shard(server), tmp_path)
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", no_thread)
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                files.read(0, memoryview(bytearray(10)))
+        assert read(files, 0, 10) == CONTENT[:10]
+
+
+def test_reading_in_another_process_than_the_opening_one_is_refused(tmp_path, monkeypatch):
+    with RangeServer(FILES) as server:
+        files = opened(first_shard(server), tmp_path)
+        here = os.getpid()
+        monkeypatch.setattr("corpus.remote.files.os.getpid", lambda: here + 1)
+        with pytest.raises(UserError, match=f"was opened in process {here} and is read in {here + 1}"):
+            read(files, 0, 10)
+
+
+def test_a_cost_is_told_though_the_kept_listing_is_damaged_or_of_another_size(tmp_path):
+    with RangeServer(FILES) as server:
+        url = first_shard(server)
+        with pytest.raises(UserError, match="expected 900000"):
+            read(opened(url, tmp_path, size=900_000), 0, 10)
+        assert opened(url, tmp_path, size=900_000).cost(800_000, 900_000).needed_bytes == 100_000
+        (listing,) = (tmp_path / "listings").iterdir()
+        listing.write_text("{")
+        assert opened(url, tmp_path, size=700_001).cost(0, 1000).requests == 1
+        assert read(opened(url, tmp_path), 0, 10) == CONTENT[:10]
 
 
 def test_several_threads_may_read_at_once(tmp_path):

@@ -52,13 +52,19 @@ def test_steps_beyond_the_corpus_are_refused_with_the_last_step(counted):
     Segment(counted, step=8, steps=2, sequences_per_step=4, rows_before=32)
     with pytest.raises(UserError, match=r"needs rows up to 44, but .* holds 40: it ends at step 10"):
         Segment(counted, step=8, steps=3, sequences_per_step=4, rows_before=32)
-    with pytest.raises(UserError, match="steps=0"):
-        Segment(counted, step=8, steps=0, sequences_per_step=4, rows_before=32)
+    for wrong in ({"steps": 0}, {"step": -1}, {"sequences_per_step": 0}):
+        with pytest.raises(UserError, match="a run begins at step 0 or later, makes at least one update"):
+            Segment(counted, **{"step": 8, "steps": 1, "sequences_per_step": 4, "rows_before": 32} | wrong)
+
+
+def test_a_checkpoint_that_has_seen_more_rows_than_there_are_is_told_so(counted):
+    with pytest.raises(UserError, match=r"step=1 has been trained on 1024 rows, but .* holds 40; .*sequences_per_step"):
+        Segment(counted, step=1, steps=1, sequences_per_step=4, rows_before=1024)
 
 
 def test_rows_that_are_not_there_are_refused(counted):
     for start, stop in [(39, 41), (-1, 2), (3, 2)]:
-        with pytest.raises(UserError, match="holds 40 rows"):
+        with pytest.raises(UserError, match=r"holds rows \[0, 40\)"):
             counted.rows(start, stop)
 
 

@@ -169,9 +169,10 @@ def test_mistakes_get_one_clear_line(refused, finished, tmp_path):
     assert "neither 'bug' nor the path" in refused("corpus.text=missing.txt")
     assert "training.save_every=0, but it must be 1 or more" in refused("training.save_every=0")
     assert "steps=-1" in refused("steps=-1")
+    assert "corpus.texts is no option of this corpus; known are" in refused("+corpus.texts=x")
     assert "device=gpu is unknown" in refused("device=gpu")
-    assert "corpus.text=None is no option" in refused("corpus.text=null")
-    assert "corpus.vocab_size=many is no option" in refused("corpus.vocab_size=many")
+    assert "corpus.text=None is no str" in refused("corpus.text=null")
+    assert "corpus.vocab_size=many is no int" in refused("corpus.vocab_size=many")
     assert "vocab_size=100 must lie between 257 and 65536" in refused("corpus.vocab_size=100")
     assert "row_tokens=1" in refused("corpus.row_tokens=1")
     assert "is no multiple of num_attention_heads=5" in refused("model.pretraining.num_attention_heads=5")
@@ -317,7 +318,7 @@ def test_a_hub_that_fails_ends_in_one_line_and_the_run_goes_on_when_it_is_back(e
 def test_a_plan_tells_what_a_run_would_take_and_leaves_nothing(elsewhere, tmp_path):
     done = run_there(elsewhere, tmp_path / "run", tmp_path / "cache", "plan=true", "corpus.num_rows=1000")
     assert done.returncode == 0, done.stderr
-    assert "steps 6 to 11: rows 48 to 95, 48 of 65 tokens" in done.stdout
+    assert "steps     6 to 11, 8 rows each\nrows      48 to 95 (both included), 65 tokens each" in done.stdout
     assert "by 1 request\n" in done.stdout
     assert not (tmp_path / "run").exists()
     assert not elsewhere.log.ranges
@@ -336,6 +337,7 @@ def test_the_paper_s_run_is_planned_without_asking_the_hub(elsewhere, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "41.97 GB, in whole blocks, by 313 requests" in done.stdout
+    assert "lacking   model=pythia-1.4b names no checkpoints; set model.checkpoints" in done.stdout
     assert not elsewhere.log.documents
 
 

@@ -69,7 +69,8 @@ class BlockStore:
                     path.unlink(missing_ok=True)
                     return None
                 self._checked.add(path)
-            os.utime(path)  # the blocks that were used longest ago are the first to go
+            elif not path.exists():
+                raise FileNotFoundError
         except FileNotFoundError:
             self._checked.discard(path)
             return None
@@ -84,10 +85,15 @@ class BlockStore:
         if len(data) != block.stop - block.start:
             raise ValueError(f"block {block} is given {len(data)} bytes")
         path = self._path(block)
-        with atomic_file(path, durable=False) as aside, aside.open("wb", buffering=0) as file:
+        with atomic_file(path, durable=False) as aside, aside.open("wb") as file:
             file.write(data)
             file.write(hashlib.sha256(data).digest())
         self._checked.add(path)
+
+    def renew(self, block: Block) -> None:
+        """Let a block be among the last to go: it is going to be read."""
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # a cache may be another user's
+            os.utime(self._path(block))
 
     @contextlib.contextmanager
     def fetching(self, blocks: Sequence[Block], *, group: int) -> Iterator[None]:
@@ -98,7 +104,10 @@ class BlockStore:
             yield
 
     def make_room(self, num_bytes: int) -> None:
-        """Remove the blocks that were used longest ago until `num_bytes` more fit within the bound."""
+        """Remove blocks until `num_bytes` more fit within the bound, first those that came or were renewed longest ago.
+
+        Reading renews nothing: what is read in order would outlive what was fetched ahead and is yet to be read.
+        """
         lock = self.directory / "make_room.lock"
         with exclusive(lock, wait=True):
             entries = sorted(self._entries())
@@ -111,7 +120,7 @@ class BlockStore:
                 excess -= size
 
     def _entries(self) -> Iterator[tuple[int, int, Path]]:
-        """(time of last use, bytes, path) of every block."""
+        """(time of arrival or renewal, bytes, path) of every block."""
         for path in self.directory.rglob(f"*{_SUFFIX}"):
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()

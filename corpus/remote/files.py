@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import logging
+import os
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from corpus.byte_source import Cost, pieces, read_file
+from corpus.byte_source import CacheBound, Cost, pieces, read_file
 from corpus.remote.blocks import Block, BlockStore
 from corpus.remote.listing import Listing, RemoteFile, RemotePlace
 from foundation import UserError
@@ -117,12 +118,14 @@ class RemoteFiles:
         self._block_bytes = block_bytes
         self._request_bytes = request_bytes
         self._in_flight = in_flight
+        self._reserve = in_flight * request_bytes + 2 * block_bytes
         self._groups_ahead = store.max_bytes // 2 // request_bytes
         self._changed = threading.Condition()
         self._running: dict[tuple[int, int], _Fetch] = {}
         self._ahead = _Ahead()
         self._awaited: set[Block] = set()
         self._bar: tqdm[Any] | None = None
+        self._process = os.getpid()
 
     @property
     def location(self) -> str:
@@ -133,6 +136,11 @@ class RemoteFiles:
         return self._listing.size if self._size is None else self._size
 
     def read(self, start: int, into: memoryview) -> None:
+        if os.getpid() != self._process:
+            raise UserError(
+                f"{self.location} was opened in process {self._process} and is read in {os.getpid()}; its fetching "
+                f"threads did not come along: open it in the process that reads it"
+            )
         parts = list(self._parts(self._listing.files, start, start + len(into)))
         self._advance(parts)
         done = 0
@@ -142,7 +150,10 @@ class RemoteFiles:
 
     def expect(self, start: int, stop: int) -> None:
         groups = self._groups(self._parts(self._listing.files, start, stop))
-        missing = {block for group in groups for block in group.blocks if not self._store.holds(block)}
+        blocks = [block for group in groups for block in group.blocks]
+        missing = {block for block in blocks if not self._store.holds(block)}
+        for block in blocks:
+            self._store.renew(block)
         with self._changed:
             self._ahead = _Ahead(groups, {group.key: place for place, group in enumerate(groups)})
             self._await(missing)
@@ -150,15 +161,16 @@ class RemoteFiles:
 
     def cost(self, start: int, stop: int) -> Cost:
         known = self._place.known_listing()
-        files = known.files if known is not None else (RemoteFile("", "", self.size, ""),)
+        if known is None or self._size not in (None, known.size):
+            known = Listing(None, (RemoteFile("", "", self.size, ""),))
+        files = known.files
         groups = self._groups(self._parts(files, start, stop))
         runs = [run for group in groups for run in self._missing_runs(group)]
         return Cost(
             needed_bytes=stop - start,
             fetch_bytes=sum(run[-1].stop - run[0].start for run in runs),
             requests=len(runs),
-            cache_bytes=self._store.max_bytes,
-            cache_directory=self._store.directory,
+            cache=CacheBound(self._store.directory, self._store.max_bytes, self._reserve),
         )
 
     def identity(self) -> dict[str, Any]:
@@ -251,7 +263,7 @@ class RemoteFiles:
         """The fetch that brings a block; its group goes before all others, and fetching ahead goes on behind it."""
         (group,) = (group for group in self._groups(parts) if part.block in group.blocks)
         place = self._ahead.place.get(group.key)
-        if place is not None:
+        if place is not None and part.block in self._ahead.groups[place].blocks:
             group = self._ahead.groups[place]
             self._ahead.next = self._ahead.reached = place
         fetch = self._running.get(group.key)
@@ -272,10 +284,10 @@ class RemoteFiles:
 
     def _start(self, group: _Group) -> _Fetch:
         fetch = _Fetch(group)
-        self._running[group.key] = fetch
-        self._await({block for block in group.blocks if not self._store.holds(block)})
         # a daemon: a process that ends, or is interrupted, does not wait for what it no longer needs
         threading.Thread(target=self._run, args=(fetch,), daemon=True).start()
+        self._running[group.key] = fetch
+        self._await({block for block in group.blocks if not self._store.holds(block)})
         return fetch
 
     def _run(self, fetch: _Fetch) -> None:
@@ -297,7 +309,7 @@ class RemoteFiles:
         file = self._listing.files[group.file]
         with self._store.fetching(group.blocks, group=group.number):
             for run in self._missing_runs(group):
-                self._store.make_room(self._in_flight * self._request_bytes)
+                self._store.make_room(self._reserve)
                 stream = self._place.client.stream(file.url, run[0].start, run[-1].stop, size=file.size)
                 self._keep(run, stream)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 import httpx2
 from huggingface_hub import HfApi, hf_hub_url
@@ -109,8 +110,11 @@ class RemotePlace:
         kept = self._kept(self.revision)
         if not kept.exists():
             return None
-        content = json.loads(kept.read_text())
-        return Listing(content["revision"], tuple(RemoteFile(**file) for file in content["files"]))
+        try:
+            content = json.loads(kept.read_text())
+            return Listing(content["revision"], tuple(RemoteFile(**file) for file in content["files"]))
+        except (ValueError, KeyError, TypeError):
+            return None  # damaged, or of another version of the kit
 
     def _named(self, revision: str | None) -> str:
         return self.base + (f"@{revision}" if revision else "") + (f"/{self.path}" if self.path else "")
@@ -149,6 +153,7 @@ def remote_place(
     if location.startswith(("http://", "https://")):
         if revision is not None:
             raise UserError(f"corpus.revision={revision}, but {location} has no revisions; leave it out")
+        _check_address(location)
         web_client = client or RangeClient()
         return RemotePlace(location, None, "", web_client, lambda: _ask_server(location, web_client), listings)
     match = _HUB.fullmatch(location)
@@ -164,10 +169,35 @@ def remote_place(
         f"hf://datasets/{repository}",
         wanted,
         path,
-        client or RangeClient(headers=build_hf_headers()),
+        client or RangeClient(headers=build_hf_headers),
         lambda: _ask_hub(repository, wanted, path, hub),
         listings,
     )
+
+
+def check_model_on_hub(name: str, *, remedy: str) -> None:
+    """Raise UserError where the hub cannot be reached or has no such model, sooner than the hub's own loaders do."""
+    try:
+        HfApi().model_info(name, timeout=_TIMEOUT_S)
+    except (httpx2.HTTPError, OSError, ValueError) as error:
+        raise UserError(
+            f"{name} is no path, and the hub has no such model or cannot be reached ({type(error).__name__}); {remedy}"
+        ) from error
+
+
+def _check_address(location: str) -> None:
+    """Raise UserError where a web address is none, or holds a password: it would stand in run.json."""
+    try:
+        parts = urlsplit(location)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise UserError(f"corpus.location={location} is no web address ({error})") from None
+    if not host:
+        raise UserError(f"corpus.location={location} names no host; expected http(s)://HOST/PATH")
+    if parts.username is not None or parts.password is not None:
+        raise UserError(
+            f"corpus.location=...@{host} holds a name or password, which run.json would keep; put them into ~/.netrc"
+        )
 
 
 def _ask_hub(repository: str, revision: str, path: str, hub: str | None) -> Listing:

@@ -10,7 +10,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -66,11 +66,11 @@ class RangeClient:
     """Asks a server for sizes and ranges; safe for several threads, which share what a server says about waiting.
 
     Attributes:
-        headers: sent with every request to the files' own host (a redirect to another host does not get the
-            authorization).
+        headers: makes what is sent with every request to the files' own host (a redirect to another host does not get
+            the authorization).
     """
 
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Callable[[], Mapping[str, str]] = dict
     patience: Patience = field(default_factory=Patience)
     _not_before: float = field(default=0.0, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
@@ -144,7 +144,7 @@ class RangeClient:
                 yield piece
 
     def _headers(self) -> dict[str, str]:
-        return {**self.headers, "Accept-Encoding": "identity"}
+        return {**self.headers(), "Accept-Encoding": "identity"}
 
     def _wait_for_server(self) -> None:
         while (wait := self._not_before - time.monotonic()) > 0:
@@ -161,8 +161,8 @@ class RangeClient:
         if failures >= tries or (asked or 0) > self.patience.longest_request_s:
             wish = f", and asks for {asked:.0f} s of patience" if asked else ""
             raise UserError(
-                f"{url} failed {failures} times in a row (last: {_reason(error)}){wish}; what has come is kept, and "
-                f"the same command goes on from there"
+                f"{url} failed {failures} times in a row (last: {_reason(error)}){wish}; check the address and the "
+                f"network: what has come is kept, and the same command goes on from there"
             ) from error
         delay = min(self.patience.first_delay_s * 2 ** (failures - 1), self.patience.longest_delay_s)
         if asked is not None:
@@ -203,7 +203,7 @@ def _check_range(response: requests.Response, url: str, start: int, stop: int, *
     if first != start or not start <= last < stop:
         raise _Passing(f"the answer holds bytes {first} to {last}, asked for were {start} to {stop - 1}")
     length = response.headers.get("Content-Length")
-    if length is not None and int(length) != last + 1 - first:
+    if length is not None and length != str(last + 1 - first):
         raise _Passing(f"the answer announces {length} bytes for the range {said}")
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise UserError(
@@ -222,7 +222,8 @@ def _asked_wait(headers: Mapping[str, str]) -> float | None:
             until = email.utils.parsedate_to_datetime(said)
         except ValueError:
             return None
-        return max(0.0, (until - datetime.now(UTC)).total_seconds())
+        aware = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
+        return max(0.0, (aware - datetime.now(UTC)).total_seconds())
     limit = parse_ratelimit_headers(headers)
     return float(limit.reset_in_seconds) if limit is not None else None
 
