@@ -30,7 +30,7 @@ def open_corpus(
             fetched, and kept.
         row_tokens: tokens per row; 2049 for Pythia (2048 predictions).
         num_rows: rows that there must be; None takes what is there. Where it is known, a remote corpus is not asked for
-            anything before it is read.
+            anything before its rows are read or announced.
         revision: of a hub repository: branch, tag or commit.
         cache_gib: the most that the blocks of all remote corpora together may take on disk.
 

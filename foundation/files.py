@@ -15,6 +15,7 @@ import platformdirs
 log = logging.getLogger(__name__)
 
 _ASIDE = ".aside-"
+_TELL_AFTER_S = 60.0
 
 
 def cache_directory() -> Path:
@@ -110,6 +111,15 @@ def remove_unfinished(path: Path) -> None:
         leftover.unlink(missing_ok=True)
 
 
+def _acquire_and_tell(lock: filelock.BaseFileLock, path: Path) -> None:
+    while True:
+        try:
+            lock.acquire(timeout=_TELL_AFTER_S)
+            return
+        except filelock.Timeout:
+            log.warning("still waiting for the process that holds %s; has it been stopped?", path)
+
+
 @contextlib.contextmanager
 def exclusive(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold the lock file `path` for the block; the operating system frees it when the process dies.
@@ -126,7 +136,7 @@ def exclusive(path: Path, *, wait: bool) -> Iterator[None]:
         if not wait:
             raise
         log.info("waiting for another process that works on %s", path.with_suffix(""))
-        lock.acquire()
+        _acquire_and_tell(lock, path)
     try:
         yield
     finally:

@@ -40,7 +40,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path not in self.server.sizes:
             return self.answer(404)
         size = self.server.said_sizes.get(self.path, self.server.sizes[self.path])
-        return self.answer(200, {"Content-Length": size, "ETag": self.server.etag})
+        return self.answer(200, {"Content-Length": size} | ({"ETag": self.server.etag} if self.server.etag else {}))
 
     def do_GET(self):
         address = urllib.parse.unquote(self.path.partition("?")[0])
@@ -78,15 +78,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def range_headers(self, start, stop):
         total = self.server.sizes[self.path]
-        return {"Content-Range": f"bytes {start}-{stop - 1}/{total}", "Content-Length": stop - start}
+        range_ = {"Content-Range": f"bytes {start}-{stop - 1}/{total}", "Content-Length": stop - start}
+        return range_ | ({"ETag": self.server.etag} if self.server.etag else {})
 
     def send(self, entry, start, stop):
         """Send the bytes and count them."""
         while start < stop:
             part = self.data(start, min(start + (1 << 16), stop))
             self.server.gate(entry)
+            entry[3] += len(part)  # first: who has read it all may look at once
             self.wfile.write(part)
-            entry[3] += len(part)
             start += len(part)
 
     def hang_up(self):

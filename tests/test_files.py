@@ -99,3 +99,21 @@ def test_a_lock_that_is_held_elsewhere_is_refused_or_waited_for(tmp_path):
 def test_the_hash_of_a_file_is_that_of_its_bytes(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_of_file(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_who_waits_for_a_stopped_process_says_so_again_and_again(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("foundation.files._TELL_AFTER_S", 0.05)
+    held, told = threading.Event(), threading.Event()
+
+    def hold():
+        with exclusive(tmp_path / "lock", wait=True):
+            held.set()
+            told.wait(20)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(20)
+    threading.Timer(0.3, told.set).start()
+    with exclusive(tmp_path / "lock", wait=True):
+        assert caplog.text.count("still waiting for the process that holds") >= 2
+    holder.join()

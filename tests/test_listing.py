@@ -1,5 +1,8 @@
 """The hub and web servers, played by a server on this machine."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -123,13 +126,38 @@ def test_a_missing_shard_is_named(hub, tmp_path):
         (404, "RevisionNotFound", "there is no such revision"),
         (401, "RepoNotFound", "there is no such dataset, or it is private"),
         (403, "GatedRepo", "asks for a consent"),
-        (500, "", "cannot be reached"),
+        (500, "", r"failed 2 times in a row \(last: the hub answered 500\)"),
     ],
 )
 def test_what_the_hub_refuses_ends_in_one_line_with_the_remedy(hub, tmp_path, code, said, message):
     hub.documents[f"/api/datasets/{REPOSITORY}/revision/main"] = (code, {"X-Error-Code": said}, {"error": "no"})
     with pytest.raises(UserError, match=message):
         place_at(hub, tmp_path).listing()
+
+
+def test_a_hub_that_is_busy_is_asked_again_when_it_says(hub, tmp_path):
+    path = f"/api/datasets/{REPOSITORY}/revision/main"
+    right = hub.documents[path]
+    hub.documents[path] = (429, {"Retry-After": "1"}, {"error": "slow down"})
+    threading.Timer(0.5, lambda: hub.documents.update({path: right})).start()
+    started = time.monotonic()
+    assert place_at(hub, tmp_path).listing().revision == COMMIT
+    assert time.monotonic() - started >= 1
+
+
+def test_something_else_that_answers_for_the_hub_is_told(hub, tmp_path):
+    hub.documents[f"/api/datasets/{REPOSITORY}/revision/main"] = (200, {}, ["log in to this hotel's network"])
+    with pytest.raises(UserError, match="cannot be reached"):
+        place_at(hub, tmp_path).listing()
+
+
+def test_a_listing_of_one_hub_is_never_used_for_another(hub, tmp_path):
+    """Its addresses are of the first, and the token would go there."""
+    place_at(hub, tmp_path).listing()
+    with RangeServer({}) as other:
+        publish(other, COMMIT, COMMIT)
+        place = remote_place(LOCATION, revision=COMMIT, listings=tmp_path, hub=other.url)
+        assert all(file.url.startswith(other.url) for file in place.listing().files)
 
 
 def test_a_hub_that_is_not_there_ends_in_one_line_with_the_remedies(hub, tmp_path):
@@ -181,13 +209,15 @@ def test_other_kinds_of_places_are_refused(tmp_path, location):
         ("http://", "names no host"),
         ("http://127.0.0.1:99999/x.bin", "is no web address"),
         ("http://[::bad/x.bin", "is no web address"),
-        ("https://me:secret@example.org/x.bin", r"corpus.location=\.\.\.@example.org holds a name or password"),
+        ("https://example.org/x.bin?download=true", "goes on with a query or fragment"),
+        ("https://example.org/x.bin#s3cret", "goes on with a query or fragment"),
+        ("https://me:s3cret@example.org/x.bin", r"corpus.location=\.\.\.@example.org holds a name or password"),
     ],
 )
 def test_web_addresses_that_are_none_or_hold_a_password_are_refused(tmp_path, location, message):
     with pytest.raises(UserError, match=message) as refusal:
         remote_place(location, revision=None, listings=tmp_path)
-    assert "secret" not in str(refusal.value)
+    assert "s3cret" not in str(refusal.value)
 
 
 def test_revisions_are_the_hubs_and_are_named_once(tmp_path):

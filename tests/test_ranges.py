@@ -41,6 +41,7 @@ def test_a_range_is_the_bytes_that_were_asked_for_by_one_request():
         status(429),
         status(500),
         status(503),
+        status(522),
         drop_after(0),
         drop_after(70_000),
         end_without_length(70_000),
@@ -50,11 +51,65 @@ def test_a_range_is_the_bytes_that_were_asked_for_by_one_request():
         with_headers(Content_Range="bytes 0-1048575"),
         with_headers(Content_Length=len(CONTENT) + 10),
         with_headers(Content_Length=len(CONTENT) - 10),
+        with_headers(Content_Encoding="Identity"),
     ],
 )
 def test_a_fault_that_passes_leaves_the_right_bytes_behind(fault):
     with served(fault) as server:
         assert read(server) == CONTENT
+
+
+def test_short_answers_are_no_failures(monkeypatch):
+    monkeypatch.setattr("corpus.remote.ranges.time.sleep", lambda _: pytest.fail("it waits"))
+    with served(*[send_less(1 << 17)] * 7) as server:
+        assert read(server) == CONTENT
+        assert len(server.log.ranges) == 8
+
+
+def test_answers_that_are_too_short_to_end_ever_are_failures():
+    with served(*[send_less(10)] * 10) as server, pytest.raises(UserError, match="failed 4 times"):
+        read(server)
+
+
+def test_another_version_of_the_same_size_is_refused_with_both():
+    with served() as server:
+        client = RangeClient(patience=HASTY)
+        size, version = client.describe(f"{server.url}/file.bin")
+        server.etag = '"v2"'
+        with pytest.raises(UserError, match='is of version "v2" now, but was of "v1" when it was opened'):
+            b"".join(client.stream(f"{server.url}/file.bin", 0, 10, size=size, version=version))
+
+
+def test_a_server_that_tells_no_version_is_refused():
+    with served() as server:
+        server.etag = None
+        with pytest.raises(UserError, match=r"does not tell its version \(ETag or Last-Modified\)"):
+            RangeClient().describe(f"{server.url}/file.bin")
+
+
+def redirect(to):
+    def fault(handler, entry, start, stop):
+        handler.answer(302, {"Location": to, "Content-Length": 0})
+
+    return fault
+
+
+@pytest.mark.parametrize("to", ["/file.bin", "ftp://127.0.0.1/x", "http://127.0.0.1:99999/x"])
+def test_redirects_that_lead_nowhere_end_in_one_line(to):
+    with served(*[redirect(to)] * 40) as server, pytest.raises(UserError, match="cannot be asked for"):
+        read(server)
+
+
+def test_a_netrc_does_not_take_the_place_of_the_token(tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password mine\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    with served() as server:
+        url = f"{server.url}/file.bin"
+        b"".join(RangeClient(headers=lambda: {"authorization": "Bearer abc"}).stream(url, 0, 10, size=1 << 20))
+        b"".join(RangeClient().stream(url, 0, 10, size=1 << 20))
+        with_token, without = server.log.headers
+        assert with_token["authorization"] == "Bearer abc"
+        assert without["Authorization"].startswith("Basic ")
 
 
 @pytest.mark.parametrize("fault", [drop_after(300_000), end_without_length(300_000), send_less(300_000)])
@@ -135,6 +190,7 @@ def test_a_date_without_a_zone_and_a_length_that_is_none_are_no_reason_to_fail()
 
 def test_a_date_that_is_none_is_no_reason_to_fail():
     assert waited(status(503, Retry_After="soon")) < 1.0
+    assert waited(status(503, Retry_After="²")) < 1.0
 
 
 def test_a_server_that_falls_silent_is_tried_again():

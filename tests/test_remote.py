@@ -183,6 +183,16 @@ def test_a_file_that_changed_since_it_was_listed_is_refused(tmp_path):
             read(files, 200_000, 200_010)
 
 
+def test_a_file_that_changed_but_kept_its_size_is_refused_and_not_mixed(tmp_path):
+    other, _ = shards(seed=1)
+    with RangeServer(FILES) as server:
+        files = opened(first_shard(server), tmp_path)
+        read(files, 0, 10)
+        server.files, server.etag = {f"/{name}": content for name, content in other.items()}, '"v2"'
+        with pytest.raises(UserError, match='is of version "v2" now'):
+            read(files, 200_000, 200_010)
+
+
 def test_another_version_under_the_same_name_is_fetched_anew(tmp_path):
     other, other_content = shards(seed=1)
     with RangeServer(FILES) as server:
@@ -258,6 +268,32 @@ def test_room_is_made_by_the_blocks_that_came_or_were_announced_longest_ago(tmp_
     store.renew(blocks[0])
     store.make_room(2 * 132)
     assert [block.number for block in blocks if store.holds(block)] == [0, 3, 4]
+
+
+def test_what_an_earlier_run_left_is_renewed_as_fetching_ahead_passes_it(tmp_path):
+    bound = 16 * 2 * REQUEST
+    content = np.random.default_rng(4).bytes(2 * bound)
+    with RangeServer({"big.bin": content}) as server:
+        earlier = opened(f"{server.url}/big.bin", tmp_path, max_bytes=bound, in_flight=2)
+        stretch = slice(bound // 4, bound // 2)
+        read(earlier, stretch.start, stretch.stop)
+        files = opened(f"{server.url}/big.bin", tmp_path, max_bytes=bound, in_flight=2)
+        files.expect(0, len(content))
+        for start in range(0, len(content), 50_000):
+            assert read(files, start, min(start + 50_000, len(content))) == content[start : start + 50_000]
+        assert server.log.bytes_sent == len(content)
+
+
+def test_what_killed_writers_left_goes_when_room_is_made(tmp_path):
+    store = BlockStore(tmp_path, max_bytes=1 << 20)
+    store.put(Block("file", 0, 0, 10), bytes(10))
+    old, young = (tmp_path / "file" / f".aside-00000{number}.block-abc" for number in (1, 2))
+    old.write_bytes(bytes(10))
+    young.write_bytes(bytes(10))
+    os.utime(old, (0, 0))
+    store.make_room(10)
+    assert (old.exists(), young.exists()) == (False, True)
+    assert store.holds(Block("file", 0, 0, 10))
 
 
 def test_a_bound_too_small_for_what_is_in_flight_is_refused_with_both(tmp_path, well_behaved):

@@ -1,14 +1,16 @@
 """Blocks of remote files, kept on disk: whole or absent, checked when they are read, bounded in size.
 
 A block file is the block followed by its SHA-256. It appears under its name by one rename, so a process that is killed
-leaves whole blocks or none; what a power cut spoils, the hash tells. Several processes may share the directory: who
-fetches a group of blocks holds the group's lock, which the operating system frees when its holder dies.
+leaves whole blocks or none; what a power cut spoils, the hash tells a process when it first reads it. Several processes
+may share the directory: who fetches a group of blocks holds the group's lock, which the operating system frees when its
+holder dies.
 """
 
 import contextlib
 import hashlib
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _SUFFIX = ".block"
+_LEFTOVER_S = 3600.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ class BlockStore:
 
     Args:
         directory: may be shared by processes and by files.
-        max_bytes: the most that all its blocks together may take.
+        max_bytes: the most that all its blocks together may take. Processes that fetch at once, and threads that read
+            at random, may exceed it by what each of them is fetching.
     """
 
     def __init__(self, directory: Path, *, max_bytes: int) -> None:
@@ -62,11 +66,13 @@ class BlockStore:
         path = self._path(block)
         try:
             if path not in self._checked:
-                content = path.read_bytes()
+                with path.open("rb") as file:
+                    status, content = os.fstat(file.fileno()), file.read()
                 data, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
                 if len(data) != block.stop - block.start or hashlib.sha256(data).digest() != digest:
                     log.warning("%s is damaged; it is removed and fetched again", path)
-                    path.unlink(missing_ok=True)
+                    if os.path.samestat(status, path.stat()):  # else another process has fetched it again meanwhile
+                        path.unlink()
                     return None
                 self._checked.add(path)
             elif not path.exists():
@@ -110,6 +116,12 @@ class BlockStore:
         """
         lock = self.directory / "make_room.lock"
         with exclusive(lock, wait=True):
+            for leftover in self.directory.rglob(
+                f"*{_SUFFIX}-*"
+            ):  # a killed writer's, whose group nobody fetches again
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - leftover.stat().st_mtime > _LEFTOVER_S:
+                        leftover.unlink()
             entries = sorted(self._entries())
             excess = sum(size for _, size, _ in entries) + num_bytes - self.max_bytes
             for _, size, path in entries:

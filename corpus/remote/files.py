@@ -81,7 +81,8 @@ class RemoteFiles:
 
     What is wanted is fetched in requests of up to `request_bytes`, several at a time, and kept in blocks of
     `block_bytes`: few requests, little fetched beyond what is wanted, and little lost to a kill (the block that a
-    connection was in the middle of). What `expect` announces is fetched ahead of reading, as far as half the store.
+    connection was in the middle of). What `expect` announces is fetched ahead of reading, as far as a quarter of the
+    store.
 
     Args:
         place: lists the files when something is first read.
@@ -119,7 +120,7 @@ class RemoteFiles:
         self._request_bytes = request_bytes
         self._in_flight = in_flight
         self._reserve = in_flight * request_bytes + 2 * block_bytes
-        self._groups_ahead = store.max_bytes // 2 // request_bytes
+        self._groups_ahead = store.max_bytes // 4 // request_bytes
         self._changed = threading.Condition()
         self._running: dict[tuple[int, int], _Fetch] = {}
         self._ahead = _Ahead()
@@ -150,10 +151,7 @@ class RemoteFiles:
 
     def expect(self, start: int, stop: int) -> None:
         groups = self._groups(self._parts(self._listing.files, start, stop))
-        blocks = [block for group in groups for block in group.blocks]
-        missing = {block for block in blocks if not self._store.holds(block)}
-        for block in blocks:
-            self._store.renew(block)
+        missing = {block for group in groups for block in group.blocks if not self._store.holds(block)}
         with self._changed:
             self._ahead = _Ahead(groups, {group.key: place for place, group in enumerate(groups)})
             self._await(missing)
@@ -237,10 +235,11 @@ class RemoteFiles:
             self._start_ahead()
 
     def _read_part(self, part: _Part, parts: Sequence[_Part], into: memoryview) -> None:
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS + 1):
             path = self._store.find(part.block)
             if path is None:
-                self._wait_for(part, parts)
+                if attempt < _ATTEMPTS:
+                    self._wait_for(part, parts)
                 continue
             with contextlib.suppress(FileNotFoundError):  # another process made room just now
                 read_file(path, part.offset, into)
@@ -279,6 +278,8 @@ class RemoteFiles:
                 break
             group = ahead.groups[ahead.next]
             ahead.next += 1
+            for block in group.blocks:
+                self._store.renew(block)
             if group.key not in self._running and self._missing_runs(group):
                 self._start(group)
 
@@ -310,7 +311,9 @@ class RemoteFiles:
         with self._store.fetching(group.blocks, group=group.number):
             for run in self._missing_runs(group):
                 self._store.make_room(self._reserve)
-                stream = self._place.client.stream(file.url, run[0].start, run[-1].stop, size=file.size)
+                version = None if file.has_one_content else file.version
+                start, stop = run[0].start, run[-1].stop
+                stream = self._place.client.stream(file.url, start, stop, size=file.size, version=version)
                 self._keep(run, stream)
 
     def _keep(self, run: Sequence[Block], stream: Iterator[bytes]) -> None:

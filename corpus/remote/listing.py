@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 import httpx2
-from huggingface_hub import HfApi, hf_hub_url
+from huggingface_hub import DatasetInfo, HfApi, constants, hf_hub_url
 from huggingface_hub.errors import (
     GatedRepoError,
+    HfHubHTTPError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -20,14 +21,14 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import build_hf_headers
 
 from corpus.byte_source import series_of, shard_names
-from corpus.remote.ranges import RangeClient
+from corpus.remote.ranges import Passing, RangeClient, asked_wait, is_passing
 from foundation import UserError, write_text
 
 FIRST_SHARD = "document-00000-of-00020.bin"  # of EleutherAI/pile-{standard,deduped}-pythia-preshuffled
 
 _HUB = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>[^/]+))?(/(?P<path>.+))?/?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_SHA256 = "sha256:"
+_SHA256, _GIT = "sha256:", "git:"
 _TIMEOUT_S = 10
 
 
@@ -36,14 +37,19 @@ class RemoteFile:
     """One file.
 
     Attributes:
-        version: what tells it from other contents under the same name: `sha256:` and the hub's hash of the file, or
-            what a server says (ETag, Last-Modified).
+        version: what tells it from other contents under the same name: `sha256:` or `git:` and the hub's hash of the
+            file, or what a server says (ETag, Last-Modified).
     """
 
     name: str
     url: str
     size: int
     version: str
+
+    @property
+    def has_one_content(self) -> bool:
+        """Whether its address can only ever have this content: a hub's, at a commit."""
+        return self.version.startswith((_SHA256, _GIT))
 
     @property
     def content(self) -> str:
@@ -75,6 +81,7 @@ class RemotePlace:
         base: address of the repository, or of the files themselves on a web server.
         revision: branch, tag or commit of the repository; None on a web server.
         path: inside the repository; empty is its top.
+        hub: address of the hub; empty for a web server.
         client: reads the files.
         ask: lists the files; asks the server.
         listings: directory of listings that were asked for before.
@@ -83,6 +90,7 @@ class RemotePlace:
     base: str
     revision: str | None
     path: str
+    hub: str
     client: RangeClient
     ask: Callable[[], Listing]
     listings: Path
@@ -120,7 +128,9 @@ class RemotePlace:
         return self.base + (f"@{revision}" if revision else "") + (f"/{self.path}" if self.path else "")
 
     def _kept(self, revision: str | None) -> Path:
-        return self.listings / f"{hashlib.sha256(self._named(revision).encode()).hexdigest()[:16]}.json"
+        # the hub's address too: a listing holds the addresses of files, and the user's token is sent there
+        name = f"{self.hub} {self._named(revision)}"
+        return self.listings / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
 
 def is_remote(location: str) -> bool:
@@ -155,7 +165,7 @@ def remote_place(
             raise UserError(f"corpus.revision={revision}, but {location} has no revisions; leave it out")
         _check_address(location)
         web_client = client or RangeClient()
-        return RemotePlace(location, None, "", web_client, lambda: _ask_server(location, web_client), listings)
+        return RemotePlace(location, None, "", "", web_client, lambda: _ask_server(location, web_client), listings)
     match = _HUB.fullmatch(location)
     if match is None:
         raise UserError(
@@ -165,12 +175,14 @@ def remote_place(
         raise UserError(f"{location} names a revision, corpus.revision={revision} another; name one")
     wanted = revision or match["revision"] or "main"
     repository, path = match["repository"], match["path"] or ""
+    hub_client = client or RangeClient(headers=build_hf_headers)
     return RemotePlace(
         f"hf://datasets/{repository}",
         wanted,
         path,
-        client or RangeClient(headers=build_hf_headers),
-        lambda: _ask_hub(repository, wanted, path, hub),
+        hub or constants.ENDPOINT,
+        hub_client,
+        lambda: _ask_hub(repository, wanted, path, hub, hub_client),
         listings,
     )
 
@@ -194,17 +206,36 @@ def _check_address(location: str) -> None:
         raise UserError(f"corpus.location={location} is no web address ({error})") from None
     if not host:
         raise UserError(f"corpus.location={location} names no host; expected http(s)://HOST/PATH")
+    if parts.query or parts.fragment:
+        raise UserError(
+            f"corpus.location={location.partition('?')[0].partition('#')[0]} goes on with a query or fragment, which "
+            f"names no file of a series and may hold a secret; name a plain address"
+        )
     if parts.username is not None or parts.password is not None:
         raise UserError(
             f"corpus.location=...@{host} holds a name or password, which run.json would keep; put them into ~/.netrc"
         )
 
 
-def _ask_hub(repository: str, revision: str, path: str, hub: str | None) -> Listing:
+def _ask_hub(repository: str, revision: str, path: str, hub: str | None, client: RangeClient) -> Listing:
     """One request: the commit that `revision` is now, and the name, size and SHA-256 of every file there."""
     where = f"hf://datasets/{repository}@{revision}"
+
+    def ask() -> DatasetInfo:
+        try:
+            return HfApi(endpoint=hub).dataset_info(
+                repository, revision=revision, files_metadata=True, timeout=_TIMEOUT_S
+            )
+        except HfHubHTTPError as error:
+            if not is_passing(error.response.status_code):
+                raise
+            status, headers = error.response.status_code, error.response.headers
+            raise Passing(f"the hub answered {status}", wait_s=asked_wait(headers)) from error
+
     try:
-        info = HfApi(endpoint=hub).dataset_info(repository, revision=revision, files_metadata=True, timeout=_TIMEOUT_S)
+        info = client.retrying(where, ask)
+    except UserError:
+        raise
     except GatedRepoError:
         raise UserError(f"{where} asks for a consent; give it on its page and log in (HF_TOKEN)") from None
     except RevisionNotFoundError:
@@ -216,7 +247,7 @@ def _ask_hub(repository: str, revision: str, path: str, hub: str | None) -> List
             f"{where} has to be asked for, but HF_HUB_OFFLINE is set; unset it, or set corpus.revision to the commit "
             f"that was fetched (run.json names it)"
         ) from None
-    except (httpx2.HTTPError, OSError) as error:
+    except (httpx2.HTTPError, OSError, ValueError, TypeError) as error:  # the last two where another answers for it
         raise UserError(
             f"{where} cannot be reached ({type(error).__name__}); check the network, set corpus.location to a local "
             f"copy or a mirror, or corpus.revision to a commit that was fetched before"
@@ -234,7 +265,7 @@ def _ask_hub(repository: str, revision: str, path: str, hub: str | None) -> List
         if sibling is None or sibling.size is None:
             raise UserError(f"{where} holds no file {name}; check the location")
         url = hf_hub_url(repository, name, repo_type="dataset", revision=info.sha, endpoint=hub)
-        version = f"{_SHA256}{sibling.lfs.sha256}" if sibling.lfs is not None else f"git:{sibling.blob_id}"
+        version = f"{_SHA256}{sibling.lfs.sha256}" if sibling.lfs is not None else f"{_GIT}{sibling.blob_id}"
         files.append(RemoteFile(name, url, sibling.size, version))
     return Listing(info.sha, tuple(files))
 
