@@ -281,17 +281,16 @@ def print_plan(config: RunConfig) -> None:
 def main(config: DictConfig) -> None:
     disable_progress_bar()  # transformers' bar for loading weights, which takes a blink
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would tell of every request to the hub
-    if missing := OmegaConf.missing_keys(config):
-        sys.exit(f"error: {', '.join(sorted(missing))} must be set")
-    values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
-    directory = Path(values.pop("output_dir"))
+    directory = Path(config.output_dir)
     in_sweep = HydraConfig.get().mode is RunMode.MULTIRUN
     arguments = list(HydraConfig.get().overrides.task) if in_sweep else sys.argv[1:]
     command = shlex.join(["python", "run.py", *arguments])
     try:
-        typed = cast(RunConfig, OmegaConf.to_object(config))
+        typed = typed_config(config)
         if typed.plan:
             return print_plan(typed)
+        values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
+        del values["output_dir"]
         with open_record(directory, config=values, command=command, provenance=provenance()) as record:
             run(typed, record)
     except UserError as error:
@@ -309,7 +308,15 @@ def configure(overrides: list[str]) -> RunConfig:
     """The configuration that a command line means, for the commands beside this one."""
     check_choices(overrides)
     with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        config = hydra.compose("config", overrides=[*overrides, "output_dir=''"])
+        return typed_config(hydra.compose("config", overrides=[*overrides, "output_dir=''"]))
+
+
+def typed_config(config: DictConfig) -> RunConfig:
+    """The composed configuration as objects.
+
+    Raises:
+        UserError: a value that must be set is not, or one is out of range.
+    """
     if missing := OmegaConf.missing_keys(config):
         raise UserError(f"{', '.join(sorted(missing))} must be set")
     return cast(RunConfig, OmegaConf.to_object(config))

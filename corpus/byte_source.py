@@ -124,19 +124,13 @@ def shard_names(names: Iterable[str], *, where: str) -> list[str]:
         UserError: there is no `.bin`, more than one choice, or a shard is missing.
     """
     binaries = sorted(name for name in names if name.endswith(".bin"))
-    shards = [match for match in map(_SHARD.fullmatch, binaries) if match]
-    groups = {(match["stem"], int(match["last"])) for match in shards}
-    choices = [name for name in binaries if not _SHARD.fullmatch(name)] + [
-        series_name(stem, 0, last) for stem, last in sorted(groups)
-    ]
+    binaries.sort(key=lambda name: _SHARD.fullmatch(name) is not None)  # in the message, merged files come first
+    choices = list(dict.fromkeys(series_of(name)[0] for name in binaries))
     if not choices:
         raise UserError(f"{where} holds no .bin file; name the place of the preshuffled shards or of a merged .bin")
     if len(choices) > 1:
         raise UserError(f"{where} holds {' and '.join(choices)}; name the one that is meant")
-    if not groups:
-        return choices
-    ((stem, last),) = groups
-    whole = [series_name(stem, index, last) for index in range(last + 1)]
+    whole = series_of(choices[0])
     missing = sorted(set(whole) - set(binaries))
     if missing:
         raise UserError(
@@ -146,18 +140,22 @@ def shard_names(names: Iterable[str], *, where: str) -> list[str]:
     return whole
 
 
-def series_name(stem: str, index: int, last: int) -> str:
-    """Name of a shard, as EleutherAI/pythia `utils/shard_memmap.py` gives it."""
-    return f"{stem}-{index:05d}-of-{last:05d}.bin"
-
-
 def series_of(name: str) -> list[str]:
-    """Names of the whole series that a shard belongs to; a `.bin` that is no shard stands alone."""
+    """Names of the whole series that a shard belongs to, as EleutherAI/pythia `utils/shard_memmap.py` gives them.
+
+    A `.bin` that is no shard stands alone.
+    """
     match = _SHARD.fullmatch(name)
     if match is None:
         return [name]
-    last = int(match["last"])
-    return [series_name(match["stem"], index, last) for index in range(last + 1)]
+    stem, last = match["stem"], int(match["last"])
+    return [f"{stem}-{index:05d}-of-{last:05d}.bin" for index in range(last + 1)]
+
+
+def stem_of(name: str) -> str:
+    """What a `.bin`, or all the shards of a series, and their `.idx` are called without their endings."""
+    match = _SHARD.fullmatch(name)
+    return name.removesuffix(".bin") if match is None else match["stem"]
 
 
 @dataclass(frozen=True)
@@ -231,9 +229,7 @@ def local_files(location: str | Path) -> LocalFiles:
         paths = [path.with_name(name) for name in series_of(f"{path.name}.bin")]
     else:
         beside = path.parent.iterdir() if path.parent.is_dir() else ()
-        shards = [
-            entry.name for entry in beside if re.fullmatch(re.escape(path.name) + r"-\d{5}-of-\d{5}\.bin", entry.name)
-        ]
+        shards = [entry.name for entry in beside if _SHARD.fullmatch(entry.name) and stem_of(entry.name) == path.name]
         if not shards:
             raise UserError(f"there is no corpus at {path}; name a .bin file, or the directory or prefix of its shards")
         paths = [path.with_name(name) for name in shard_names(shards, where=str(path.parent))]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from corpus.byte_source import ByteSource, LocalFiles, local_files
+from corpus.byte_source import ByteSource, LocalFiles, local_files, stem_of
 from corpus.indexed_dataset import check_against, read_index
 from corpus.remote import BlockStore, RemoteFiles, is_remote, remote_place
 from corpus.rows import PYTHIA_ROW_TOKENS, Preshuffled
@@ -43,10 +43,9 @@ def open_corpus(
     row_bytes = 2 * row_tokens
     source: ByteSource
     if is_remote(str(location)):
-        cache = cache_directory() / "remote"
         source = RemoteFiles(
-            remote_place(str(location), revision=revision, listings=cache / "listings"),
-            BlockStore(cache / "blocks", max_bytes=cache_gib << 30),
+            remote_place(str(location), revision=revision),
+            BlockStore(cache_directory() / "remote" / "blocks", max_bytes=cache_gib << 30),
             size=None if num_rows is None else num_rows * row_bytes,
         )
     else:
@@ -73,8 +72,7 @@ def open_corpus(
 def _check_index(source: LocalFiles, row_tokens: int) -> None:
     """Hold an `.idx` beside the files against them; without one the rows are what the files hold."""
     first = source.paths[0]
-    stem = first.name.removesuffix(".bin") if len(source.paths) == 1 else first.name.rpartition("-00000-of-")[0]
-    path = first.with_name(f"{stem}.idx")
+    path = first.with_name(f"{stem_of(first.name)}.idx")
     if not path.is_file():
         return
     index = read_index(path)

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from corpus.byte_source import LocalFiles, local_files
 from corpus.remote import is_remote, remote_place
-from foundation import UserError, cache_directory
+from foundation import UserError
 from run import run_command
 
 _LINE = re.compile(r"(?:(?P<first>[0-9a-fA-F]{64})\s+\*?(?P<name>\S+)|(?P<name_first>\S+)\s+(?P<last>[0-9a-fA-F]{64}))")
@@ -32,11 +32,10 @@ def published_hashes(place: str) -> dict[str, str]:
         UserError: the file is not there or holds another kind of line, or the hub has no hashes of these files.
     """
     if is_remote(place):
-        files = remote_place(place, revision=None, listings=cache_directory() / "remote" / "listings").listing().files
-        hashes = {Path(file.name).name: file.version.removeprefix("sha256:") for file in files}
-        if not all(re.fullmatch(r"[0-9a-f]{64}", sha256) for sha256 in hashes.values()):
+        published = {Path(file.name).name: file.sha256 for file in remote_place(place, revision=None).listing().files}
+        if None in published.values():
             raise UserError(f"{place} publishes no hashes; name a file of hashes")
-        return hashes
+        return {name: sha256 for name, sha256 in published.items() if sha256 is not None}
     if not Path(place).is_file():
         raise UserError(f"there is no file of hashes {place}")
     hashes = {}

@@ -1,6 +1,6 @@
 """How fast rows come, from a local file, in the size of the real thing, from a server, and through index maps.
 
-python -m perf.data_path [--record]     about two minutes; 3 GB of scratch space
+python -m perf.data_path [--record]     about two minutes; 3 GB of scratch space, 7 GB of memory
 
 Every speed stands beside that of a peer on the same file in the same run: numpy.memmap for local files, a bare socket
 read of the same bytes for remote ones.
@@ -20,6 +20,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from operator import truediv
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,7 @@ import numpy as np
 from corpus import Corpus, open_corpus, open_index_mapped
 from corpus.indexed_dataset import write_indexed_dataset
 from corpus.remote.files import IN_FLIGHT
-from corpus.sample_order import sample_order
-from perf.record import keep
+from perf.record import keep, origin
 
 ROWS_PER_STEP, ROW_TOKENS = 1024, 2049
 ROW_BYTES = 2 * ROW_TOKENS
@@ -37,10 +37,25 @@ STEP_BYTES = ROWS_PER_STEP * ROW_BYTES
 SHARD_BYTES = 30_000_000_000
 TOTAL_BYTES = 143_000 * STEP_BYTES
 PASSES = 31
-PEAK = """
-import re, sys
-from corpus import Corpus, open_corpus
+LAST_STEP = """
+import sys
+from corpus import open_corpus
 open_corpus(sys.argv[1]).rows(142_999 * 1024, 143_000 * 1024)
+"""
+WHOLE_ORDER = """
+import time
+import numpy as np
+from corpus.sample_order import check_order, sample_order
+documents = 210_607_728
+sizes = np.maximum(1, np.random.default_rng(3).lognormal(6.35, 1.5, documents)).astype(np.int32)
+started = time.perf_counter()
+order = sample_order(sizes, num_samples=147_164_160, seq_length=2048, seed=1)
+built = time.perf_counter()
+check_order(order, num_documents=documents, origin="this order")
+print(len(order.shuffle), built - started, time.perf_counter() - built)
+"""
+PEAK = """
+import re
 print(re.search(r"VmHWM:\\s*(\\d+) kB", open("/proc/self/status").read())[1])
 """
 
@@ -49,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", action="store_true", help="append the figures to perf/record.jsonl")
     arguments = parser.parse_args()
+    found = origin()
     measurements = [local_reading, full_scale, remote_reading, stalls, index_mapped_reading, building_an_order]
     for measurement in measurements:
         with tempfile.TemporaryDirectory() as scratch:
@@ -56,7 +72,7 @@ def main() -> None:
         name = measurement.__name__
         sys.stdout.write(f"{name}\n" + "".join(f"  {key:42}{value}\n" for key, value in figures.items()))
         if arguments.record:
-            keep(name, figures)
+            keep(name, figures, origin=found)
 
 
 def local_reading(scratch: Path) -> dict[str, Any]:
@@ -88,7 +104,7 @@ def local_reading(scratch: Path) -> dict[str, Any]:
     return {
         **{f"{name}_gb_per_s": round(statistics.median(values), 2) for name, values in speeds.items()},
         **{
-            f"{name}_over_memmap": round(statistics.median(map(ratio, speeds[name], speeds["memmap"])), 2)
+            f"{name}_over_memmap": round(statistics.median(map(truediv, speeds[name], speeds["memmap"])), 2)
             for name in ("merged", "shards")
         },
     }
@@ -104,13 +120,20 @@ def full_scale(scratch: Path) -> dict[str, Any]:
         started = time.perf_counter()
         open_corpus(scratch).rows(142_999 * ROWS_PER_STEP, 143_000 * ROWS_PER_STEP)
         times.append(1000 * (time.perf_counter() - started))
-    root = Path(__file__).parent.parent
-    done = subprocess.run([sys.executable, "-c", PEAK, scratch], capture_output=True, text=True, check=True, cwd=root)
+    _, peak = in_a_fresh_process(LAST_STEP, str(scratch))
     return {
         "open_and_read_ms": round(statistics.median(times), 2),
         "slowest_ms": round(max(times), 2),
-        "peak_resident_mb": round(int(done.stdout) * 1024 / 1e6),
+        "peak_resident_mb": round(peak / 1e6),
     }
+
+
+def in_a_fresh_process(script: str, *arguments: str) -> tuple[list[str], int]:
+    """The words that a script prints, and its peak resident memory in bytes (Linux)."""
+    command = [sys.executable, "-c", script + PEAK, *arguments]
+    root = Path(__file__).parent.parent
+    *words, peak = subprocess.run(command, capture_output=True, text=True, check=True, cwd=root).stdout.split()
+    return words, 1024 * int(peak)
 
 
 class RangeHandler(http.server.BaseHTTPRequestHandler):
@@ -277,21 +300,21 @@ def index_mapped_reading(scratch: Path) -> dict[str, Any]:
 
 
 def building_an_order(scratch: Path) -> dict[str, Any]:
-    """GPT-NeoX's index maps for a hundredth of the standard Pile: 2.1 million documents, 1.6 million rows."""
-    sizes = np.maximum(1, np.random.default_rng(3).lognormal(6.4, 1.5, 2_106_000)).astype(np.int32)
-    num_samples = (int(sizes.sum(dtype=np.int64)) - 1) // 2048
-    seconds = timed(lambda: sample_order(sizes, num_samples=num_samples, seq_length=2048, seed=1))
-    return {"documents": len(sizes), "rows": num_samples, "seconds": round(seconds, 2)}
+    """GPT-NeoX's index maps for as many documents as the standard Pile has, of invented lengths."""
+    (rows, building, checking), peak = in_a_fresh_process(WHOLE_ORDER)
+    return {
+        "documents": 210_607_728,
+        "rows": int(rows),
+        "building_s": round(float(building), 1),
+        "checking_s": round(float(checking), 1),
+        "peak_resident_gb": round(peak / 1e9, 2),
+    }
 
 
 def timed(action: Callable[[], Any]) -> float:
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
-
-
-def ratio(one: float, other: float) -> float:
-    return one / other
 
 
 if __name__ == "__main__":

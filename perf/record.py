@@ -12,26 +12,22 @@ from reports import provenance
 RECORD = Path(__file__).with_name("record.jsonl")
 
 
-def keep(name: str, figures: dict[str, Any]) -> None:
-    """Append the figures of one measurement to the record."""
-    origin = provenance()
-    entry = {
-        "measurement": name,
+def origin() -> dict[str, Any]:
+    """Where figures come from. To be asked for before the first is kept: the record is a file of the clone, too."""
+    found = provenance()
+    return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "command": shlex.join(["python", "-m", *_module()]),
-        "commit": origin["git"]["commit"],
-        "dirty": origin["git"]["dirty"],
-        "cpu": origin["hardware"]["cpu"],
-        "cores": origin["hardware"]["cores"],
-        "gpus": [gpu["name"] for gpu in origin["hardware"]["gpus"]],
-        "python": origin["python"],
-        "packages": {name: origin["packages"][name] for name in ("torch", "transformers", "numpy")},
-        "figures": figures,
+        "command": shlex.join(["python", "-m", f"perf.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
+        **found["git"],
+        "cpu": found["hardware"]["cpu"],
+        "cores": found["hardware"]["cores"],
+        "gpus": [gpu["name"] for gpu in found["hardware"]["gpus"]],
+        "python": found["python"],
+        "packages": {name: found["packages"][name] for name in ("torch", "transformers", "numpy")},
     }
+
+
+def keep(name: str, figures: dict[str, Any], *, origin: dict[str, Any]) -> None:
+    """Append the figures of one measurement to the record."""
     with RECORD.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(entry) + "\n")
-
-
-def _module() -> list[str]:
-    module = Path(sys.argv[0]).stem
-    return [f"perf.{module}", *sys.argv[1:]]
+        file.write(json.dumps({"measurement": name, **origin, "figures": figures}) + "\n")

@@ -178,6 +178,16 @@ def whole_file(handler, entry, start, stop):
     handler.send(entry, 0, size)
 
 
+def in_shards(content, sizes, stem="document"):
+    """Content cut into shards {name: bytes}, named as EleutherAI/pythia `shard_memmap.py` does: by the last one."""
+    assert sum(sizes) == len(content)
+    shards, start = {}, 0
+    for index, size in enumerate(sizes):
+        shards[f"{stem}-{index:05d}-of-{len(sizes) - 1:05d}.bin"] = content[start : start + size]
+        start += size
+    return shards
+
+
 class RangeServer(http.server.ThreadingHTTPServer):
     """Serves byte strings or files under their names; `with RangeServer(...) as server:` runs it."""
 
@@ -193,6 +203,21 @@ class RangeServer(http.server.ThreadingHTTPServer):
         self.said_sizes, self.documents = {}, {}
         self.log, self.lock = Log(), threading.Lock()
         self.faults, self.etag, self.gate = deque(faults), etag, gate
+
+    def publish(self, repository, commit, files, *, revisions=("main",)):
+        """Answer for a dataset as huggingface.co does. Files are {name: (size, sha256)}."""
+        siblings = [
+            {
+                "rfilename": name,
+                "size": size,
+                "blobId": "b" * 40,
+                "lfs": {"size": size, "sha256": sha256, "pointerSize": 134},
+            }
+            for name, (size, sha256) in files.items()
+        ]
+        answer = {"id": repository, "sha": commit, "siblings": siblings, "tags": []}
+        for revision in revisions:
+            self.documents[f"/api/datasets/{repository}/revision/{revision}"] = (200, {}, answer)
 
     @property
     def url(self):

@@ -9,7 +9,7 @@ import pytest
 from corpus.remote.listing import FIRST_SHARD, remote_place
 from corpus.remote.ranges import Patience, RangeClient
 from foundation import UserError
-from range_server import RangeServer
+from range_server import RangeServer, in_shards
 
 COMMIT, NEXT_COMMIT = "01234567" * 5, "f" * 40
 REPOSITORY = "Somebody/a-preshuffled-corpus"
@@ -18,30 +18,18 @@ ROWS = np.random.default_rng(5).integers(0, 50277, (60, 9)).astype("<u2")
 QUICK = Patience(tries=2, first_contact_tries=2, first_delay_s=0.01)
 
 
-def in_shards(content, sizes, stem="document"):
-    names = [f"{stem}-{index:05d}-of-{len(sizes) - 1:05d}.bin" for index in range(len(sizes))]
-    ends = np.cumsum(sizes)
-    return {name: content[end - size : end] for name, end, size in zip(names, ends, sizes, strict=True)}
-
-
 SHARDS = in_shards(ROWS.tobytes(), [401, 402, 277])
 OTHERS = {"README.md": b"a corpus", "document.idx": b"an index that nobody needs"}
 
 
 def publish(server, revision, commit, *, folder="", leave_out=()):
-    """Let the hub answer for a revision as huggingface.co does, sizes and hashes included."""
-    siblings = [
-        {
-            "rfilename": folder + name,
-            "size": len(content),
-            "blobId": "b" * 40,
-            "lfs": {"size": len(content), "sha256": f"{len(content):064d}", "pointerSize": 134},
-        }
+    """Let the hub answer for a revision; the hashes of the files are made of their sizes."""
+    files = {
+        folder + name: (len(content), f"{len(content):064d}")
         for name, content in {**SHARDS, **OTHERS}.items()
         if name not in leave_out
-    ]
-    answer = {"id": REPOSITORY, "sha": commit, "siblings": siblings, "tags": []}
-    server.documents[f"/api/datasets/{REPOSITORY}/revision/{revision}"] = (200, {}, answer)
+    }
+    server.publish(REPOSITORY, commit, files, revisions=[revision])
 
 
 @pytest.fixture

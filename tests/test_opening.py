@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from corpus import open_corpus, open_index_mapped
 from corpus.byte_source import local_files, pieces, shard_names
 from foundation import UserError, sha256_of_file
-from range_server import RangeServer
+from range_server import RangeServer, in_shards
 from test_indexed_dataset import hand_made_index
 from test_sample_order import published_algorithm
 
@@ -27,12 +27,8 @@ def write_by_hand(path, sequences):
 
 
 def cut(directory, stem, content, sizes):
-    """Shards named as EleutherAI/pythia `shard_memmap.py` names them: by the number of the last one."""
-    assert sum(sizes) == len(content)
-    start = 0
-    for index, size in enumerate(sizes):
-        (directory / f"{stem}-{index:05d}-of-{len(sizes) - 1:05d}.bin").write_bytes(content[start : start + size])
-        start += size
+    for name, part in in_shards(content, sizes, stem).items():
+        (directory / name).write_bytes(part)
 
 
 @pytest.fixture(scope="module")
@@ -129,17 +125,9 @@ def test_shards_on_the_hub(sharded, rows, monkeypatch):
     commit, name = "c" * 40, "Somebody/rows"
     files = {f"datasets/{name}/resolve/{commit}/{path.name}": path for path in sharded.iterdir()}
     with RangeServer(files) as hub:
-        siblings = [
-            {
-                "rfilename": path.name,
-                "size": path.stat().st_size,
-                "blobId": "b" * 40,
-                "lfs": {"size": path.stat().st_size, "sha256": sha256_of_file(path), "pointerSize": 134},
-            }
-            for path in sharded.iterdir()
-        ]
-        answer = {"id": name, "sha": commit, "siblings": siblings, "tags": []}
-        hub.documents[f"/api/datasets/{name}/revision/main"] = (200, {}, answer)
+        hub.publish(
+            name, commit, {path.name: (path.stat().st_size, sha256_of_file(path)) for path in sharded.iterdir()}
+        )
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
         template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)

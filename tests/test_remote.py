@@ -20,7 +20,16 @@ from corpus.remote.files import BLOCK_BYTES, REQUEST_BYTES, RemoteFiles
 from corpus.remote.listing import remote_place
 from corpus.remote.ranges import Patience, RangeClient
 from foundation import UserError
-from range_server import RangeServer, drop_after, end_without_length, shifted, status, whole_file, with_headers
+from range_server import (
+    RangeServer,
+    drop_after,
+    end_without_length,
+    in_shards,
+    shifted,
+    status,
+    whole_file,
+    with_headers,
+)
 
 KIB = 1024
 BLOCK, REQUEST = 4 * KIB, 64 * KIB
@@ -30,10 +39,7 @@ HASTY = Patience(tries=4, first_delay_s=0.01, longest_delay_s=0.02, timeout_s=5,
 def shards(sizes=(300_000, 300_000, 100_001), seed=0):
     """Random bytes in files named as shards are, and all of them together."""
     content = np.random.default_rng(seed).bytes(sum(sizes))
-    ends = np.cumsum(sizes)
-    names = [f"document-{index:05d}-of-{len(sizes) - 1:05d}.bin" for index in range(len(sizes))]
-    starts = ends - sizes
-    return {name: content[a:b] for name, a, b in zip(names, starts, ends, strict=True)}, content
+    return in_shards(content, sizes), content
 
 
 def opened(url, cache, *, max_bytes=1 << 30, size=None, in_flight=4, patience=HASTY):

@@ -263,11 +263,7 @@ COMMITS = ["0" * 40, "1" * 40]
 
 def publish(hub, commit, size):
     """Let the main branch of the dataset be at a commit."""
-    lfs = {"size": size, "sha256": "a" * 64, "pointerSize": 134}
-    siblings = [{"rfilename": "rows.bin", "size": size, "blobId": "b" * 40, "lfs": lfs}]
-    answer = {"id": "some/rows", "sha": commit, "siblings": siblings, "tags": []}
-    for revision in ("main", commit):
-        hub.documents[f"/api/datasets/some/rows/revision/{revision}"] = (200, {}, answer)
+    hub.publish("some/rows", commit, {"rows.bin": (size, "a" * 64)}, revisions=("main", commit))
 
 
 def run_there(hub, directory, cache, *arguments, script="run.py"):

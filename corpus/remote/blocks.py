@@ -114,14 +114,7 @@ class BlockStore:
 
         Reading renews nothing: what is read in order would outlive what was fetched ahead and is yet to be read.
         """
-        lock = self.directory / "make_room.lock"
-        with exclusive(lock, wait=True):
-            for leftover in self.directory.rglob(
-                f"*{_SUFFIX}-*"
-            ):  # a killed writer's, whose group nobody fetches again
-                with contextlib.suppress(FileNotFoundError):
-                    if time.time() - leftover.stat().st_mtime > _LEFTOVER_S:
-                        leftover.unlink()
+        with exclusive(self.directory / "make_room.lock", wait=True):
             entries = sorted(self._entries())
             excess = sum(size for _, size, _ in entries) + num_bytes - self.max_bytes
             for _, size, path in entries:
@@ -132,11 +125,14 @@ class BlockStore:
                 excess -= size
 
     def _entries(self) -> Iterator[tuple[int, int, Path]]:
-        """(time of arrival or renewal, bytes, path) of every block."""
-        for path in self.directory.rglob(f"*{_SUFFIX}"):
+        """(time of arrival or renewal, bytes, path) of every block; what writers killed long ago left is removed."""
+        for path in self.directory.rglob(f"*{_SUFFIX}*"):
             with contextlib.suppress(FileNotFoundError):
                 status = path.stat()
-                yield status.st_mtime_ns, status.st_size, path
+                if path.suffix == _SUFFIX:
+                    yield status.st_mtime_ns, status.st_size, path
+                elif time.time() - status.st_mtime > _LEFTOVER_S:
+                    path.unlink()
 
     def _path(self, block: Block) -> Path:
         return self.directory / block.file / f"{block.number:06d}{_SUFFIX}"

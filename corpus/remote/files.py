@@ -173,7 +173,7 @@ class RemoteFiles:
 
     def identity(self) -> dict[str, Any]:
         return {
-            "location": self._place.base + (f"/{self._place.path}" if self._place.path else ""),
+            "location": self._place.named(None),
             "revision": self._listing.revision,
             "files": {file.name: file.size for file in self._listing.files},
             "versions": {file.name: file.version for file in self._listing.files},

@@ -22,7 +22,7 @@ from huggingface_hub.utils import build_hf_headers
 
 from corpus.byte_source import series_of, shard_names
 from corpus.remote.ranges import Passing, RangeClient, asked_wait, is_passing
-from foundation import UserError, write_text
+from foundation import UserError, cache_directory, write_text
 
 FIRST_SHARD = "document-00000-of-00020.bin"  # of EleutherAI/pile-{standard,deduped}-pythia-preshuffled
 
@@ -52,9 +52,14 @@ class RemoteFile:
         return self.version.startswith((_SHA256, _GIT))
 
     @property
+    def sha256(self) -> str | None:
+        """The published hash of the file, where its host publishes one."""
+        return self.version.removeprefix(_SHA256) if self.version.startswith(_SHA256) else None
+
+    @property
     def content(self) -> str:
         """What the file's bytes depend on. With a hash that is the hash: another revision may have the same file."""
-        return self.version if self.version.startswith(_SHA256) else f"{self.url} {self.version}"
+        return self.version if self.sha256 is not None else f"{self.url} {self.version}"
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class RemotePlace:
 
     @property
     def location(self) -> str:
-        return self._named(self.revision)
+        return self.named(self.revision)
 
     def listing(self) -> Listing:
         """The files; from the server, unless they were listed before at a commit, which never changes.
@@ -124,12 +129,13 @@ class RemotePlace:
         except (ValueError, KeyError, TypeError):
             return None  # damaged, or of another version of the kit
 
-    def _named(self, revision: str | None) -> str:
+    def named(self, revision: str | None) -> str:
+        """The place at a revision; None leaves the revision out."""
         return self.base + (f"@{revision}" if revision else "") + (f"/{self.path}" if self.path else "")
 
     def _kept(self, revision: str | None) -> Path:
         # the hub's address too: a listing holds the addresses of files, and the user's token is sent there
-        name = f"{self.hub} {self._named(revision)}"
+        name = f"{self.hub} {self.named(revision)}"
         return self.listings / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
 
@@ -142,7 +148,7 @@ def remote_place(
     location: str,
     *,
     revision: str | None,
-    listings: Path,
+    listings: Path | None = None,
     client: RangeClient | None = None,
     hub: str | None = None,
 ) -> RemotePlace:
@@ -153,13 +159,14 @@ def remote_place(
 
     Args:
         revision: branch, tag or commit of a hub repository; None is what the location says, or main.
-        listings: directory to keep listings in.
+        listings: directory to keep listings in; None is the cache's.
         client: None makes one, with the user's hub token for the hub.
         hub: address of the hub; None is where huggingface_hub looks (HF_ENDPOINT).
 
     Raises:
         UserError: the location is of no such kind, or the revision is named twice or where there is none.
     """
+    listings = listings or cache_directory() / "remote" / "listings"
     if location.startswith(("http://", "https://")):
         if revision is not None:
             raise UserError(f"corpus.revision={revision}, but {location} has no revisions; leave it out")

@@ -61,7 +61,8 @@ class Passing(Exception):
         self.wait_s = wait_s
 
 
-_FAILURES = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError, Passing)
+_MAY_PASS = (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError, Passing)
+_FAILURES = (requests.RequestException, urllib3.exceptions.HTTPError, Passing)
 
 
 @dataclass
@@ -111,8 +112,6 @@ class RangeClient:
                 answer = ask()
             except _FAILURES as error:
                 failures = self._failed(what, error, failures)
-            except requests.RequestException as error:
-                raise UserError(f"{what} cannot be asked for ({error}); check the address") from error
             else:
                 self._has_answered = True
                 return answer
@@ -138,8 +137,6 @@ class RangeClient:
                 if position - counted_from >= self.patience.progress_bytes:
                     failures, counted_from = 0, position
                 failures = self._failed(url, error, failures)
-            except requests.RequestException as error:
-                raise UserError(f"{url} cannot be asked for ({error}); check the address") from error
 
     def _answer(self, url: str, start: int, stop: int, *, size: int, version: str | None) -> Iterator[bytes]:
         """The pieces of one answer, which may be for less than was asked, but not for other bytes."""
@@ -178,8 +175,10 @@ class RangeClient:
         """Wait as long as it takes until the next try; the number of failures, this one included.
 
         Raises:
-            UserError: it was the last try.
+            UserError: it was the last try, or no other would end otherwise.
         """
+        if not isinstance(error, _MAY_PASS):
+            raise UserError(f"{what} cannot be asked for ({error}); check the address") from error
         failures += 1
         asked = error.wait_s if isinstance(error, Passing) else None
         self._has_answered |= isinstance(error, Passing)
