@@ -4,6 +4,7 @@ python run.py                                       the demo: the whole method, 
 python run.py step=384 steps=128                    another checkpoint, a longer segment
 python run.py model=1.4b step=133000 plan=true      what its data would take; fetches none of them, trains nothing
 python run.py -m step=384,448 intervention=none,masculine_to_feminine
+python run.py experiment=fidelity                   how near resuming comes to the true later checkpoint
 """
 
 import contextlib
@@ -13,11 +14,14 @@ import io
 import logging
 import os
 import shlex
+import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, cast, get_type_hints
+from typing import Any, Literal, cast, get_type_hints
 
 import hydra
 import numpy as np
@@ -32,26 +36,54 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from transformers.utils.logging import disable_progress_bar
 
-from conf.schema import Control, OptimizerStateSource, RunConfig
+from conf.schema import Control, OptimizerStateSource, Protocol, RunConfig
 from corpus import Corpus, Segment, combined_fingerprint, data_plan, fingerprint, plan_text
-from eval import evaluate, load_benchmark, summarize
-from foundation import UserError, sha256_of_file, write_text
+from eval import Benchmark, Metric, evaluate, load_benchmark, summarize
+from foundation import UserError, write_text
 from interventions import Intervention, load_intervention, swap_examples
-from reports import RunRecord, open_record, print_summary, provenance, write_report, write_swaps
+from reports import (
+    RunRecord,
+    open_record,
+    print_fidelity,
+    print_summary,
+    provenance,
+    write_fidelity,
+    write_report,
+    write_swaps,
+)
 from training import (
+    AdamStep,
     Batch,
     Checkpoint,
+    Interrupted,
+    Precision,
+    ReplayMethod,
+    ReplayPlan,
+    Suite,
+    check_architecture,
+    check_not_v0,
     check_step,
+    check_trained_precision,
     checkpoint_steps,
     choose_device,
     choose_precision,
     fidelity,
-    load_checkpoint,
+    numerics_of,
+    open_suite,
+    plan_replay,
     pretrained_suite,
+    published_repository,
     read_journal,
+    replay,
+    save_checkpoint,
     saved_steps,
+    set_numerics,
     train,
+    weights_sha256,
+    with_adam_step,
 )
+
+log = logging.getLogger(__name__)
 
 CONF = Path(__file__).parent / "conf"
 
@@ -60,59 +92,206 @@ ConfigStore.instance().store("schema", RunConfig)
 
 def run(config: RunConfig, record: RunRecord) -> None:
     """The experiment, in order. What a stage has left in the run directory is not done again after an interruption."""
-    device = choose_device(config.device)
-    precision = choose_precision(config.training.precision.value, device)
-    benchmarks = {name: load_benchmark(name, **options) for name, options in config.benchmarks.items()}
-    began_with = record.known("corpus") or {}
-    corpus = find_corpus(config.corpus, revision=began_with.get("revision"))
-    segment = find_segment(config, corpus)
-    suite = find_suite(config, corpus, device)
-    start = load_checkpoint(suite, step=config.step)
-    corpus.expect(segment.first_row(config.step), segment.stop_row)
+    parts = assemble(config, record)
+    start = parts.load(config.step)
     intervention = load_intervention(**config.intervention, tokenizer=start.tokenizer, seed=config.seed)
-    parts = describe_parts(config, start, segment, intervention, precision)
-    record.identify(**parts)
-    record.update(**describe_reading(config, start, segment, intervention, precision))
+    record.identify(**describe_parts(parts, start, intervention))
+    record.update(**describe_reading(parts, start, intervention))
 
-    def measure(checkpoint: Checkpoint) -> dict[str, pd.DataFrame]:
-        return evaluate(checkpoint.on(device), checkpoint.tokenizer, benchmarks=list(benchmarks.values()))
-
-    def continue_arm(arm: str) -> Checkpoint:
-        with record.stage(f"train {arm}"):
-            return train(
-                starting_point(suite, config),
-                stop=segment.stop,
-                batch_at=lambda step: arm_batch(arm, segment, intervention, step),
-                recipe=config.training,
-                precision=precision,
-                micro_batch=config.training.micro_batch,
-                device=device,
-                checkpoints=record.directory / "checkpoints" / arm,
-                save_at=range(config.step, segment.stop, config.training.save_every)[1:],
-                keep=2,
-                journal=record.directory / "train" / f"{arm}.jsonl",
-                description=f"training, {arm} arm",
-            )
-
+    rows = {"before": record.rows("before", lambda: parts.measure(start))}
+    resumed = resume_from(parts, config.optimizer_state.value)
     arms = ["intervened", "control"] if config.control is Control.train else ["intervened"]
-    rows = {"before": record.rows("before", lambda: measure(start))}
-    intervened = continue_arm("intervened")
-    rows["after"] = record.rows("after", lambda: measure(intervened))
-    if "control" in arms:
-        control = continue_arm("control")
-        rows["control"] = record.rows("control", lambda: measure(control))
-        same_batches = segment.sequences_per_step == config.model.recipe.sequences_per_step
-        if same_batches and segment.stop in saved_steps(suite):
-            truth = load_checkpoint(suite, step=segment.stop)
-            found = fidelity(start.model, control.model, truth.model)
-            record.update(fidelity={"reference": f"{config.model.name} step {segment.stop}", **asdict(found)})
+    for arm, moment in zip(arms, ["after", "control"], strict=False):
+        ended = parts.train(arm, resumed(), batch_at=partial(arm_batch, arm, parts.segment, intervention))
+        rows[moment] = record.rows(moment, partial(parts.measure, ended))
+        if arm == "control":
+            record.update(fidelity=parts.fidelity_of(ended, begun_at=start))
 
-    metrics = {moment: {name: benchmarks[name].metrics(rows[moment][name]) for name in benchmarks} for moment in rows}
+    metrics = {moment: parts.metrics(tables) for moment, tables in rows.items()}
     write_text(record.directory / "summary.csv", summarize(metrics, seed=config.seed).to_csv(index=False))
     journals = {arm: read_journal(record.directory / "train" / f"{arm}.jsonl") for arm in arms}
     write_swaps(record.directory, journals["intervened"])
     record.update(fingerprints=segment_fingerprints(journals))
     record.finish(write_report)
+
+
+def run_fidelity(config: RunConfig, record: RunRecord) -> None:
+    """How near each way to get Adam's moments comes to the true checkpoint at step + steps, on unmodified data."""
+    parts = assemble(config, record)
+    start = parts.load(config.step)
+    true = parts.load(parts.segment.stop)
+    record.identify(**describe_parts(parts, start, None))
+    rows = {"before": record.rows("before", lambda: parts.measure(start))}
+    rows["true"] = record.rows("true", lambda: parts.measure(true))
+    found = {}
+    for source in config.fidelity.optimizer_states:
+        ended = parts.train(source, resume_from(parts, source)(), batch_at=parts.unmodified)
+        rows[source] = record.rows(source, partial(parts.measure, ended))
+        found[source] = parts.fidelity_of(ended, begun_at=start)
+
+    metrics = {moment: parts.metrics(tables) for moment, tables in rows.items()}
+    summary = summarize(metrics, seed=config.seed, changes=[(moment, "true") for moment in ["before", *found]])
+    write_text(record.directory / "summary.csv", summary.to_csv(index=False))
+    record.update(fidelity=found)
+    record.finish(write_fidelity)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of, and what its stages do with it."""
+
+    config: RunConfig
+    record: RunRecord
+    device: torch.device
+    precision: Precision
+    benchmarks: dict[str, Benchmark]
+    segment: Segment
+    suite: Suite
+
+    def load(self, step: int, *, suite: Suite | None = None) -> Checkpoint:
+        """A new copy of the suite's checkpoint, or of another's, computing as `training.numerics` says."""
+        checkpoint = (suite or self.suite).load(step)
+        model = self.config.model
+        if model.architecture is not None:
+            check_architecture(checkpoint.model, model.architecture, name=model.name, where=str(checkpoint.path))
+        set_numerics(checkpoint.model, **asdict(self.config.training.numerics))
+        return checkpoint
+
+    def measure(self, checkpoint: Checkpoint) -> dict[str, pd.DataFrame]:
+        """The rows of all benchmarks, scored in one pass."""
+        benchmarks = list(self.benchmarks.values())
+        return evaluate(checkpoint.on(self.device), checkpoint.tokenizer, benchmarks=benchmarks)
+
+    def metrics(self, rows: dict[str, pd.DataFrame]) -> dict[str, dict[str, Metric]]:
+        return {name: benchmark.metrics(rows[name]) for name, benchmark in self.benchmarks.items()}
+
+    def unmodified(self, step: int) -> Batch:
+        """The rows of a step as the suite read them."""
+        rows = self.segment.batch(step)
+        return Batch(rows, marked=np.zeros(rows.shape, bool), record={"sha256": fingerprint(rows)})
+
+    def train(
+        self,
+        name: str,
+        start: Checkpoint,
+        *,
+        batch_at: Callable[[int], Batch],
+        stop: int | None = None,
+        frozen: bool = False,
+    ) -> Checkpoint:
+        """Train an arm, or go on with it where it was when it was killed."""
+        options, directory = self.config.training, self.record.directory
+        stop = self.segment.stop if stop is None else stop
+        with self.record.stage(f"train {name}"):
+            return train(
+                start,
+                stop=stop,
+                batch_at=batch_at,
+                recipe=replace(options, lr=0.0, min_lr=0.0) if frozen else options,
+                precision=self.precision,
+                micro_batch=options.micro_batch,
+                device=self.device,
+                checkpoints=directory / "checkpoints" / name,
+                save_at=range(start.step, stop, options.save_every)[1:],
+                save_minutes=options.save_minutes,
+                keep=2,
+                journal=directory / "train" / f"{name}.jsonl",
+                description=f"training, {name}",
+            )
+
+    def fidelity_of(self, ended: Checkpoint, *, begun_at: Checkpoint) -> dict[str, Any] | None:
+        """How near an arm on unmodified data came to the suite's own checkpoint; None where there is none."""
+        segment, recipe = self.segment, self.config.model.recipe
+        if segment.sequences_per_step != recipe.sequences_per_step or segment.stop not in self.suite.steps():
+            return None
+        first, unseen = held_out_rows(segment, self.config.fidelity.rows)
+        rows = segment.corpus.rows(first, first + self.config.fidelity.rows)
+        found = fidelity(begun_at.model, ended.on(self.device), self.load(segment.stop).model, rows=rows)
+        reference = f"{self.config.model.name} step {segment.stop}"
+        return {"reference": reference, "rows": [first, first + len(rows)], "rows_unseen": unseen, **asdict(found)}
+
+
+def assemble(config: RunConfig, record: RunRecord) -> Parts:
+    """Find the parts of a run. A suite that the kit makes itself is pre-trained here."""
+    device = choose_device(config.device)
+    precision = choose_precision(config.training.precision.value, device, trained_in=config.model.precision)
+    benchmarks = {name: load_benchmark(name, **options) for name, options in config.benchmarks.items()}
+    check_start(config)
+    began_with = record.known("corpus") or {}
+    segment = find_segment(config, find_corpus(config.corpus, revision=began_with.get("revision")))
+    suite = find_suite(config, segment.corpus, device)
+    first_step = min([config.step, *(plan.first_step for plan in find_replays(config, suite))])
+    segment.corpus.expect(segment.first_row(first_step), segment.stop_row)
+    return Parts(config, record, device, precision, benchmarks, segment, suite)
+
+
+def resume_from(parts: Parts, source: str) -> Callable[[], Checkpoint]:
+    """The checkpoint that an arm continues, a new copy at each call, with Adam's moments from `source`.
+
+    Args:
+        source: exact, neox, fresh, replay, or one of the methods of replay.
+    """
+    config, step = parts.config, parts.config.step
+    adam_step = cast(AdamStep, config.adam_step.name)
+    if source == "fresh":
+        return lambda: replace(parts.load(step), optimizer_state=None, scaler_state={})
+    if source in ("exact", "neox"):
+        return lambda: with_adam_step(check_stored(parts.load(step), source), adam_step)
+    plan = find_replay(config, parts.suite, source)
+    checkpoints = parts.record.directory / "checkpoints"
+    kept = checkpoints / f"{plan.method}_moments"
+
+    def train_on(start: Checkpoint, *, stop: int, frozen: bool) -> Checkpoint:
+        name = f"{plan.method}_{'frozen' if frozen else 'replayed'}"
+        return parts.train(name, start, batch_at=parts.unmodified, stop=stop, frozen=frozen)
+
+    if step not in saved_steps(kept):
+        log.info("rebuilding Adam's moments: %s", plan)
+        save_checkpoint(kept, replay(plan, load=parts.load, train_on=train_on))
+    for name in ("frozen", "replayed"):
+        shutil.rmtree(checkpoints / f"{plan.method}_{name}", ignore_errors=True)
+    return lambda: with_adam_step(parts.load(step, suite=open_suite(kept)), adam_step)
+
+
+def check_stored(checkpoint: Checkpoint, source: str) -> Checkpoint:
+    """The checkpoint itself, if it holds the moments that `source` speaks of."""
+    needed = {"exact": "own", "neox": "neox"}[source]
+    if checkpoint.stored_as != needed or checkpoint.optimizer_state is None:
+        found = {"own": "exact", "neox": "neox", "transformers": "replay or fresh"}[checkpoint.stored_as]
+        raise UserError(
+            f"optimizer_state={source}, but {checkpoint.path} is a checkpoint in "
+            f"{checkpoint.stored_as.replace('own', 'the kit')}'s format; set optimizer_state={found}"
+        )
+    return checkpoint
+
+
+def find_replay(config: RunConfig, suite: Suite, source: str) -> ReplayPlan:
+    """The batches that moments are rebuilt from; `source` is replay, or a method of it."""
+    return plan_replay(
+        config.step,
+        method=cast(ReplayMethod | Literal["auto"], config.replay.method.value if source == "replay" else source),
+        checkpoints=suite.steps(),
+        frozen_steps=config.replay.frozen_steps,
+        live_steps=config.replay.live_steps,
+        arm_steps=config.steps,
+        whole_batches=config.training.sequences_per_step == config.model.recipe.sequences_per_step,
+    )
+
+
+def find_replays(config: RunConfig, suite: Suite) -> list[ReplayPlan]:
+    """All that the run will replay."""
+    fidelity_run = config.protocol is Protocol.fidelity
+    sources = config.fidelity.optimizer_states if fidelity_run else [config.optimizer_state.value]
+    return [find_replay(config, suite, source) for source in sources if source not in ("exact", "neox", "fresh")]
+
+
+def held_out_rows(segment: Segment, count: int) -> tuple[int, bool]:
+    """First of `count` rows to compare models on, and whether neither has been trained on them.
+
+    They follow the segment. Where the order ends there, as at Pythia's last step, they are the segment's last.
+    """
+    unseen = segment.stop_row + count <= segment.corpus.num_rows
+    return (segment.stop_row if unseen else max(0, segment.stop_row - count)), unseen
 
 
 def arm_batch(arm: str, segment: Segment, intervention: Intervention, step: int) -> Batch:
@@ -154,13 +333,13 @@ def find_segment(config: RunConfig, corpus: Corpus) -> Segment:
     return Segment(corpus, config.step, config.steps, config.training.sequences_per_step, rows_before=seen)
 
 
-def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Path:
-    """Directory of the model's checkpoints, pre-trained on the corpus first where that is how they come to be."""
+def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Suite:
+    """The model's checkpoints, pre-trained on the corpus first where that is how they come to be."""
     model = config.model
-    check_start(config)
-    if model.checkpoints is not None:
-        return Path(model.checkpoints)
-    if model.pretraining is None or corpus.tokenizer is None or corpus.sha256 is None:
+    if (suite := given_suite(config)) is not None:
+        return suite
+    assert model.pretraining is not None
+    if corpus.tokenizer is None or corpus.sha256 is None:
         raise UserError(f"model={model.name} cannot be pre-trained on {corpus.location}; set model.checkpoints")
     whole = Segment(corpus, 0, model.pretraining.train_iters, model.recipe.sequences_per_step, rows_before=0)
 
@@ -168,9 +347,10 @@ def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Path:
         rows = whole.batch(step)
         return Batch(rows, marked=np.zeros(rows.shape, bool), record={"sha256": fingerprint(rows)})
 
-    return pretrained_suite(
+    directory = pretrained_suite(
         model.pretraining,
         recipe=model.recipe,
+        numerics=model.numerics,
         micro_batch=model.micro_batch,
         tokenizer_file=corpus.tokenizer,
         seq_length=corpus.row_tokens - 1,
@@ -178,39 +358,43 @@ def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Path:
         batch_at=batch_at,
         device=device,
     )
+    return open_suite(directory)
+
+
+def given_suite(config: RunConfig) -> Suite | None:
+    """The checkpoints that are named, else those that are published of the model; None where the kit makes them."""
+    model = config.model
+    if model.checkpoints is not None:
+        return open_suite(model.checkpoints, tokenizer=model.tokenizer)
+    if model.pretraining is not None:
+        return None
+    deduped, size = bool(model.deduped), model.name.removeprefix("pythia-")
+    check_trained_precision(size, deduped=deduped, precision=model.precision)
+    repository = published_repository(size, deduped=deduped, seed=model.seed)
+    return open_suite(f"hf://{repository}", tokenizer=model.tokenizer)
 
 
 def check_start(config: RunConfig) -> None:
-    """Raise UserError where the model has no checkpoint at the step."""
-    model = config.model
-    if model.checkpoints is not None:
-        check_step(config.step, saved_steps(Path(model.checkpoints)), where=model.checkpoints)
-    elif model.pretraining is None:
-        raise UserError(f"model={model.name} names no checkpoints; set model.checkpoints to a directory of step<N>")
-    else:
-        steps = checkpoint_steps(model.pretraining.train_iters, model.pretraining.checkpoint_every)
-        check_step(config.step, steps, where=f"model={model.name}")
+    """Raise UserError where the model has no checkpoint at the step. Nothing is fetched for that."""
+    suite, pretraining = given_suite(config), config.model.pretraining
+    if suite is not None:
+        check_step(config.step, suite.steps(), where=suite.location)
+    elif pretraining is not None:
+        steps = checkpoint_steps(pretraining.train_iters, pretraining.checkpoint_every)
+        check_step(config.step, steps, where=f"model={config.model.name}")
 
 
-def starting_point(suite: Path, config: RunConfig) -> Checkpoint:
-    """The checkpoint that an arm continues, with Adam's moments as `optimizer_state` says."""
-    checkpoint = load_checkpoint(suite, step=config.step)
-    if config.optimizer_state is OptimizerStateSource.fresh:
-        return replace(checkpoint, optimizer_state=None)
-    if checkpoint.optimizer_state is None:
-        raise UserError(f"{checkpoint.path} holds no optimizer state; set optimizer_state=fresh or take another suite")
-    return checkpoint
-
-
-def describe_parts(
-    config: RunConfig, start: Checkpoint, segment: Segment, intervention: Intervention, precision: str
-) -> dict[str, dict[str, Any]]:
+def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention | None) -> dict[str, dict[str, Any]]:
     """What a run is made of; one that is resumed must be made of the same."""
-    return {
+    config, segment = parts.config, parts.segment
+    described: dict[str, dict[str, Any]] = {
         "checkpoint": {
             "model": config.model.name,
             "step": config.step,
-            "sha256": sha256_of_file(start.path / "model.safetensors"),
+            "updates": start.updates,
+            "location": parts.suite.location,
+            "stored_as": start.stored_as,
+            "sha256": weights_sha256(start.model),
         },
         "corpus": segment.corpus.identity(),
         "segment": {
@@ -221,34 +405,55 @@ def describe_parts(
             "stop_row": segment.stop_row,
             "sha256_of_first_batch": fingerprint(segment.batch(config.step)),
         },
-        "intervention": {"name": intervention.name, "identity": intervention.identity},
-        "arithmetic": {"precision": precision},
+        "optimizer": {
+            "state": config.optimizer_state.value,
+            "adam_step": config.adam_step.name,
+            "replays": {plan.method: str(plan) for plan in find_replays(config, parts.suite)},
+        },
+        "arithmetic": {"precision": parts.precision, **asdict(numerics_of(start.model))},
     }
+    if intervention is not None:
+        described["intervention"] = {"name": intervention.name, "identity": intervention.identity}
+    return described
 
 
-def describe_reading(
-    config: RunConfig, start: Checkpoint, segment: Segment, intervention: Intervention, precision: str
-) -> dict[str, Any]:
+def describe_reading(parts: Parts, start: Checkpoint, intervention: Intervention) -> dict[str, Any]:
     """What a reader of the result needs to know and see."""
+    config, segment = parts.config, parts.segment
     first_row = segment.first_row(config.step)
     first_batch = segment.batch(config.step)
     intervened, ledger = intervention(first_batch, first_row=first_row)
-    caveats = [
-        f"The arms were trained with {key}={getattr(config.training, key)}, the suite with {value}."
-        for key, value in asdict(config.model.recipe).items()
-        if getattr(config.training, key) != value
-    ]
-    if config.model.pretraining is not None and precision != "fp32":
-        caveats.append(f"The arms were trained in {precision}, the suite in fp32.")
-    if config.optimizer_state is OptimizerStateSource.fresh:
-        caveats.append("Adam's moments were not restored: training resumed with empty ones.")
     return {
         "swap_examples": swap_examples(
             first_batch, intervened, ledger.swapped, start.tokenizer, first_row=first_row, count=3
         ),
         "fidelity": None,
-        "caveats": [*config.model.caveats, *caveats],
+        "caveats": [*config.model.caveats, *parts.suite.caveats(config.step), *find_caveats(parts)],
     }
+
+
+def find_caveats(parts: Parts) -> list[str]:
+    """Where the arms are trained otherwise than the suite was."""
+    config, model = parts.config, parts.config.model
+    differing = [
+        f"The arms were trained with {key}={getattr(config.training, key)}, the suite with {value}."
+        for key, value in asdict(model.recipe).items()
+        if getattr(config.training, key) != value
+    ]
+    if parts.precision != model.precision:
+        differing.append(f"The arms were trained in {parts.precision}, the suite in {model.precision}.")
+    for key, value in asdict(model.numerics).items():
+        if (chosen := getattr(config.training.numerics, key)) != value:
+            differing.append(f"The arms were trained with {key} {chosen}, the suite with {value}.")
+    if config.optimizer_state is OptimizerStateSource.fresh:
+        differing.append("Adam's moments were not restored: training resumed with empty ones.")
+    differing += [
+        f"Adam's moments are not those of the suite, which are not published: they were rebuilt ({plan})."
+        for plan in find_replays(config, parts.suite)
+    ]
+    if config.adam_step.name == "neox_resume":
+        differing.append("Adam's bias correction was restarted, as it was whenever GPT-NeoX resumed.")
+    return differing
 
 
 def segment_fingerprints(journals: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
@@ -268,12 +473,12 @@ def segment_fingerprints(journals: dict[str, list[dict[str, Any]]]) -> dict[str,
 
 
 def print_plan(config: RunConfig) -> None:
-    """What the run would take, and what it still lacks. Nothing of the segment is fetched."""
+    """What the run would take. Nothing of the segment is fetched."""
+    check_start(config)
     lines = data_plan(find_segment(config, find_corpus(config.corpus)))
-    try:
-        check_start(config)
-    except UserError as error:
-        lines.append(("lacking", str(error)))
+    if (suite := given_suite(config)) is not None:
+        lines.append(("weights", f"step {config.step:,} of {suite.location}"))
+        lines += [("moments", f"rebuilt, {plan}") for plan in find_replays(config, suite)]
     print(plan_text(lines), end="")
 
 
@@ -292,7 +497,10 @@ def main(config: DictConfig) -> None:
         values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
         del values["output_dir"]
         with open_record(directory, config=values, command=command, provenance=provenance()) as record:
-            run(typed, record)
+            if typed.protocol is Protocol.fidelity:
+                run_fidelity(typed, record)
+            else:
+                run(typed, record)
     except UserError as error:
         if in_sweep:
             print(one_line(error), file=sys.stderr)
@@ -301,7 +509,10 @@ def main(config: DictConfig) -> None:
     finally:
         if not any(directory.iterdir()):
             directory.rmdir()  # hydra made it, and nothing came of it
-    print_summary(directory)
+    if typed.protocol is Protocol.fidelity:
+        print_fidelity(directory)
+    else:
+        print_summary(directory)
 
 
 def configure(overrides: list[str]) -> RunConfig:
@@ -316,10 +527,12 @@ def typed_config(config: DictConfig) -> RunConfig:
 
     Raises:
         UserError: a value that must be set is not, or one is out of range.
+        ConfigKeyError: `+key=value` named a key that there is not.
     """
     if missing := OmegaConf.missing_keys(config):
         raise UserError(f"{', '.join(sorted(missing))} must be set")
-    return cast(RunConfig, OmegaConf.to_object(config))
+    known_keys_only = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.to_container(config, resolve=True))
+    return cast(RunConfig, OmegaConf.to_object(known_keys_only))
 
 
 def check_choices(arguments: list[str]) -> None:
@@ -330,6 +543,8 @@ def check_choices(arguments: list[str]) -> None:
         group, _, choice = argument.partition("=")
         known = sorted(path.stem for path in (CONF / group).glob("*.yaml")) if group.isidentifier() else []
         for name in choice.strip("[]").replace(" ", "").split(",") if known else []:
+            if group == "model":
+                check_not_v0(name)
             if name not in {*known, "null", ""}:
                 nearest = difflib.get_close_matches(name, known, n=1)
                 hint = f"did you mean {nearest[0]}?" if nearest else "choose one of them"
@@ -347,9 +562,9 @@ def mistakes_in_one_line() -> Iterator[None]:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise
         sys.exit(one_line(error))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         print("interrupted: the same command (a run: with the same hydra.run.dir) goes on from here", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + (interruption.signal if isinstance(interruption, Interrupted) else signal.SIGINT))
 
 
 def run_command(main: Callable[[list[str]], None], usage: str | None) -> None:
@@ -359,6 +574,7 @@ def run_command(main: Callable[[list[str]], None], usage: str | None) -> None:
         print((usage or "").strip())
         return
     logging.basicConfig(format="%(message)s", level=logging.INFO)
+    disable_progress_bar()
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     cast(io.TextIOWrapper, sys.stdout).reconfigure(errors="replace")
     with mistakes_in_one_line():

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Any
 
 from foundation import UserError
-from training import Pretraining, Recipe
+from training import Architecture, Numerics, Pretraining, Recipe
 
 
 class Control(Enum):
@@ -15,15 +15,41 @@ class Control(Enum):
     none = "none"
 
 
+class Protocol(Enum):
+    """What is done: the experiment, or the measurement of how near resuming comes to the true later checkpoint."""
+
+    counterfactual = "counterfactual"
+    fidelity = "fidelity"
+
+
 class OptimizerStateSource(Enum):
-    """Where Adam's moments come from: the checkpoint, or nowhere (zeros)."""
+    """Where Adam's moments come from.
+
+    exact: the kit's own checkpoint. neox: GPT-NeoX's. replay: rebuilt on the batches before the checkpoint. fresh:
+    nowhere; they are zeros.
+    """
 
     exact = "exact"
+    neox = "neox"
+    replay = "replay"
     fresh = "fresh"
 
 
+class ReplayMethodChoice(Enum):
+    """How moments are rebuilt: see `training.replay`. auto is previous_checkpoint where that is cheap."""
+
+    auto = "auto"
+    previous_checkpoint = "previous_checkpoint"
+    live = "live"
+    frozen = "frozen"
+
+
+# a functional Enum, since `continue` is a word of Python's
+AdamStepChoice = Enum("AdamStepChoice", ["continue", "neox_resume"])
+
+
 class PrecisionChoice(Enum):
-    """Number format of the arithmetic; auto is bf16 on a GPU and fp32 on a CPU."""
+    """Number format of the arithmetic; auto is that of the suite on a GPU and fp32 on a CPU."""
 
     auto = "auto"
     fp32 = "fp32"
@@ -38,8 +64,13 @@ class ModelConfig:
     Attributes:
         deduped: whether it read the deduplicated Pile; null where there is no such choice.
         seed: 0 for the published suite, 1 to 9 for PolyPythias.
-        checkpoints: directory of its `step<N>` checkpoints; null: the kit pre-trains them as `pretraining` says.
+        checkpoints: directory of its checkpoints or hf://OWNER/NAME; null: what is published of it, or what the kit
+            pre-trains as `pretraining` says.
+        tokenizer: directory or hub name, for checkpoints that hold none, as GPT-NeoX's.
+        architecture: what a checkpoint must be to be taken for this model; null takes any.
         recipe: how the suite was trained.
+        precision: of the arithmetic that it was trained in.
+        numerics: what its forward pass computed.
         caveats: what a reader of any result from it must know.
     """
 
@@ -47,8 +78,12 @@ class ModelConfig:
     deduped: bool | None
     seed: int
     checkpoints: str | None
+    tokenizer: str | None
     pretraining: Pretraining | None
+    architecture: Architecture | None
     recipe: Recipe
+    precision: str
+    numerics: Numerics
     micro_batch: int
     caveats: list[str]
 
@@ -59,12 +94,44 @@ class TrainingConfig(Recipe):
 
     Attributes:
         micro_batch: sequences per forward pass.
+        numerics: what the forward pass computes, in training and in the benchmarks.
         save_every: steps between the checkpoints that a killed arm resumes from.
+        save_minutes: a checkpoint is saved also when so many minutes have passed; null: only by steps.
     """
 
     micro_batch: int
     precision: PrecisionChoice
+    numerics: Numerics
     save_every: int
+    save_minutes: float | None
+
+
+@dataclass
+class ReplayConfig:
+    """How Adam's moments are rebuilt with optimizer_state=replay.
+
+    Attributes:
+        frozen_steps: batches whose gradients are gathered before the weights begin to move.
+        live_steps: of the method live: batches before the checkpoint on which the weights move.
+    """
+
+    method: ReplayMethodChoice
+    frozen_steps: int
+    live_steps: int
+
+
+@dataclass
+class FidelityConfig:
+    """How resuming is measured.
+
+    Attributes:
+        optimizer_states: where Adam's moments come from, one arm each: exact, neox, previous_checkpoint, live, frozen,
+            fresh.
+        rows: rows after the segment on which losses and predictions are compared.
+    """
+
+    optimizer_states: list[str]
+    rows: int
 
 
 @dataclass
@@ -74,6 +141,7 @@ class RunConfig:
     Attributes:
         step: updates the checkpoint has made.
         steps: updates each arm makes.
+        adam_step: whether the bias correction goes on, or restarts as it did whenever GPT-NeoX resumed.
         device: auto, cpu, cuda, cuda:1, ...
         plan: say what the run's data would take; fetch none of them, train nothing.
     """
@@ -87,6 +155,10 @@ class RunConfig:
     steps: int
     control: Control
     optimizer_state: OptimizerStateSource
+    replay: ReplayConfig
+    adam_step: AdamStepChoice
+    protocol: Protocol
+    fidelity: FidelityConfig
     seed: int
     device: str
     plan: bool
@@ -100,6 +172,8 @@ class RunConfig:
             "training.micro_batch": self.training.micro_batch,
             "training.sequences_per_step": self.training.sequences_per_step,
             "training.save_every": self.training.save_every,
+            "replay.frozen_steps": self.replay.frozen_steps,
+            "replay.live_steps": self.replay.live_steps,
         }
         for name, value in at_least_one.items():
             if value < 1:

@@ -6,7 +6,7 @@ Examples that were made from one another (the two readings of a WinoBias pair, t
 resampled together. `C` denotes clusters, `B` resamples, `K` the sums that a functional needs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,15 +55,19 @@ class Metric:
 
 
 def summarize(
-    metrics: Mapping[str, Mapping[str, Mapping[str, Metric]]], *, seed: int, resamples: int = 2000
+    metrics: Mapping[str, Mapping[str, Mapping[str, Metric]]],
+    *,
+    seed: int,
+    resamples: int = 2000,
+    changes: Sequence[tuple[str, str]] = CHANGES,
 ) -> pd.DataFrame:
     """One row for each metric at each moment, and for each change between two moments.
 
     Args:
-        metrics: moment -> benchmark -> name of the metric -> metric. Changes are made for those of after-before,
-            control-before and after-control whose moments are both there.
+        metrics: moment -> benchmark -> name of the metric -> metric.
         seed: metrics with equally many clusters share their resamples, so they depend on nothing but this seed.
         resamples: B.
+        changes: pairs (later, earlier) of moments. Those whose moments are both there become rows.
 
     Returns:
         Columns as in `COLUMNS`. `ci_low` and `ci_high` bound the 95 % percentile interval. For changes only: `p`, the
@@ -90,13 +94,13 @@ def summarize(
             {"moment": moment, "neutral": metric.neutral, **_summarize_level(level, weights[clusters])}
             for moment, level in moments.items()
         ]
-        changes = [
+        changed = [
             {"moment": f"{later}-{earlier}", **_summarize_change(moments[later], moments[earlier], weights[clusters])}
-            for later, earlier in CHANGES
+            for later, earlier in changes
             if later in moments and earlier in moments
         ]
         labels = {"benchmark": benchmark, "metric": name, "n": len(metric.values), "description": metric.description}
-        rows += [{**labels, **row} for row in levels + changes]
+        rows += [{**labels, **row} for row in levels + changed]
     numbers = dict.fromkeys(["value", "ci_low", "ci_high", "p", "mde", "neutral"], "float64")
     return pd.DataFrame(rows, columns=COLUMNS).astype(numbers)
 

@@ -1,8 +1,18 @@
 """What a run leaves for its readers: its record, and the tables, figures and report that are made from its files."""
 
+from reports.fidelity import print_fidelity, write_fidelity
 from reports.html import write_report
 from reports.provenance import provenance
 from reports.record import RunRecord, open_record, write_swaps
 from reports.terminal import print_summary
 
-__all__ = ["RunRecord", "open_record", "print_summary", "provenance", "write_report", "write_swaps"]
+__all__ = [
+    "RunRecord",
+    "open_record",
+    "print_fidelity",
+    "print_summary",
+    "provenance",
+    "write_fidelity",
+    "write_report",
+    "write_swaps",
+]

@@ -222,6 +222,42 @@ def occupation_means(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(["source", "occupation"], sort=False)[["pct_female", "log_odds_she"]].mean()
 
 
+def fidelity_figure(table: pd.DataFrame) -> Figure:
+    """How far each optimizer state's arms ended from the true checkpoint; a point is a run, later starts are darker.
+
+    Args:
+        table: of `reports.fidelity_table`, of one run or several.
+    """
+    sources = list(dict.fromkeys(table["optimizer_state"]))
+    steps = sorted(set(table["step"]))
+    inexact = table[table["distance"] > 0]
+    with _style():
+        figure = _figure(24 + 26 * len(sources) + 66)
+        axes = _panel(figure, top=24, height=26 * len(sources), left=150, right=16)
+        axes.set_title("Distance from the true checkpoint", x=-150 / (_WIDTH - 166))
+        axes.set_xscale("log")
+        axes.set_xlabel("share of the distance moved")
+        axes.grid(axis="x")
+        axes.set_yticks(range(len(sources)), [source.replace("_", " ") for source in sources])
+        axes.set_ylim(len(sources) - 0.5, -0.5)
+        for number, step in enumerate(steps):
+            points = inexact[inexact["step"] == step]
+            shade = 0.35 + 0.65 * (number + 1) / len(steps)
+            rows = points["optimizer_state"].map(sources.index)
+            axes.plot(points["distance"], rows, "o", color=COLOURS["control"], alpha=shade, label=f"from step {step}")
+        for source in set(table.loc[table["distance"] == 0, "optimizer_state"]):
+            axes.annotate(
+                "0, bitwise equal",
+                (0.02, sources.index(source)),
+                xycoords=axes.get_yaxis_transform(),
+                color=COLOURS["muted"],
+                verticalalignment="center_baseline",
+            )
+        if len(steps) > 1 and not inexact.empty:
+            _legend(axes)
+    return figure
+
+
 def swaps_figure(totals: pd.DataFrame) -> Figure:
     """The most frequent forms: how often each was swapped, and how often it was left, by reason.
 

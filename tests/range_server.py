@@ -4,6 +4,7 @@ Run as a program it serves a directory until it is killed, and prints its addres
 """
 
 import contextlib
+import hashlib
 import http.server
 import json
 import re
@@ -40,7 +41,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path not in self.server.sizes:
             return self.answer(404)
         size = self.server.said_sizes.get(self.path, self.server.sizes[self.path])
-        return self.answer(200, {"Content-Length": size} | ({"ETag": self.server.etag} if self.server.etag else {}))
+        return self.answer(200, {"Content-Length": size} | self.file_headers())
 
     def do_GET(self):
         address = urllib.parse.unquote(self.path.partition("?")[0])
@@ -55,17 +56,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path not in self.server.sizes:
             self.answer(404, {"Content-Length": 0})
             return
-        match = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"])
-        start, stop = int(match[1]), min(int(match[2]) + 1, self.server.sizes[self.path])
+        size = self.server.sizes[self.path]
+        asked = self.headers["Range"]
+        match = re.fullmatch(r"bytes=(\d+)-(\d+)", asked or f"bytes=0-{size - 1}")
+        start, stop = int(match[1]), min(int(match[2]) + 1, size)
         entry = [self.path, start, int(match[2]) + 1, 0]
         with self.server.lock:
             self.server.log.ranges.append(entry)
             fault = self.server.faults.popleft() if self.server.faults else None
-        if start >= self.server.sizes[self.path]:
+        if start >= size:
             self.answer(416, {"Content-Length": 0})
             return
         with contextlib.suppress(ConnectionError):
-            (fault or send_range)(self, entry, start, stop)
+            (fault or (send_range if asked else whole_file))(self, entry, start, stop)
 
     def answer(self, status, headers=()):
         self.send_response(status)
@@ -73,13 +76,17 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, str(value))
         self.end_headers()
 
+    def file_headers(self):
+        shared = {"ETag": self.server.etag} if self.server.etag else {}
+        return shared | self.server.headers.get(self.path, {})
+
     def data(self, start, stop):
         return self.server.read(self.path, start, stop)
 
     def range_headers(self, start, stop):
         total = self.server.sizes[self.path]
         range_ = {"Content-Range": f"bytes {start}-{stop - 1}/{total}", "Content-Length": stop - start}
-        return range_ | ({"ETag": self.server.etag} if self.server.etag else {})
+        return range_ | self.file_headers()
 
     def send(self, entry, start, stop):
         """Send the bytes and count them."""
@@ -174,7 +181,7 @@ def with_headers(**changes):
 def whole_file(handler, entry, start, stop):
     """Answer as a server without ranges does."""
     size = handler.server.sizes[handler.path]
-    handler.answer(200, {"Content-Length": size})
+    handler.answer(200, {"Content-Length": size} | handler.file_headers())
     handler.send(entry, 0, size)
 
 
@@ -200,12 +207,12 @@ class RangeServer(http.server.ThreadingHTTPServer):
             path: content.stat().st_size if isinstance(content, Path) else len(content)
             for path, content in self.files.items()
         }
-        self.said_sizes, self.documents = {}, {}
+        self.said_sizes, self.documents, self.headers = {}, {}, {}
         self.log, self.lock = Log(), threading.Lock()
         self.faults, self.etag, self.gate = deque(faults), etag, gate
 
     def publish(self, repository, commit, files, *, revisions=("main",)):
-        """Answer for a dataset as huggingface.co does. Files are {name: (size, sha256)}."""
+        """Answer for a dataset as the hub does. Files are {name: (size, sha256)}."""
         siblings = [
             {
                 "rfilename": name,
@@ -218,6 +225,34 @@ class RangeServer(http.server.ThreadingHTTPServer):
         answer = {"id": repository, "sha": commit, "siblings": siblings, "tags": []}
         for revision in revisions:
             self.documents[f"/api/datasets/{repository}/revision/{revision}"] = (200, {}, answer)
+
+    def publish_model(self, repository, revision, files, *, hashed=True):
+        """Answer for one more revision of a model as the hub does, and serve its files {name: bytes}.
+
+        Returns the commit, which depends on the files and on nothing else. `hashed=False` publishes no hash of any.
+        """
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        commit = hashlib.sha256(json.dumps(hashes).encode()).hexdigest()[:40]
+        siblings, tree = [], []
+        for name, content in files.items():
+            size, large = len(content), hashed and name.endswith((".safetensors", ".bin"))
+            siblings.append({"rfilename": name, "size": size, "blobId": hashes[name][:40]})
+            tree.append({"type": "file", "path": name, "size": size, "oid": hashes[name][:40]})
+            if large:
+                siblings[-1]["lfs"] = {"size": size, "sha256": hashes[name], "pointerSize": 134}
+                tree[-1]["lfs"] = {"size": size, "oid": hashes[name], "pointerSize": 134}
+            path = f"/{repository}/resolve/{commit}/{name}"
+            self.files[path], self.sizes[path] = content, size
+            etag = hashes[name] if large else hashes[name][:40]
+            self.headers[path] = {"X-Repo-Commit": commit, "ETag": f'"{etag}"'}
+        about = f"/api/models/{repository}"
+        answer = {"id": repository, "sha": commit, "siblings": siblings, "tags": []}
+        for name in (revision, commit):
+            self.documents[f"{about}/revision/{name}"] = (200, {}, answer)
+        self.documents[f"{about}/tree/{commit}"] = (200, {}, tree)
+        refs = self.documents.setdefault(f"{about}/refs", (200, {}, {"branches": [], "converts": [], "tags": []}))
+        refs[2]["branches"].append({"name": revision, "ref": f"refs/heads/{revision}", "targetCommit": commit})
+        return commit
 
     @property
     def url(self):

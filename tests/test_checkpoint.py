@@ -8,7 +8,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from foundation import UserError
 from training import checkpoint as checkpoint_module
 from training import load_checkpoint, saved_steps
-from training.checkpoint import prune_checkpoints, save_checkpoint
+from training.checkpoint import (
+    Checkpoint,
+    DamagedCheckpoint,
+    prune_checkpoints,
+    save_checkpoint,
+    weights_sha256,
+)
 from training.optimizer import OptimizerState
 
 
@@ -20,7 +26,7 @@ def save(directory, step, model, tokenizer):
         exp_avg={name: torch.full_like(value, 0.5) for name, value in parameters.items()},
         exp_avg_sq={name: torch.full_like(value, 0.25) for name, value in parameters.items()},
     )
-    save_checkpoint(directory, step=step, model=model, tokenizer=tokenizer, state=state, scaler_state={"scale": 8.0})
+    save_checkpoint(directory, Checkpoint(model, tokenizer, state, {"scale": 8.0}, step, directory))
 
 
 def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, tiny_model, tiny_tokenizer):
@@ -36,14 +42,36 @@ def test_a_checkpoint_comes_back_bit_for_bit(tmp_path, tiny_model, tiny_tokenize
     assert checkpoint.tokenizer(text).input_ids == tiny_tokenizer(text).input_ids
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.safetensors", "config.json", "tokenizer.json", "training_state.json"]
+)
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path, tiny_model, tiny_tokenizer, name):
     save(tmp_path, 5, tiny_model, tiny_tokenizer)
     content = bytearray((tmp_path / "step5" / name).read_bytes())
-    content[-1] ^= 1
+    content[len(content) // 2] ^= 1
     (tmp_path / "step5" / name).write_bytes(content)
-    with pytest.raises(UserError, match=f"{name} is damaged"):
+    with pytest.raises(DamagedCheckpoint, match=f"{name} is damaged"):
         load_checkpoint(tmp_path, step=5)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "training_state.json"])
+def test_a_truncated_checkpoint_is_refused_by_name(tmp_path, tiny_model, tiny_tokenizer, name):
+    save(tmp_path, 5, tiny_model, tiny_tokenizer)
+    content = (tmp_path / "step5" / name).read_bytes()
+    (tmp_path / "step5" / name).write_bytes(content[:-7])
+    with pytest.raises(DamagedCheckpoint, match=f"{name} is damaged"):
+        load_checkpoint(tmp_path, step=5)
+
+
+def test_the_same_weights_have_one_fingerprint_however_they_are_stored(tmp_path, tiny_model, tiny_tokenizer):
+    save(tmp_path, 5, tiny_model, tiny_tokenizer)
+    tiny_model.save_pretrained(tmp_path / "step7", max_shard_size="40KB")
+    tiny_tokenizer.save_pretrained(tmp_path / "step7")
+    own, sharded = (load_checkpoint(tmp_path, step=step).model for step in (5, 7))
+    assert weights_sha256(own) == weights_sha256(sharded) == weights_sha256(tiny_model)
+    with torch.no_grad():
+        own.gpt_neox.final_layer_norm.bias[3] += 1e-6
+    assert weights_sha256(own) != weights_sha256(tiny_model)
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, tiny_model, tiny_tokenizer, monkeypatch):

@@ -9,9 +9,10 @@ import run
 from foundation import UserError
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = {
-    ROOT / "corpus" / f"{name}.py" for name in ("show", "fetch", "verify")
-}  # they connect the parts, as run.py does
+COMMANDS = {  # they connect the parts, as run.py does
+    *(ROOT / "corpus" / f"{name}.py" for name in ("show", "fetch", "verify")),
+    ROOT / "training" / "conformance.py",
+}
 SIZES = ["14m", "31m", "70m", "160m", "410m", "1b", "1.4b", "2.8b", "6.9b", "12b"]
 PACKAGES = ["corpus", "eval", "foundation", "interventions", "reports", "training"]
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
@@ -51,7 +52,7 @@ def test_no_part_imports_a_command(command):
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
             assert f"{command.parent.name}.{command.stem}" not in path.read_text().replace(
-                f"python -m corpus.{command.stem}", ""
+                f"python -m {command.parent.name}.{command.stem}", ""
             )
 
 

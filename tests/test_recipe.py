@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from foundation import UserError
 from training import Recipe, learning_rate
 
 
@@ -9,6 +10,7 @@ def pythia(lr=1.0, **changes):
     values = {
         "lr": lr,
         "min_lr": 0.1 * lr,
+        "lr_schedule": "neox_v1",
         "warmup": 0.01,
         "lr_decay_iters": 143000,
         "weight_decay": 0.1,
@@ -17,6 +19,7 @@ def pythia(lr=1.0, **changes):
         "adam_eps": 1e-8,
         "gradient_clipping": 1.0,
         "sequences_per_step": 1024,
+        "model_parallel_size": 1,
     }
     return Recipe(**values | changes)
 
@@ -42,6 +45,34 @@ def pythia(lr=1.0, **changes):
 )
 def test_the_schedule_is_the_one_that_pythia_had(updates, multiple):
     assert learning_rate(updates, pythia()) == pytest.approx(multiple, abs=6e-6)
+
+
+@pytest.mark.parametrize(
+    ("updates", "multiple"),
+    [
+        (0, 0.0),
+        (1, 0.000699),
+        (1430, 1.0),
+        (10000, 0.99189),
+        (36000, 0.87395),
+        (66500, 0.60692),
+        (100000, 0.28979),
+        (113000, 0.19609),
+        (115000, 0.18411),
+        (120000, 0.15735),
+        (133000, 0.11104),
+        (142999, 0.1),
+        (143000, 0.1),
+        (150000, 0.1),
+    ],
+)
+def test_the_later_schedule_is_the_other_one(updates, multiple):
+    assert learning_rate(updates, pythia(lr_schedule="neox_1008")) == pytest.approx(multiple, abs=6e-6)
+
+
+def test_a_schedule_that_nobody_had_is_refused():
+    with pytest.raises(UserError, match="lr_schedule=cosine is unknown"):
+        learning_rate(5000, pythia(lr_schedule="cosine"))
 
 
 def test_the_floor_is_the_minimum_exactly():

@@ -1,28 +1,57 @@
 """Checkpoints, optimizer state, schedule, precision, and the loop that continues pre-training."""
 
-from training.checkpoint import Checkpoint, check_step, load_checkpoint, saved_steps
+from training.checkpoint import Checkpoint, check_step, save_checkpoint, saved_steps, weights_sha256
 from training.fidelity import Fidelity, fidelity
+from training.interruption import Interrupted
 from training.journal import read_journal
-from training.loop import Batch, train
-from training.precision import choose_device, choose_precision
+from training.loop import Diverged, train
+from training.numerics import Numerics, numerics_of, set_numerics
+from training.optimizer import AdamStep, OptimizerState
+from training.precision import Precision, choose_device, choose_precision
+from training.pretraining import Pretraining, pretrained_suite
+from training.published import check_not_v0, check_trained_precision, checkpoint_steps, published_repository
 from training.recipe import Recipe, learning_rate
-from training.suite import Pretraining, checkpoint_steps, pretrained_suite
+from training.replay import ReplayMethod, ReplayPlan, plan_replay, replay, with_adam_step
+from training.suites import Architecture, Suite, check_architecture, load_checkpoint, open_suite
+from training.trainer import Batch
 
 __all__ = [
+    "AdamStep",
+    "Architecture",
     "Batch",
     "Checkpoint",
+    "Diverged",
     "Fidelity",
+    "Interrupted",
+    "Numerics",
+    "OptimizerState",
+    "Precision",
     "Pretraining",
     "Recipe",
+    "ReplayMethod",
+    "ReplayPlan",
+    "Suite",
+    "check_architecture",
+    "check_not_v0",
     "check_step",
+    "check_trained_precision",
     "checkpoint_steps",
     "choose_device",
     "choose_precision",
     "fidelity",
     "learning_rate",
     "load_checkpoint",
+    "numerics_of",
+    "open_suite",
+    "plan_replay",
     "pretrained_suite",
+    "published_repository",
     "read_journal",
+    "replay",
+    "save_checkpoint",
     "saved_steps",
+    "set_numerics",
     "train",
+    "weights_sha256",
+    "with_adam_step",
 ]

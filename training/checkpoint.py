@@ -1,11 +1,12 @@
-"""Checkpoints: a directory `step<N>` that transformers can load, with Adam's state and the position beside it."""
+"""The kit's own checkpoints: a directory `step<N>` that transformers can load, with Adam's state and the position."""
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, Literal, cast
 
 import torch
 from safetensors import SafetensorError
@@ -19,13 +20,19 @@ _MOMENTS = "optimizer.safetensors"
 _POSITION = "training_state.json"
 
 
+class DamagedCheckpoint(UserError):
+    """A file of a checkpoint is not what was saved."""
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """A model after `step` steps.
 
     Attributes:
         optimizer_state: Adam's memory, where the checkpoint holds it.
-        scaler_state: of the loss scaler; empty unless training runs in fp16.
+        scaler_state: of the loss scaler; empty unless training ran in fp16.
+        path: where it lies.
+        stored_as: the format that it was read from: the kit's own, transformers' or GPT-NeoX's.
     """
 
     model: GPTNeoXForCausalLM
@@ -34,6 +41,12 @@ class Checkpoint:
     scaler_state: dict[str, float]
     step: int
     path: Path
+    stored_as: Literal["own", "transformers", "neox"] = "own"
+
+    @property
+    def updates(self) -> int:
+        """Successful updates made, the place in the schedule: all steps where skipped ones are not on record."""
+        return self.step if self.optimizer_state is None else self.optimizer_state.updates
 
     def on(self, device: torch.device) -> GPTNeoXForCausalLM:
         """The model, moved to `device`."""
@@ -55,77 +68,97 @@ def check_step(step: int, steps: Sequence[int], *, where: str) -> None:
         raise UserError(f"step={step} has no checkpoint in {where}: {remedy}")
 
 
-def load_checkpoint(directory: str | Path, *, step: int) -> Checkpoint:
-    """Load `directory/step<step>` with fp32 weights on the CPU.
+def weights_sha256(model: GPTNeoXForCausalLM) -> str:
+    """SHA-256 over the names, shapes and fp32 values of all parameters: the same however they were stored."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().float().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
+
+
+def is_own_checkpoint(path: Path) -> bool:
+    """Whether `path` was written by `save_checkpoint`."""
+    return (path / _POSITION).exists()
+
+
+def load_own_checkpoint(path: Path) -> Checkpoint:
+    """Load what `save_checkpoint` wrote.
 
     Raises:
-        UserError: there is no checkpoint of that step; the message names the nearest ones.
+        DamagedCheckpoint: a file is not what was saved.
     """
-    directory = Path(directory)
-    path = directory / f"step{step}"
-    check_step(step, saved_steps(directory), where=str(directory))
-    _verify(path)
-    model = GPTNeoXForCausalLM.from_pretrained(path, dtype=torch.float32)
-    tokenizer = cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(path))
-    state, scaler_state = _load_optimizer_state(path)
-    return Checkpoint(model, tokenizer, state, scaler_state, step, path)
-
-
-def _verify(path: Path) -> None:
-    """Raise UserError where a file of the kit's own checkpoint is not what was saved."""
-    if not (path / _POSITION).exists():
-        return
-    for name, sha256 in json.loads((path / _POSITION).read_text())["sha256"].items():
+    position = _read_position(path)
+    for name, sha256 in position["sha256"].items():
         if not (path / name).exists() or sha256_of_file(path / name) != sha256:
-            raise UserError(f"{path / name} is damaged: it is not what was saved; remove {path}, and it is made again")
-
-
-def _load_optimizer_state(path: Path) -> tuple[OptimizerState | None, dict[str, float]]:
-    if not (path / _POSITION).exists():
-        return None, {}
-    position = json.loads((path / _POSITION).read_text())
+            raise DamagedCheckpoint(f"{path / name} is damaged: it is not what was saved")
     moments = load_file(path / _MOMENTS)
 
     def named(prefix: str) -> dict[str, torch.Tensor]:
         return {name.removeprefix(prefix): value for name, value in moments.items() if name.startswith(prefix)}
 
-    state = OptimizerState(position["updates"], position["adam_step"], named("exp_avg."), named("exp_avg_sq."))
-    return state, position["scaler"]
+    return Checkpoint(
+        model=GPTNeoXForCausalLM.from_pretrained(path, dtype=torch.float32),
+        tokenizer=cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(path)),
+        optimizer_state=OptimizerState(
+            position["updates"], position["adam_step"], named("exp_avg."), named("exp_avg_sq.")
+        ),
+        scaler_state=position["scaler"],
+        step=position["step"],
+        path=path,
+    )
 
 
-def save_checkpoint(
-    directory: Path,
-    *,
-    step: int,
-    model: GPTNeoXForCausalLM,
-    tokenizer: PreTrainedTokenizerBase,
-    state: OptimizerState,
-    scaler_state: dict[str, float],
-) -> None:
+def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     """Write `directory/step<step>`, whole or not at all.
 
     Raises:
         UserError: the weights cannot be written, as on a full disk.
     """
+    path = directory / f"step{checkpoint.step}"
+    try:
+        with atomic_directory(path) as aside:
+            write_checkpoint(aside, checkpoint)
+    except SafetensorError as error:
+        raise UserError(
+            f"{path} cannot be written ({error}); the checkpoint before it is whole: make room, then give the same "
+            f"command again"
+        ) from error
+
+
+def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
+    """Fill a directory with a checkpoint that has an optimizer state."""
+    state = checkpoint.optimizer_state
+    assert state is not None
     moments = {f"exp_avg.{name}": value for name, value in state.exp_avg.items()}
     moments |= {f"exp_avg_sq.{name}": value for name, value in state.exp_avg_sq.items()}
-    with atomic_directory(directory / f"step{step}") as aside:
-        try:
-            model.save_pretrained(aside)
-            save_file({name: value.cpu().contiguous() for name, value in moments.items()}, aside / _MOMENTS)
-        except SafetensorError as error:
-            raise UserError(
-                f"{directory}/step{step} cannot be written ({error}); the step before it is whole"
-            ) from error
-        tokenizer.save_pretrained(aside)
-        position = {
-            "step": step,
-            "updates": state.updates,
-            "adam_step": state.adam_step,
-            "scaler": scaler_state,
-            "sha256": {file.name: sha256_of_file(file) for file in sorted(aside.glob("*.safetensors"))},
-        }
-        (aside / _POSITION).write_text(json.dumps(position, indent=2))
+    checkpoint.model.save_pretrained(directory)
+    save_file({name: value.cpu().contiguous() for name, value in moments.items()}, directory / _MOMENTS)
+    checkpoint.tokenizer.save_pretrained(directory)
+    position = {
+        "step": checkpoint.step,
+        "updates": state.updates,
+        "adam_step": state.adam_step,
+        "scaler": checkpoint.scaler_state,
+        "sha256": {file.name: sha256_of_file(file) for file in sorted(directory.iterdir())},
+    }
+    position["own_sha256"] = _sha256_of(position)
+    (directory / _POSITION).write_text(json.dumps(position, indent=2))
+
+
+def _read_position(path: Path) -> dict[str, Any]:
+    try:
+        position: dict[str, Any] = json.loads((path / _POSITION).read_text("utf-8"))
+        own_sha256 = position.pop("own_sha256")
+    except (ValueError, KeyError):
+        raise DamagedCheckpoint(f"{path / _POSITION} is damaged: it is not what was saved") from None
+    if own_sha256 != _sha256_of(position):
+        raise DamagedCheckpoint(f"{path / _POSITION} is damaged: it is not what was saved")
+    return position
+
+
+def _sha256_of(position: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(position, sort_keys=True).encode()).hexdigest()
 
 
 def prune_checkpoints(directory: Path, *, keep: int) -> None:

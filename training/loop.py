@@ -1,40 +1,42 @@
 """Continue a checkpoint's pre-training. Position, batch and learning rate are functions of the step."""
 
+import logging
 import math
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch.nn.functional import cross_entropy
-from torch.nn.utils import clip_grad_norm_
 from tqdm import tqdm
 
-from training.checkpoint import Checkpoint, load_checkpoint, prune_checkpoints, save_checkpoint, saved_steps
+from foundation import UserError, atomic_directory, remove_directory
+from training.checkpoint import (
+    Checkpoint,
+    DamagedCheckpoint,
+    load_own_checkpoint,
+    prune_checkpoints,
+    save_checkpoint,
+    saved_steps,
+    write_checkpoint,
+)
 from training.flops import flops_per_token, peak_flops_per_s
+from training.interruption import Interrupted, deferred_signals
 from training.journal import Journal
-from training.optimizer import make_optimizer, optimizer_state, restore_optimizer, set_learning_rate
-from training.precision import Precision, mixed_precision
-from training.recipe import Recipe, learning_rate
+from training.numerics import numerics_of, set_numerics
+from training.precision import Precision
+from training.recipe import Recipe
+from training.trainer import Batch, Losses, Trainer
+
+log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Batch:
-    """The rows of one step. `S` sequences of `L + 1` tokens.
+_EXPLODED = 2.0
 
-    Attributes:
-        tokens: (S, L + 1) ids; the first L are inputs, the last L labels.
-        marked: (S, L + 1) tokens whose loss is reported apart, as `loss_swapped`.
-        record: what the step's line in the journal says of the batch.
-    """
 
-    tokens: NDArray[np.integer[Any]]
-    marked: NDArray[np.bool_]
-    record: dict[str, Any]
+class Diverged(UserError):
+    """The loss or its gradient is no number, or the loss is far above that of guessing uniformly."""
 
 
 def train(
@@ -48,11 +50,14 @@ def train(
     device: torch.device,
     checkpoints: Path,
     save_at: Collection[int],
+    save_minutes: float | None = None,
     keep: int | None,
     journal: Path,
     description: str,
 ) -> Checkpoint:
-    """Train from `start`, or from the latest checkpoint in `checkpoints`, until `stop` updates are made.
+    """Train from `start`, or from the latest whole checkpoint in `checkpoints`, until step `stop`.
+
+    SIGTERM and SIGINT end it after the running micro-batch: the step is given up and what was before it is saved.
 
     Args:
         start: where the arm begins. Without an optimizer state its moments are zeros and the bias correction restarts.
@@ -63,105 +68,120 @@ def train(
         micro_batch: sequences per forward pass.
         checkpoints: directory of the arm's `step<N>` checkpoints.
         save_at: steps to save, apart from `stop`.
+        save_minutes: save also when so many minutes have passed since it was last saved.
         keep: latest checkpoints to keep; None keeps all.
         journal: path of the arm's `.jsonl`. In its lines `step` is the batch's: that update makes checkpoint step + 1.
-        description: what the progress bar calls this.
+        description: what the progress bar and messages call this.
 
     Returns:
         The checkpoint at `stop`.
 
     Raises:
-        UserError: the journal does not go with the checkpoints.
-        FloatingPointError: the loss is not a number in a precision that has no loss scaling to recover by.
+        Diverged: the loss or gradient is no number, where loss scaling cannot mend it, or the loss exploded. What was
+            before that step is kept in `checkpoints/diverged`, with the batch.
+        Interrupted: on a signal, when all is saved.
+        UserError: the journal does not go with the checkpoints, or the disk is full.
     """
-    done = saved_steps(checkpoints)
-    checkpoint = load_checkpoint(checkpoints, step=done[-1]) if done else start
-    model = checkpoint.on(device)
-    model.train()
-    optimizer = make_optimizer(model, recipe)
-    updates = checkpoint.step
-    if checkpoint.optimizer_state is not None:
-        restore_optimizer(model, optimizer, checkpoint.optimizer_state)
-        updates = checkpoint.optimizer_state.updates
-    numerics = mixed_precision(precision, device)
-    if checkpoint.scaler_state:
-        numerics.scaler.load_state_dict(checkpoint.scaler_state)
-
-    def save(step: int) -> None:
-        save_checkpoint(
-            checkpoints,
-            step=step,
-            model=model,
-            tokenizer=checkpoint.tokenizer,
-            state=optimizer_state(model, optimizer, updates=updates),
-            scaler_state=numerics.scaler.state_dict(),
-        )
-        if keep is not None:
-            prune_checkpoints(checkpoints, keep=keep)
-
+    checkpoint = _latest_whole(checkpoints) or start
+    if checkpoint is not start:
+        set_numerics(checkpoint.model, **asdict(numerics_of(start.model)))
+    trainer = Trainer(checkpoint, recipe=recipe, precision=precision, micro_batch=micro_batch, device=device)
+    last_saved = None if checkpoint is start else checkpoint.step
+    last_saved_at = time.monotonic()
     peak = peak_flops_per_s(device)
     steps = tqdm(range(checkpoint.step, stop), description, unit="step", disable=None, dynamic_ncols=True)
-    with Journal(journal, start=start.step, step=checkpoint.step) as log:
+    with Journal(journal, start=start.step, step=checkpoint.step) as lines, deferred_signals() as received:
+
+        def save(step: int) -> None:
+            nonlocal last_saved, last_saved_at
+            if step != last_saved:
+                lines.sync()
+                save_checkpoint(checkpoints, trainer.checkpoint(start, step=step))
+                if keep is not None:
+                    prune_checkpoints(checkpoints, keep=keep)
+            last_saved, last_saved_at = step, time.monotonic()
+
         if checkpoint is start and start.step in save_at:
             save(start.step)
         for step in steps:
-            started = time.perf_counter()
+            began = time.perf_counter()
             batch = batch_at(step)
-            rate = learning_rate(updates, recipe)
-            set_learning_rate(optimizer, rate)
-
-            tokens = torch.from_numpy(batch.tokens.astype(np.int64))
-            marked = torch.from_numpy(batch.marked[:, 1:])
-            predictions = tokens[:, 1:].numel()
-            loss_sum = torch.zeros((), device=device)
-            marked_loss_sum = torch.zeros((), device=device)
-            for rows, marks in zip(tokens.split(micro_batch), marked.split(micro_batch), strict=True):
-                inputs, labels = rows[:, :-1].to(device), rows[:, 1:].to(device)
-                with numerics.autocast():
-                    hidden = model.gpt_neox(inputs, use_cache=False).last_hidden_state
-                    logits = model.get_output_embeddings()(hidden)
-                losses = cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="none")
-                numerics.scaler.scale(losses.sum() / predictions).backward()
-                loss_sum += losses.detach().sum()
-                marked_loss_sum += losses.detach()[marks.flatten().to(device)].sum()
-
-            numerics.scaler.unscale_(optimizer)
-            grad_norm = clip_grad_norm_(model.parameters(), recipe.gradient_clipping)
-            scale_before = numerics.scaler.get_scale()
-            numerics.scaler.step(optimizer)
-            numerics.scaler.update()
-            optimizer.zero_grad(set_to_none=True)
-
-            loss = loss_sum.item() / predictions
-            num_marked = int(marked.sum())
-            skipped = numerics.scaler.get_scale() < scale_before
-            updates += not skipped
-            if not math.isfinite(loss) and not numerics.scaler.is_enabled():
-                raise FloatingPointError(f"the loss of step {step} is {loss}, the gradient norm {grad_norm.item()}")
-            tokens_per_s = predictions / (time.perf_counter() - started)
-            log.append(
+            rate, scale = trainer.learning_rate, trainer.loss_scale
+            losses = trainer.backward(batch, give_up=lambda: received() is not None)
+            if losses is None:
+                save(step)
+                break
+            grad_norm = trainer.unscaled_gradient_norm()
+            skipped = trainer.can_skip and not math.isfinite(grad_norm)
+            if not skipped and (reason := _divergence(losses, grad_norm, trainer.model.config.vocab_size)):
+                kept = _keep_for_inspection(checkpoints, trainer.checkpoint(start, step=step), batch)
+                raise Diverged(
+                    f"{description}: step {step} {reason}: loss {losses.mean:g}, gradient norm {grad_norm:g}, learning "
+                    f"rate {rate:g}; what was before it and its batch are kept in {kept}; look at them, then try "
+                    f"another training.precision or a lower training.lr"
+                )
+            if skipped:
+                trainer.skip()
+            else:
+                trainer.update()
+            tokens_per_s = losses.predictions / (time.perf_counter() - began)
+            flops = flops_per_token(trainer.model, batch.tokens.shape[1] - 1)
+            lines.append(
                 {
                     "step": step,
-                    "loss": _finite(loss),
-                    "loss_swapped": _finite(marked_loss_sum.item() / num_marked) if num_marked else None,
-                    "loss_other": _finite((loss_sum - marked_loss_sum).item() / (predictions - num_marked)),
+                    "loss": _finite(losses.mean),
+                    "loss_swapped": _finite(losses.mean_marked),
+                    "loss_other": _finite(losses.mean_other),
                     "lr": rate,
-                    "grad_norm": _finite(grad_norm.item()),
-                    "tokens_per_s": tokens_per_s,
-                    "mfu": tokens_per_s * flops_per_token(model, tokens.shape[1] - 1) / peak if peak else None,
+                    "grad_norm": _finite(grad_norm),
+                    "loss_scale": scale if trainer.scaler else None,
                     "skipped": skipped,
+                    "tokens_per_s": tokens_per_s,
+                    "mfu": tokens_per_s * flops / peak if peak else None,
                     **batch.record,
                 }
             )
-            steps.set_postfix(loss=f"{loss:.3f}", tokens_per_s=f"{tokens_per_s:,.0f}", refresh=False)
-            if step + 1 == stop or step + 1 in save_at:
-                log.sync()
+            steps.set_postfix(loss=f"{losses.mean:.3f}", tokens_per_s=f"{tokens_per_s:,.0f}", refresh=False)
+            overdue = save_minutes is not None and time.monotonic() - last_saved_at >= 60 * save_minutes
+            if step + 1 == stop or step + 1 in save_at or overdue:
                 save(step + 1)
-    state = optimizer_state(model, optimizer, updates=updates)
-    return Checkpoint(
-        model, checkpoint.tokenizer, state, numerics.scaler.state_dict(), stop, checkpoints / f"step{stop}"
-    )
+        if signum := received():
+            raise Interrupted(signum)
+    return trainer.checkpoint(start, step=stop)
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+def _latest_whole(checkpoints: Path) -> Checkpoint | None:
+    """The latest checkpoint that is what was saved. Damaged ones are put aside."""
+    for step in reversed(saved_steps(checkpoints)):
+        try:
+            return load_own_checkpoint(checkpoints / f"step{step}")
+        except DamagedCheckpoint as error:
+            aside = checkpoints / f"damaged-step{step}"
+            if aside.exists():
+                remove_directory(aside)
+            (checkpoints / f"step{step}").rename(aside)
+            log.warning("%s; put aside as %s, going on from the one before it", error, aside.name)
+    return None
+
+
+def _divergence(losses: Losses, grad_norm: float, vocab_size: int) -> str | None:
+    """What is wrong with a step that must not be taken."""
+    if not (math.isfinite(losses.mean) and math.isfinite(grad_norm)):
+        return "has a loss or gradient that is no number"
+    if losses.mean > _EXPLODED * math.log(vocab_size):
+        return f"has a loss above {_EXPLODED:g} ln V = {_EXPLODED * math.log(vocab_size):.1f}, far worse than guessing"
+    return None
+
+
+def _keep_for_inspection(checkpoints: Path, checkpoint: Checkpoint, batch: Batch) -> Path:
+    path = checkpoints / "diverged" / f"step{checkpoint.step}"
+    if path.exists():
+        remove_directory(path)
+    with atomic_directory(path) as aside:
+        write_checkpoint(aside, checkpoint)
+        np.save(aside / "batch.npy", batch.tokens)
+    return path
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

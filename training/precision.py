@@ -1,6 +1,6 @@
 """Number formats of a training step: fp32 masters always, arithmetic in fp32, bf16 or fp16."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Literal, cast, get_args
 
 import torch
@@ -11,34 +11,75 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 _DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-# GPT-NeoX's dynamic loss scale for Pythia: initial_scale_power 12, loss_scale_window 1000
-_INITIAL_LOSS_SCALE = 2.0**12
-_LOSS_SCALE_WINDOW = 1000
+# the `fp16` section of Pythia's configuration files
+_INITIAL_SCALE = 2.0**12
+_SCALE_WINDOW = 1000
+_HYSTERESIS = 2
+_MIN_SCALE = 1.0
 
 
-@dataclass(frozen=True)
-class MixedPrecision:
-    """Autocast and loss scaling behind one code path; both do nothing where the precision needs none."""
+@dataclass
+class LossScaler:
+    """GPT-NeoX's dynamic loss scale (DeeperSpeed `runtime/fp16/loss_scaler.py:150-168`): fp16 must not underflow.
 
-    precision: Precision
-    device: torch.device
-    scaler: torch.amp.GradScaler
+    torch's GradScaler differs: it has no hysteresis, and it counts the updates since the last growth instead of those
+    since the last overflow.
 
-    def autocast(self) -> torch.autocast:
-        return torch.autocast(
-            self.device.type, dtype=_DTYPES[self.precision], enabled=self.precision != "fp32", cache_enabled=True
-        )
+    Attributes:
+        scale: what the loss is multiplied by.
+        iteration: steps so far, skipped ones too.
+        last_overflow: iteration of the last overflow, -1 before the first.
+        hysteresis: overflows from which on the scale is halved; the first of a window is forgiven.
+    """
+
+    scale: float = _INITIAL_SCALE
+    iteration: int = 0
+    last_overflow: int = -1
+    hysteresis: int = _HYSTERESIS
+
+    def update(self, *, overflow: bool) -> None:
+        """Take note of a step: halve the scale after an overflow, double it after 1,000 steps without one.
+
+        DeeperSpeed unscales the gradients of the step that doubles with the new scale already, and so halves them once
+        in 1,000 steps. That is not repeated here.
+        """
+        if overflow:
+            if self.hysteresis == 1:
+                self.scale = max(self.scale / 2, _MIN_SCALE)
+            else:
+                self.hysteresis -= 1
+            self.last_overflow = self.iteration
+        elif (self.iteration - self.last_overflow) % _SCALE_WINDOW == 0:
+            self.hysteresis = _HYSTERESIS
+            self.scale *= 2
+        self.iteration += 1
+
+    @property
+    def exhausted(self) -> bool:
+        """The scale cannot fall further: what still overflows does so for another reason."""
+        return self.scale <= _MIN_SCALE
+
+    def state(self) -> dict[str, float]:
+        """What a checkpoint keeps."""
+        return {name: float(value) for name, value in asdict(self).items()}
 
 
-def mixed_precision(precision: Precision, device: torch.device) -> MixedPrecision:
-    """Set up a precision on a device."""
-    scaler = torch.amp.GradScaler(
-        device.type,
-        init_scale=_INITIAL_LOSS_SCALE,
-        growth_interval=_LOSS_SCALE_WINDOW,
-        enabled=precision == "fp16",
-    )
-    return MixedPrecision(precision, device, scaler)
+def loss_scaler(precision: Precision, state: dict[str, float]) -> LossScaler | None:
+    """The scaler that a precision needs, going on from `state` where there is one; None where it needs none."""
+    if precision != "fp16":
+        return None
+    if not state:
+        return LossScaler()
+    return LossScaler(state["scale"], int(state["iteration"]), int(state["last_overflow"]), int(state["hysteresis"]))
+
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
+    """Matrix products and attention in the precision; norms, softmax and the residual stream stay fp32.
+
+    GPT-NeoX held the whole model in fp16. Here the residual stream cannot overflow, and neither can the attention
+    scores, which torch's fused kernels accumulate in fp32.
+    """
+    return torch.autocast(device.type, dtype=_DTYPES[precision], enabled=precision != "fp32")
 
 
 def choose_device(device: str) -> torch.device:
@@ -57,16 +98,19 @@ def choose_device(device: str) -> torch.device:
         raise UserError(f"device={device} is unknown; take auto, cpu, cuda or cuda:<number>") from None
 
 
-def choose_precision(precision: str, device: torch.device) -> Precision:
-    """`auto` is bf16 on a GPU and fp32 on a CPU.
+def choose_precision(precision: str, device: torch.device, *, trained_in: str) -> Precision:
+    """`auto` is what the suite was trained in on a GPU, and fp32 on a CPU, which is slow in anything else.
+
+    Args:
+        trained_in: fp32, bf16 or fp16.
 
     Raises:
-        UserError: the precision is unknown, or fp16 is asked for on a CPU.
+        UserError: a precision is unknown.
     """
+    known = get_args(Precision)
+    for name, value in {"training.precision": precision, "model.precision": trained_in}.items():
+        if value not in known and not (name == "training.precision" and value == "auto"):
+            raise UserError(f"{name}={value} is unknown; known are {', '.join(known)}")
     if precision == "auto":
-        return "bf16" if device.type == "cuda" else "fp32"
-    if precision not in get_args(Precision):
-        raise UserError(f"training.precision={precision} is unknown; known are auto, {', '.join(get_args(Precision))}")
-    if precision == "fp16" and device.type == "cpu":
-        raise UserError("training.precision=fp16 needs a GPU; take fp32 or bf16 on a CPU")
+        precision = trained_in if device.type == "cuda" else "fp32"
     return cast(Precision, precision)

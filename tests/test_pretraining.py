@@ -10,9 +10,19 @@ import torch
 from corpus import build_corpus, fingerprint
 from foundation import UserError
 from test_recipe import pythia
-from training import Batch, Pretraining, checkpoint_steps, load_checkpoint, pretrained_suite, saved_steps, train
+from training import (
+    Batch,
+    Numerics,
+    Pretraining,
+    checkpoint_steps,
+    load_checkpoint,
+    pretrained_suite,
+    saved_steps,
+    train,
+)
 
 RECIPE = pythia(3e-3, lr_decay_iters=12, warmup=0.1, sequences_per_step=4)
+NUMERICS = Numerics("erf", "fp32")
 PRETRAINING = Pretraining(
     hidden_size=32,
     num_layers=2,
@@ -55,6 +65,7 @@ def suite_of(text):
     return pretrained_suite(
         PRETRAINING,
         recipe=RECIPE,
+        numerics=NUMERICS,
         micro_batch=4,
         tokenizer_file=corpus.tokenizer,
         seq_length=16,
@@ -148,6 +159,7 @@ def test_a_killed_build_goes_on_where_it_was(text, tmp_path, monkeypatch):
 
     options = {
         "recipe": RECIPE,
+        "numerics": NUMERICS,
         "micro_batch": 4,
         "tokenizer_file": corpus.tokenizer,
         "seq_length": 16,

@@ -12,12 +12,13 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 
 from foundation import UserError, cache_directory, exclusive, remove_directory, remove_leftovers, write_text
 from training.checkpoint import Checkpoint, saved_steps
-from training.loop import Batch, train
+from training.loop import train
+from training.numerics import Numerics, set_numerics
+from training.published import checkpoint_steps
 from training.recipe import Recipe
+from training.trainer import Batch
 
 log = logging.getLogger(__name__)
-
-_LAST_DOUBLING = 512
 
 
 @dataclass
@@ -40,16 +41,11 @@ class Pretraining:
     seed: int
 
 
-def checkpoint_steps(train_iters: int, every: int) -> list[int]:
-    """Pythia's choice of steps: 0, the powers of two up to 512, and every `every`-th, as far as training goes."""
-    doublings = {2**k for k in range(_LAST_DOUBLING.bit_length())}
-    return sorted(step for step in {0} | doublings | set(range(0, train_iters + 1, every)) if step <= train_iters)
-
-
 def pretrained_suite(
     pretraining: Pretraining,
     *,
     recipe: Recipe,
+    numerics: Numerics,
     micro_batch: int,
     tokenizer_file: Path,
     seq_length: int,
@@ -68,7 +64,7 @@ def pretrained_suite(
         batch_at: the batch of a step.
     """
     plan = {"pretraining": asdict(pretraining), "recipe": asdict(recipe), "micro_batch": micro_batch}
-    plan |= {"corpus_sha256": corpus_sha256}
+    plan |= {"numerics": asdict(numerics), "corpus_sha256": corpus_sha256}
     identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
     directory = cache_directory() / "suites" / identity[:16]
     steps = checkpoint_steps(pretraining.train_iters, pretraining.checkpoint_every)
@@ -83,7 +79,7 @@ def pretrained_suite(
             write_text(directory / "plan.json", json.dumps(plan | {"made_with": made_with}, indent=2))
             log.info("pre-training a suite of %d checkpoints, once; it is kept in %s", len(steps), directory)
             train(
-                _initial_checkpoint(pretraining, tokenizer_file, seq_length, directory),
+                _initial_checkpoint(pretraining, numerics, tokenizer_file, seq_length, directory),
                 stop=pretraining.train_iters,
                 batch_at=batch_at,
                 recipe=recipe,
@@ -106,7 +102,9 @@ def _remove_after_gap(directory: Path, steps: list[int]) -> None:
             remove_directory(directory / f"step{step}")
 
 
-def _initial_checkpoint(pretraining: Pretraining, tokenizer_file: Path, seq_length: int, directory: Path) -> Checkpoint:
+def _initial_checkpoint(
+    pretraining: Pretraining, numerics: Numerics, tokenizer_file: Path, seq_length: int, directory: Path
+) -> Checkpoint:
     if pretraining.hidden_size % pretraining.num_attention_heads:
         raise UserError(
             f"hidden_size={pretraining.hidden_size} is no multiple of num_attention_heads="
@@ -138,4 +136,5 @@ def _initial_checkpoint(pretraining: Pretraining, tokenizer_file: Path, seq_leng
     with torch.random.fork_rng():
         torch.manual_seed(pretraining.seed)
         model = GPTNeoXForCausalLM(config)
+    set_numerics(model, **asdict(numerics))
     return Checkpoint(model, tokenizer, None, {}, 0, directory / "step0")

@@ -1,0 +1,160 @@
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from foundation import UserError
+from test_loop import RECIPE, assert_bitwise_equal, batch_at, run, start, weights  # noqa: F401  # `start` is a fixture
+from test_recipe import pythia
+from training import OptimizerState, plan_replay, with_adam_step
+from training import replay as replay_plan
+from training.optimizer import make_optimizer, restore_optimizer
+
+PUBLISHED = [0, 1, 2, 4, 8, 16, *range(1000, 143001, 1000)]
+
+
+def plan(step, **changes):
+    options = {
+        "method": "auto",
+        "checkpoints": PUBLISHED,
+        "frozen_steps": 40,
+        "live_steps": 60,
+        "arm_steps": 10000,
+        "whole_batches": True,
+    }
+    return plan_replay(step, **options | changes)
+
+
+def test_live_replays_the_batches_before_the_checkpoint_from_its_own_weights():
+    chosen = plan(133000, method="live")
+    assert (chosen.origin, chosen.frozen, chosen.live) == (133000, range(132900, 132940), range(132940, 133000))
+    assert (chosen.num_steps, chosen.first_step) == (100, 132900)
+
+
+def test_frozen_replays_as_many_batches_with_fixed_weights():
+    chosen = plan(133000, method="frozen")
+    assert (chosen.origin, chosen.frozen, len(chosen.live)) == (133000, range(132900, 133000), 0)
+
+
+def test_previous_checkpoint_replays_all_that_lies_between():
+    chosen = plan(133000, method="previous_checkpoint")
+    assert (chosen.origin, chosen.frozen, chosen.live) == (132000, range(131960, 132000), range(132000, 133000))
+
+
+def test_the_method_is_chosen_by_its_cost_beside_an_arm():
+    assert plan(133000, arm_steps=8320).method == "previous_checkpoint"
+    assert plan(133000, arm_steps=8319).method == "live"
+    assert plan(133000, arm_steps=100000, whole_batches=False).method == "live"
+    assert plan(133000, arm_steps=100000, checkpoints=[133000]).method == "live"
+
+
+def test_a_method_that_needs_what_is_not_there_is_refused():
+    with pytest.raises(UserError, match="no checkpoint precedes step 133000; take live"):
+        plan(133000, method="previous_checkpoint", checkpoints=[133000, 134000])
+    with pytest.raises(UserError, match="needs the suite's own batches"):
+        plan(133000, method="previous_checkpoint", whole_batches=False)
+
+
+@given(st.integers(0, 300), st.sampled_from(["live", "frozen"]), st.integers(1, 99), st.integers(1, 99))
+def test_no_plan_reads_before_the_beginning_or_past_the_checkpoint(step, method, frozen_steps, live_steps):
+    chosen = plan(step, method=method, frozen_steps=frozen_steps, live_steps=live_steps)
+    assert 0 <= chosen.first_step <= chosen.frozen.stop == chosen.live.start <= chosen.live.stop == step
+    assert chosen.num_steps == min(step, frozen_steps + live_steps)
+
+
+@pytest.fixture
+def replayed(start, tmp_path):  # noqa: F811
+    """Replays on the loop's own batches, from checkpoints that all have the tiny model's weights but for a shift."""
+
+    def load(step):
+        checkpoint = start(step)
+        with torch.no_grad():
+            checkpoint.model.gpt_neox.final_layer_norm.bias += 0.01 * step
+        return checkpoint
+
+    def replay_as(chosen):
+        calls = []
+
+        def train_on(checkpoint, *, stop, frozen):
+            calls.append((checkpoint.step, stop, frozen))
+            recipe = pythia(0.0, min_lr=0.0, adam_eps=1e-3, sequences_per_step=8) if frozen else RECIPE
+            return run(checkpoint, tmp_path / f"{chosen.method}-{frozen}", stop=stop, recipe=recipe, save_at=())
+
+        return replay_plan(chosen, load=load, train_on=train_on), calls, load
+
+    return replay_as
+
+
+OPTIONS = {"checkpoints": [4, 10], "frozen_steps": 3, "live_steps": 5}
+
+
+def test_the_weights_of_the_checkpoint_itself_are_put_back(replayed):
+    for method in ("live", "frozen", "previous_checkpoint"):
+        rebuilt, _, load = replayed(plan(10, method=method, **OPTIONS))
+        assert_bitwise_equal(weights(rebuilt), weights(load(10)))
+        assert (rebuilt.step, rebuilt.optimizer_state.updates) == (10, 10)
+
+
+def test_frozen_steps_come_before_live_ones_and_the_bias_correction_counts_both(replayed):
+    rebuilt, calls, _ = replayed(plan(10, method="live", **OPTIONS))
+    assert calls == [(2, 5, True), (5, 10, False)]
+    assert rebuilt.optimizer_state.adam_step == 8
+    rebuilt, calls, _ = replayed(plan(10, method="previous_checkpoint", **OPTIONS))
+    assert calls == [(1, 4, True), (4, 10, False)]
+    assert rebuilt.optimizer_state.adam_step == 9
+
+
+def test_frozen_moments_are_averages_of_gradients_at_the_checkpoints_own_weights(replayed):
+    rebuilt, calls, load = replayed(plan(10, method="frozen", **OPTIONS))
+    assert calls == [(2, 10, True)]
+    model = load(10).model.train()
+    first = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
+    second = copy.deepcopy(first)
+    for step in range(2, 10):
+        tokens = torch.from_numpy(batch_at(step).tokens.astype(np.int64))
+        logits = model(tokens[:, :-1]).logits
+        model.zero_grad()
+        torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for name, parameter in model.named_parameters():
+            first[name] = 0.9 * first[name] + 0.1 * parameter.grad
+            second[name] = 0.95 * second[name] + 0.05 * parameter.grad**2
+    for name in first:
+        torch.testing.assert_close(rebuilt.optimizer_state.exp_avg[name], first[name], rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(rebuilt.optimizer_state.exp_avg_sq[name], second[name], rtol=1e-4, atol=1e-9)
+
+
+def test_the_first_checkpoint_has_no_moments_to_rebuild(replayed):
+    rebuilt, calls, _ = replayed(plan(0, method="live"))
+    assert calls == []
+    assert rebuilt.optimizer_state is None
+
+
+@pytest.mark.parametrize(
+    ("adam_step", "multiples"),
+    [
+        ("neox_resume", {1: 1.643, 2: 1.394, 3: 1.252, 4: 1.161, 9: 0.973, 19: 0.912, 39: 0.948, 99: 0.997}),
+        ("continue", dict.fromkeys((1, 2, 10, 99), 1.0)),
+    ],
+)
+def test_a_restarted_bias_correction_makes_the_first_updates_too_large(start, adam_step, multiples):  # noqa: F811
+    """Moments of a gradient that has long been one, and goes on being one: each update would be the learning rate."""
+    checkpoint = start()
+    ones = {name: torch.ones_like(value) for name, value in checkpoint.model.named_parameters()}
+    state = OptimizerState(133000, 133000, ones, ones)
+    state = with_adam_step(replace(checkpoint, optimizer_state=state), adam_step).optimizer_state
+    recipe = pythia(1e-3, weight_decay=0.0)
+    optimizer = make_optimizer(checkpoint.model, recipe)
+    restore_optimizer(checkpoint.model, optimizer, state)
+    bias = checkpoint.model.gpt_neox.final_layer_norm.bias
+    for update in range(1, 100):
+        before = bias[0].item()
+        for parameter in checkpoint.model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        if update in multiples:
+            assert (before - bias[0].item()) / recipe.lr == pytest.approx(multiples[update], abs=2e-3)

@@ -1,0 +1,166 @@
+import copy
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from foundation import UserError
+from neox_generator import draw_toy, write_checkpoint
+from range_server import RangeServer
+from test_checkpoint import save
+from test_hub_weights import ask, model_files, own_caches  # noqa: F401  # fixtures
+from test_loop import RECIPE
+from training import (
+    Architecture,
+    Batch,
+    check_architecture,
+    check_trained_precision,
+    learning_rate,
+    load_checkpoint,
+    open_suite,
+    read_journal,
+    train,
+    weights_sha256,
+)
+
+
+@pytest.fixture
+def directory(tmp_path, tiny_model, tiny_tokenizer):
+    """A suite with one checkpoint of each format."""
+    earlier = copy.deepcopy(tiny_model)
+    with torch.no_grad():
+        earlier.gpt_neox.embed_in.weight += 0.01
+    save(tmp_path, 5, earlier, tiny_tokenizer)
+    tiny_model.save_pretrained(tmp_path / "step6")
+    tiny_tokenizer.save_pretrained(tmp_path / "step6")
+    write_checkpoint(tmp_path, draw_toy(), step=7)
+    tiny_tokenizer.save_pretrained(tmp_path / "global_step7")
+    return tmp_path
+
+
+def test_a_directory_holds_checkpoints_of_three_formats(directory, tiny_model):
+    suite = open_suite(directory)
+    assert suite.steps() == [5, 6, 7]
+    own, transformers, neox = (suite.load(step) for step in (5, 6, 7))
+    assert [each.stored_as for each in (own, transformers, neox)] == ["own", "transformers", "neox"]
+    assert weights_sha256(own.model) != weights_sha256(transformers.model) == weights_sha256(tiny_model)
+    assert (own.optimizer_state.updates, transformers.optimizer_state) == (5, None)
+    assert (neox.step, neox.updates, neox.optimizer_state.adam_step) == (7, 5, 6)
+    assert neox.scaler_state == {"scale": 8192.0, "iteration": 7.0, "last_overflow": 1.0, "hysteresis": 2.0}
+
+
+def test_masters_and_moments_of_a_neox_checkpoint_are_those_it_was_written_from(directory):
+    toy, checkpoint = draw_toy(), load_checkpoint(directory, step=7)
+    for name, value in checkpoint.model.state_dict().items():
+        assert torch.equal(value, toy.masters[name]), name
+        assert torch.equal(checkpoint.optimizer_state.exp_avg[name], toy.exp_avg[name]), name
+        assert torch.equal(checkpoint.optimizer_state.exp_avg_sq[name], toy.exp_avg_sq[name]), name
+
+
+def test_a_neox_checkpoint_is_continued_where_its_own_schedule_stood(directory, tmp_path):
+    start = load_checkpoint(directory, step=7)
+
+    def batch_at(step):
+        rows = np.random.default_rng(step).integers(1, 40, (8, 9)).astype(np.uint16)
+        return Batch(rows, np.zeros(rows.shape, bool), {})
+
+    end = train(
+        start,
+        stop=9,
+        batch_at=batch_at,
+        recipe=RECIPE,
+        precision="fp16",
+        micro_batch=8,
+        device=torch.device("cpu"),
+        checkpoints=tmp_path / "arm",
+        save_at=(),
+        keep=2,
+        journal=tmp_path / "arm.jsonl",
+        description="arm",
+    )
+    lines = read_journal(tmp_path / "arm.jsonl")
+    assert [line["step"] for line in lines] == [7, 8]
+    assert [line["lr"] for line in lines] == [learning_rate(5, RECIPE), learning_rate(6, RECIPE)]
+    assert lines[0]["loss_scale"] == 8192.0
+    assert (end.step, end.updates, end.optimizer_state.adam_step) == (9, 7, 8)
+
+
+def test_the_tokenizer_of_a_checkpoint_without_one_is_named(directory, tiny_tokenizer, tmp_path):
+    for file in (directory / "global_step7").glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(
+        UserError, match=r"global_step7 holds no tokenizer\.json; put Pythia's there or set model.token"
+    ):
+        load_checkpoint(directory, step=7)
+    tiny_tokenizer.save_pretrained(tmp_path / "elsewhere")
+    named = load_checkpoint(directory, step=7, tokenizer=str(tmp_path / "elsewhere")).tokenizer
+    assert named("He said").input_ids == tiny_tokenizer("He said").input_ids
+    with pytest.raises(UserError, match="no tokenizer can be loaded from"):
+        load_checkpoint(directory, step=7, tokenizer=str(directory / "step5" / "config.json"))
+
+
+def test_a_step_in_disguise_is_refused(directory):
+    shutil.copytree(directory / "step6", directory / "step9")
+    with pytest.raises(UserError, match="step6"):
+        load_checkpoint(directory, step=6)
+
+
+def test_a_directory_that_is_not_there_and_a_step_that_is_not_there_are_refused(directory):
+    with pytest.raises(UserError, match=r"there is no directory .*missing of checkpoints"):
+        load_checkpoint(directory / "missing", step=5)
+    with pytest.raises(UserError, match=r"step=8 has no checkpoint in .*: the nearest are 6 and 7"):
+        load_checkpoint(directory, step=8)
+
+
+def test_a_size_and_a_repository_name_published_models():
+    assert open_suite("1.4b").location == "hf://EleutherAI/pythia-1.4b-deduped"
+    assert len(open_suite("hf://EleutherAI/pythia-70m").steps()) == 154
+    with pytest.raises(UserError, match=r"step=133500 has no checkpoint .* the nearest are 133000 and 134000"):
+        load_checkpoint("410m", step=133500)
+
+
+@pytest.mark.parametrize("name", ["1.3b", "hf://EleutherAI/pythia-1.4b-v0"])
+def test_models_of_the_first_release_are_refused_with_the_reason(name):
+    with pytest.raises(UserError, match=r"first release \(v0\)"):
+        open_suite(name)
+
+
+def test_a_published_checkpoint_loads_from_the_hub_with_its_caveats(monkeypatch, model_files, tiny_model):  # noqa: F811
+    with RangeServer({}) as hub:
+        ask(monkeypatch, hub.url)
+        other = {
+            name: content[:-1] + b"x" if name.endswith(".safetensors") else content
+            for name, content in model_files.items()
+        }
+        hub.publish_model("EleutherAI/pythia-12b", "step50000", model_files)
+        for revision in ("step143000", "main"):
+            hub.publish_model("EleutherAI/pythia-12b", revision, other)
+        suite = open_suite("hf://EleutherAI/pythia-12b")
+        checkpoint = suite.load(50000)
+    assert weights_sha256(checkpoint.model) == weights_sha256(tiny_model)
+    assert (checkpoint.step, checkpoint.optimizer_state, checkpoint.stored_as) == (50000, None, "transformers")
+    assert any("#206" in caveat for caveat in suite.caveats(50000))
+
+
+def test_another_model_than_was_asked_for_is_refused(tiny_model):
+    right = Architecture(num_hidden_layers=2, hidden_size=32, num_attention_heads=4, vocab_size=512)
+    check_architecture(tiny_model, right, name="tiny", where="here")
+    wrong = Architecture(num_hidden_layers=2, hidden_size=64, num_attention_heads=4, vocab_size=512)
+    with pytest.raises(UserError, match="the model in here has hidden_size=32, but tiny has 64"):
+        check_architecture(tiny_model, wrong, name="tiny", where="here")
+
+
+def test_the_one_model_that_was_trained_in_bf16_is_known():
+    check_trained_precision("1b", deduped=False, precision="bf16")
+    check_trained_precision("1b", deduped=True, precision="fp16")
+    with pytest.raises(UserError, match=r"pythia-1b was trained in bf16, but model\.precision is fp16"):
+        check_trained_precision("1b", deduped=False, precision="fp16")
+
+
+def test_tokenizers_of_checkpoints_are_their_own(directory, tiny_tokenizer):
+    assert Path(load_checkpoint(directory, step=6).path) == directory / "step6"
+    again = AutoTokenizer.from_pretrained(directory / "step6")
+    assert again("She told him").input_ids == tiny_tokenizer("She told him").input_ids

@@ -1,0 +1,74 @@
+"""A GPT-NeoX checkpoint as a transformers model: in memory with fp32 masters, or on disk as EleutherAI published it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+from foundation import UserError, atomic_directory
+from training.neox.architecture import NeoxArchitecture
+from training.neox.reader import NeoxCheckpoint
+
+
+def _config(architecture: NeoxArchitecture) -> GPTNeoXConfig:
+    """gpt-neox v1.0 `tools/convert_to_hf.py`: `gelu` there is transformers' exact one; training approximated it."""
+    return GPTNeoXConfig(
+        vocab_size=architecture.vocab_size,
+        hidden_size=architecture.hidden_size,
+        num_hidden_layers=architecture.num_layers,
+        num_attention_heads=architecture.num_attention_heads,
+        intermediate_size=architecture.intermediate_size,
+        hidden_act="gelu",
+        max_position_embeddings=architecture.max_position_embeddings,
+        layer_norm_eps=1e-5,
+        bos_token_id=0,
+        eos_token_id=0,
+        tie_word_embeddings=False,
+        use_parallel_residual=True,
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": architecture.rotary_emb_base,
+            "partial_rotary_factor": architecture.rotary_pct,
+        },
+    )
+
+
+def _model(architecture: NeoxArchitecture, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> GPTNeoXForCausalLM:
+    return GPTNeoXForCausalLM.from_pretrained(None, config=_config(architecture), state_dict=dict(tensors), dtype=dtype)
+
+
+def make_model(checkpoint: NeoxCheckpoint) -> GPTNeoXForCausalLM:
+    """A model on the CPU, in eval mode, whose parameters are copies of `checkpoint.masters` in fp32.
+
+    `hidden_act` is "gelu" as the published conversions say. No random number is drawn.
+    """
+    return _model(
+        checkpoint.architecture,
+        {name: master.clone() for name, master in checkpoint.masters.items()},
+        torch.float32,
+    )
+
+
+def write_transformers(checkpoint: NeoxCheckpoint, directory: Path) -> None:
+    """Write the weights to `directory` as EleutherAI published its conversions: fp16, with `config.json`, no tokenizer.
+
+    Weights in bf16 are cast to fp16, as there. The directory is written whole or not at all.
+
+    Raises:
+        UserError: the directory is there already, or cannot be written, as on a full disk.
+    """
+    if directory.exists():
+        raise UserError(f"{directory} exists already; remove it or name another directory")
+    model = _model(
+        checkpoint.architecture,
+        {name: weight.half() for name, weight in checkpoint.weights.items()},
+        torch.float16,
+    )
+    with atomic_directory(directory) as aside:
+        try:
+            model.save_pretrained(aside)
+        except SafetensorError as error:
+            raise UserError(f"{directory} cannot be written ({error}); free space and write it again") from error

@@ -1,0 +1,173 @@
+"""Where a model's checkpoints come from: a directory of them, or a repository of the hub with a revision a step."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerBase
+
+from foundation import UserError
+from training.checkpoint import Checkpoint, check_step, is_own_checkpoint, load_own_checkpoint, saved_steps
+from training.hub import check_not_final, fetch_revision
+from training.neox import make_model, neox_steps, read_neox
+from training.optimizer import OptimizerState
+from training.published import SIZES, STEPS, check_not_v0, known_caveats, published_repository
+from training.weights import check_distinct_steps, load_weights
+
+log = logging.getLogger(__name__)
+
+_HUB = "hf://"
+
+
+class Suite(Protocol):
+    """The checkpoints of one model.
+
+    Attributes:
+        location: directory or address that a user would name.
+    """
+
+    @property
+    def location(self) -> str: ...
+
+    def steps(self) -> list[int]:
+        """Steps that have a checkpoint, in order. Nothing is fetched for the answer."""
+
+    def load(self, step: int) -> Checkpoint:
+        """The checkpoint of a step, with fp32 weights on the CPU, as transformers computes it.
+
+        Raises:
+            UserError: there is none of that step, or it is not whole, or not what it says it is.
+        """
+
+    def caveats(self, step: int) -> list[str]:
+        """What a reader of a result from this checkpoint must know."""
+
+
+@dataclass(frozen=True)
+class LocalSuite:
+    """A directory that holds `step<N>` (the kit's own, or transformers' format) or GPT-NeoX's `global_step<N>`.
+
+    Attributes:
+        tokenizer: path or hub name of the tokenizer of checkpoints that hold none, as GPT-NeoX's do.
+    """
+
+    directory: Path
+    tokenizer: str | None = None
+
+    @property
+    def location(self) -> str:
+        return str(self.directory)
+
+    def steps(self) -> list[int]:
+        return sorted({*saved_steps(self.directory), *neox_steps(self.directory)})
+
+    def load(self, step: int) -> Checkpoint:
+        if not self.directory.is_dir():
+            raise UserError(f"there is no directory {self.directory} of checkpoints")
+        check_step(step, self.steps(), where=self.location)
+        path = self.directory / f"step{step}"
+        if not path.exists():
+            return self._load_neox(self.directory / f"global_step{step}")
+        if is_own_checkpoint(path):
+            return load_own_checkpoint(path)
+        check_distinct_steps(self.directory, step=step)
+        return Checkpoint(load_weights(path), _tokenizer(self.tokenizer, path), None, {}, step, path, "transformers")
+
+    def caveats(self, step: int) -> list[str]:
+        return []
+
+    def _load_neox(self, path: Path) -> Checkpoint:
+        stored = read_neox(path)
+        # ZeRO-1 does not store it: one more than the updates, for the step of zeros that DeepSpeed's constructor makes
+        adam_step = stored.updates + 1 if stored.adam_step is None else stored.adam_step
+        state = OptimizerState(stored.updates, adam_step, stored.exp_avg, stored.exp_avg_sq)
+        tokenizer = _tokenizer(self.tokenizer, path, self.directory)
+        return Checkpoint(make_model(stored), tokenizer, state, stored.loss_scaler, stored.step, path, "neox")
+
+
+@dataclass(frozen=True)
+class HubSuite:
+    """A repository of the hub whose revision `step<N>` is the checkpoint of step N, as Pythia's are."""
+
+    repository: str
+    tokenizer: str | None = None
+
+    @property
+    def location(self) -> str:
+        return f"{_HUB}{self.repository}"
+
+    def steps(self) -> list[int]:
+        return list(STEPS)
+
+    def load(self, step: int) -> Checkpoint:
+        check_step(step, self.steps(), where=self.location)
+        check_not_final(self.repository, step=step)
+        path = fetch_revision(self.repository, revision=f"step{step}").directory
+        return Checkpoint(load_weights(path), _tokenizer(self.tokenizer, path), None, {}, step, path, "transformers")
+
+    def caveats(self, step: int) -> list[str]:
+        return known_caveats(self.repository, step)
+
+
+def open_suite(location: str | Path, *, tokenizer: str | None = None) -> Suite:
+    """The checkpoints of a model.
+
+    Args:
+        location: a directory; `hf://OWNER/NAME`; or a size of Pythia, `14m` to `12b`, deduplicated.
+        tokenizer: path or hub name of the tokenizer, where the checkpoints hold none.
+
+    Raises:
+        UserError: it is of Pythia's first release (v0), which nothing here fits.
+    """
+    name = str(location)
+    if name in SIZES:
+        return HubSuite(published_repository(name, deduped=True, seed=0), tokenizer)
+    if name.startswith(_HUB):
+        repository = name.removeprefix(_HUB).strip("/")
+        check_not_v0(repository)
+        return HubSuite(repository, tokenizer)
+    if not Path(name).is_dir():
+        check_not_v0(name)
+    return LocalSuite(Path(name), tokenizer)
+
+
+def load_checkpoint(location: str | Path, *, step: int, tokenizer: str | None = None) -> Checkpoint:
+    """Load one checkpoint with fp32 weights on the CPU: see `open_suite` for its arguments and errors."""
+    return open_suite(location, tokenizer=tokenizer).load(step)
+
+
+@dataclass
+class Architecture:
+    """What a model of a given size must be, in transformers' spelling.
+
+    Attributes:
+        vocab_size: padded to a multiple of 128 times the tensor-parallel ranks; the padding is in the softmax.
+    """
+
+    num_hidden_layers: int
+    hidden_size: int
+    num_attention_heads: int
+    vocab_size: int
+
+
+def check_architecture(model: GPTNeoXForCausalLM, expected: Architecture, *, name: str, where: str) -> None:
+    """Raise UserError where a model is another than its configuration is for: the recipe would not be its own."""
+    for key, value in vars(expected).items():
+        if getattr(model.config, key) != value:
+            raise UserError(
+                f"the model in {where} has {key}={getattr(model.config, key)}, but {name} has {value}; choose the "
+                f"model=... that it is"
+            )
+
+
+def _tokenizer(named: str | None, *places: Path) -> PreTrainedTokenizerBase:
+    place = named or next((str(place) for place in places if (place / "tokenizer.json").exists()), None)
+    if place is None:
+        raise UserError(
+            f"{places[0]} holds no tokenizer.json; put Pythia's there or set model.tokenizer to its directory"
+        )
+    try:
+        return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(place))
+    except (OSError, ValueError) as error:
+        raise UserError(f"no tokenizer can be loaded from {place}: {str(error).splitlines()[0]}") from error

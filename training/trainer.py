@@ -1,0 +1,168 @@
+"""One step of training: the losses of a batch, their gradients, and Adam's update."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grads_with_norm_
+
+from training.checkpoint import Checkpoint
+from training.optimizer import gradient_norm, make_optimizer, optimizer_state, restore_optimizer, set_learning_rate
+from training.precision import Precision, autocast, loss_scaler
+from training.recipe import Recipe, learning_rate
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The rows of one step. `S` sequences of `L + 1` tokens.
+
+    Attributes:
+        tokens: (S, L + 1) ids; the first L are inputs, the last L labels.
+        marked: (S, L + 1) tokens whose loss is reported apart, as `loss_swapped`.
+        record: what the step's line in the journal says of the batch.
+    """
+
+    tokens: NDArray[np.integer[Any]]
+    marked: NDArray[np.bool_]
+    record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Cross entropies of a batch in nats, summed.
+
+    Attributes:
+        total: over all predictions.
+        marked: over the marked ones.
+        predictions: how many there are.
+        marked_predictions: how many of them are marked.
+    """
+
+    total: float
+    marked: float
+    predictions: int
+    marked_predictions: int
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.predictions
+
+    @property
+    def mean_marked(self) -> float | None:
+        return self.marked / self.marked_predictions if self.marked_predictions else None
+
+    @property
+    def mean_other(self) -> float | None:
+        others = self.predictions - self.marked_predictions
+        return (self.total - self.marked) / others if others else None
+
+
+class Trainer:
+    """A model in training: its weights, Adam's memory, the loss scale and the place in the schedule.
+
+    Args:
+        start: where it begins. Without an optimizer state the moments are zeros and the bias correction restarts. Its
+            model is moved to `device` and trained in place.
+        recipe: schedule, optimizer, clipping.
+        precision: of the arithmetic. Weights, gradients and moments are fp32.
+        micro_batch: sequences per forward pass.
+    """
+
+    def __init__(
+        self, start: Checkpoint, *, recipe: Recipe, precision: Precision, micro_batch: int, device: torch.device
+    ) -> None:
+        self.model = start.on(device)
+        self.model.train()
+        self.updates = start.updates
+        self.scaler = loss_scaler(precision, start.scaler_state)
+        self._recipe = recipe
+        self._precision = precision
+        self._micro_batch = micro_batch
+        self._device = device
+        self._optimizer = make_optimizer(self.model, recipe)
+        if start.optimizer_state is not None:
+            restore_optimizer(self.model, self._optimizer, start.optimizer_state)
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next update."""
+        return learning_rate(self.updates, self._recipe)
+
+    @property
+    def can_skip(self) -> bool:
+        """Whether an overflow can be mended by a smaller loss scale."""
+        return self.scaler is not None and not self.scaler.exhausted
+
+    @property
+    def loss_scale(self) -> float:
+        return self.scaler.scale if self.scaler else 1.0
+
+    def backward(self, batch: Batch, *, give_up: Callable[[], bool]) -> Losses | None:
+        """Gradients of the mean loss over all predictions of the batch, one micro-batch after the other.
+
+        Args:
+            give_up: asked before each micro-batch; where it says so the gradients are dropped.
+
+        Returns:
+            The losses; None where it gave up.
+        """
+        tokens = torch.from_numpy(batch.tokens.astype(np.int64))
+        marked = torch.from_numpy(batch.marked[:, 1:])
+        predictions = tokens[:, 1:].numel()
+        total = torch.zeros((), device=self._device)
+        total_marked = torch.zeros((), device=self._device)
+        for rows, marks in zip(tokens.split(self._micro_batch), marked.split(self._micro_batch), strict=True):
+            if give_up():
+                self.drop_gradients()
+                return None
+            losses = self._losses(rows.to(self._device))
+            (losses.sum() / predictions * self.loss_scale).backward()
+            total += losses.detach().sum()
+            total_marked += losses.detach()[marks.to(self._device)].sum()
+        return Losses(total.item(), total_marked.item(), predictions, int(marked.sum()))
+
+    def _losses(self, rows: Tensor) -> Tensor:
+        """(S, L) cross entropies over the padded vocabulary, in fp32."""
+        inputs, labels = rows[:, :-1], rows[:, 1:]
+        with autocast(self._precision, self._device):
+            hidden = self.model.gpt_neox(inputs, use_cache=False).last_hidden_state
+            logits = self.model.get_output_embeddings()(hidden)
+        return cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+
+    def unscaled_gradient_norm(self) -> float:
+        """Global L2 norm of the gradients, which lose their loss scale; not finite after an overflow."""
+        if self.loss_scale != 1.0:
+            gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+            torch._foreach_mul_(gradients, 1.0 / self.loss_scale)
+        self._norm = gradient_norm(self.model, self._recipe)
+        return self._norm.item()
+
+    def update(self) -> None:
+        """Clip the gradients and make one update."""
+        clip_grads_with_norm_(self.model.parameters(), self._recipe.gradient_clipping, self._norm)
+        set_learning_rate(self._optimizer, self.learning_rate)
+        self._optimizer.step()
+        self.drop_gradients()
+        self.updates += 1
+        if self.scaler:
+            self.scaler.update(overflow=False)
+
+    def skip(self) -> None:
+        """Make no update, because the fp16 gradients overflowed: the data is consumed, the schedule stands still."""
+        assert self.scaler is not None
+        self.drop_gradients()
+        self.scaler.update(overflow=True)
+
+    def drop_gradients(self) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def checkpoint(self, start: Checkpoint, *, step: int) -> Checkpoint:
+        """All that is needed to go on from here; its tensors are those of the training itself."""
+        state = optimizer_state(self.model, self._optimizer, updates=self.updates)
+        scaler_state = self.scaler.state() if self.scaler else {}
+        return Checkpoint(self.model, start.tokenizer, state, scaler_state, step, start.path)

@@ -1,0 +1,324 @@
+"""Weights as transformers stores them: which files hold them, whether they are what they should be, and loading them.
+
+transformers itself fills what a file lacks with random numbers, and says so in a warning. Here the names, shapes and
+number formats that the files hold are compared with the model's before anything is loaded, and nothing may differ.
+"""
+
+import contextlib
+import filecmp
+import hashlib
+import json
+import logging
+import pickle
+import re
+import struct
+import time
+import zipfile
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+from foundation import UserError, cache_directory, sha256_of_file, write_text
+from training.published import UNMOVED_STEPS
+
+log = logging.getLogger(__name__)
+
+_FORMATS = (
+    ("model.safetensors", "model.safetensors.index.json"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
+_BUFFER = re.compile(r"(.+\.)?(attention\.(bias|masked_bias)|rotary_emb\.inv_freq)")
+_DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
+_UNREADABLE = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+)  # all of which a damaged file has been seen to raise
+_GIT_LFS_POINTER = b"version https://git-lfs"
+_SETTLED_S = 2.0
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """One tensor as a file describes it."""
+
+    file: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def choose_weights(present: Collection[str], read: Callable[[str], str], *, where: str) -> list[str]:
+    """Names of the files that hold a model's weights: safetensors where they are whole, else PyTorch's.
+
+    Args:
+        present: names of the files that there are.
+        read: the text of one of them.
+        where: what to call the place.
+
+    Raises:
+        UserError: there are none, or a shard is missing.
+    """
+    lacking = []
+    for lone, index in _FORMATS:
+        if lone in present:
+            return [lone]
+        if index in present:
+            shards = _shards(read(index), where=f"{where}/{index}")
+            missing = [name for name in shards if name not in present]
+            if not missing:
+                return shards
+            lacking.append(f"{missing[0]} is missing ({len(missing)} of {len(shards)} shards are)")
+    if lacking:
+        raise UserError(f"{where}: {', and '.join(lacking)}; fetch the weights again, whole")
+    raise UserError(f"{where} holds no weights; expected model.safetensors, pytorch_model.bin, or shards with an index")
+
+
+def _shards(index: str, *, where: str) -> list[str]:
+    """The files that an index names."""
+    try:
+        content = json.loads(index)
+        names = set(content["weight_map"].values())
+        plain = "metadata" in content and all(name and Path(name).name == name for name in names)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        plain, names = False, set()
+    if not plain or not names:
+        raise UserError(f"{where} is no index of shards, or is damaged; fetch the weights again, whole")
+    return sorted(names)
+
+
+def weight_files(directory: Path) -> list[Path]:
+    """The files of a directory that hold a model's weights.
+
+    Raises:
+        UserError: there are none, or a shard is missing.
+    """
+    if not directory.is_dir():
+        raise UserError(f"there is no directory {directory}; expected one that transformers saved a model in")
+    present = {path.name for path in directory.iterdir() if path.is_file()}
+    names = choose_weights(present, lambda name: _text(directory / name), where=str(directory))
+    return [directory / name for name in names]
+
+
+def _text(path: Path) -> str:
+    return path.read_bytes().decode(errors="replace")
+
+
+def load_weights(directory: Path) -> GPTNeoXForCausalLM:
+    """A GPT-NeoX of a transformers directory, in fp32 on the CPU, in eval mode, with memory of its own.
+
+    Raises:
+        UserError: the directory holds no GPT-NeoX, or its weights are not exactly those of the model.
+    """
+    files = weight_files(directory)
+    config, expected = _expected(directory)
+    stored = _stored(files)
+    _check_tensors(stored, expected, tied=bool(config.tie_word_embeddings), where=str(directory))
+    loaded = GPTNeoXForCausalLM.from_pretrained(
+        directory,
+        config=config,
+        dtype=torch.float32,
+        use_safetensors=files[0].suffix == ".safetensors",
+        output_loading_info=True,
+        local_files_only=True,
+    )
+    model, report = cast(tuple[GPTNeoXForCausalLM, dict[str, Any]], loaded)
+    if any(report.values()):
+        raise RuntimeError(f"transformers did not load {directory} as it is stored: {report}")
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name in stored and stored[name].dtype == str(torch.float32):
+                parameter.data = parameter.data.clone()  # else it lies in the file, and follows it when that is changed
+    return model
+
+
+def _expected(directory: Path) -> tuple[GPTNeoXConfig, dict[str, tuple[int, ...]]]:
+    """The configuration of a directory, and the shapes that it gives the tensors."""
+    path = directory / "config.json"
+    if not path.is_file():
+        raise UserError(f"{directory} holds no config.json; expected a directory that transformers saved a model in")
+    try:
+        kind = json.loads(_text(path)).get("model_type")
+    except (ValueError, AttributeError):
+        raise UserError(f"{path} is damaged: it is no JSON object; fetch it again") from None
+    if kind != "gpt_neox":
+        raise UserError(f"{path} is of a model of type {kind}, expected gpt_neox; name a Pythia")
+    try:
+        config = GPTNeoXConfig.from_pretrained(directory, local_files_only=True)
+        with torch.device("meta"):
+            state = GPTNeoXForCausalLM(config).state_dict()
+    except (*_UNREADABLE, StrictDataclassError, ZeroDivisionError) as error:
+        raise UserError(f"{path} makes no GPT-NeoX ({_first_line(error)}); fetch it again") from error
+    return config, {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _stored(files: list[Path]) -> dict[str, _Stored]:
+    """What the files hold, under the names that the model has for it; buffers of old versions left out."""
+    found: dict[str, _Stored] = {}
+    for path in files:
+        for stored_name, (shape, dtype) in _read_header(path).items():
+            if _BUFFER.fullmatch(stored_name):
+                continue
+            name = re.sub(r"^embed_out\.", "lm_head.", stored_name)
+            if name in found:
+                raise UserError(f"{path} holds {stored_name}, which {found[name].file} holds too; fetch both again")
+            found[name] = _Stored(path.name, shape, dtype)
+    return found
+
+
+def _read_header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Shape and number format of every tensor in a file, without reading the tensors where the format allows it."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
+                return {
+                    name: (tuple(piece.get_shape()), str(_DTYPES.get(piece.get_dtype(), piece.get_dtype())))
+                    for name, piece in slices.items()
+                }
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except _UNREADABLE as error:
+        raise UserError(_why_unreadable(path, error)) from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds a {type(content).__name__}, expected a dict of tensors")
+    return {str(name): _described(value) for name, value in content.items()}
+
+
+def _described(value: Any) -> tuple[tuple[int, ...], str]:
+    if isinstance(value, torch.Tensor):
+        return tuple(value.shape), str(value.dtype)
+    return (), type(value).__name__
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        if file.read(len(_GIT_LFS_POINTER)) == _GIT_LFS_POINTER:
+            return f"{path} is a pointer of git-lfs, not the weights; run `git lfs pull` there"
+    code = re.search(r"unsupported global:? (?:GLOBAL )?(\S+)", str(error), re.IGNORECASE)
+    if code is not None:
+        return (
+            f"{path} asks for {code[1]} when it is opened: it holds code, not only tensors, and is refused; take the "
+            f"model's safetensors"
+        )
+    return f"{path} is damaged or no file of weights ({_first_line(error)}); fetch it again"
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().partition("\n")[0]
+    if not text or isinstance(error, pickle.UnpicklingError):  # PyTorch's text tells how to let the code run
+        return type(error).__name__
+    return f"{type(error).__name__}: {text[:120]}"
+
+
+def _check_tensors(stored: dict[str, _Stored], expected: dict[str, tuple[int, ...]], *, tied: bool, where: str) -> None:
+    """Raise UserError where the files hold not exactly the model's tensors."""
+    missing = [name for name in expected if name not in stored and not (tied and name == "lm_head.weight")]
+    if missing:
+        raise UserError(
+            f"{where} lacks {len(missing)} of the model's {len(expected)} tensors, first {missing[0]}; it is another "
+            f"model's, or not whole: fetch config.json and the weights again"
+        )
+    unexpected = [name for name in stored if name not in expected]
+    if unexpected:
+        raise UserError(
+            f"{where} holds {len(unexpected)} tensors that the model has not, first {unexpected[0]} (in "
+            f"{stored[unexpected[0]].file}); config.json and the weights do not belong together: fetch both again"
+        )
+    misshaped = [name for name, tensor in stored.items() if tensor.shape != expected[name]]
+    if misshaped:
+        name = misshaped[0]
+        raise UserError(
+            f"{where} holds {len(misshaped)} tensors of another shape than the model's, first {name}: "
+            f"{list(stored[name].shape)}, expected {list(expected[name])}; config.json and the weights do not belong "
+            f"together: fetch both again"
+        )
+    formats = {str(dtype) for dtype in _DTYPES.values()}
+    strange = [name for name, tensor in stored.items() if tensor.dtype not in formats]
+    if strange:
+        raise UserError(
+            f"{where} holds {len(strange)} tensors in a number format that is not read, first {strange[0]}: "
+            f"{stored[strange[0]].dtype}, expected float16, bfloat16 or float32; take the model unquantised"
+        )
+
+
+def weights_fingerprint(directory: Path) -> str:
+    """One SHA-256 for the weights of a directory: the file's own for a lone model.safetensors, which the hub shows."""
+    hashes = {path.name: remembered_sha256(path) for path in weight_files(directory)}
+    if list(hashes) == ["model.safetensors"]:
+        return hashes["model.safetensors"]
+    pairs = "".join(f"{name} {sha256}\n" for name, sha256 in hashes.items())
+    return hashlib.sha256(pairs.encode()).hexdigest()
+
+
+def remembered_sha256(path: Path) -> str:
+    """SHA-256 of a large file, read once: it is remembered for as long as the file's size and time stay as they are.
+
+    A file that changed within the last seconds is read anew each time, for its time may not tell two changes apart.
+    """
+    path = path.resolve()
+    name = hashlib.sha256(str(path).encode()).hexdigest()[:16]
+    memory = cache_directory() / "hashes" / f"{name}.json"
+    before = path.stat()
+    state = {"path": str(path), "size": before.st_size, "mtime_ns": before.st_mtime_ns, "inode": before.st_ino}
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # never read before, or the memory is damaged
+        known = json.loads(memory.read_text())
+        if known["file"] == state:
+            return str(known["sha256"])
+    if before.st_size > 1 << 30:
+        log.info("hashing %s (%.1f GB), once", path, before.st_size / 1e9)
+    started = time.time()
+    sha256 = sha256_of_file(path)
+    if started - before.st_mtime > _SETTLED_S and path.stat().st_mtime_ns == before.st_mtime_ns:
+        write_text(memory, json.dumps({"file": state, "sha256": sha256}))
+    return sha256
+
+
+def step_directories(directory: Path) -> dict[int, Path]:
+    """The `step<N>` directories in a directory, by step, in order."""
+    matches = ((re.fullmatch(r"step(\d+)", path.name), path) for path in directory.glob("step*"))
+    return dict(sorted((int(match[1]), path) for match, path in matches if match))
+
+
+def check_distinct_steps(directory: Path, *, step: int) -> None:
+    """Raise UserError where the weights of `directory/step<step>` are also those of the latest or a neighbouring step.
+
+    Files that differ do so near their beginning, so that little is read.
+
+    Args:
+        directory: holds the `step<N>` directories.
+    """
+    directories = step_directories(directory)
+    below = [other for other in directories if other < step]
+    above = [other for other in directories if other > step]
+    for other in sorted({*below[-1:], *above[:1], *above[-1:]}, reverse=True):
+        if {step, other} <= UNMOVED_STEPS:
+            continue
+        for file in weight_files(directories[step]):
+            twin = directories[other] / file.name
+            if twin.is_file() and _same_content(file, twin):
+                raise UserError(
+                    f"{file} is the same as step{other}'s, but no two steps have the same weights: one of them is not "
+                    f"what its name says, as some published ones are (EleutherAI/pythia#205, #206); take another step"
+                )
+
+
+def _same_content(one: Path, other: Path) -> bool:
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    return one.samefile(other) or filecmp.cmp(one, other, shallow=False)
