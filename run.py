@@ -33,7 +33,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from transformers.utils.logging import disable_progress_bar
 
 from conf.schema import Control, OptimizerStateSource, Protocol, RunConfig
@@ -81,6 +81,7 @@ from training import (
     train,
     weights_sha256,
     with_adam_step,
+    without_moments,
 )
 
 log = logging.getLogger(__name__)
@@ -94,6 +95,7 @@ def run(config: RunConfig, record: RunRecord) -> None:
     """The experiment, in order. What a stage has left in the run directory is not done again after an interruption."""
     parts = assemble(config, record)
     start = parts.load(config.step)
+    check_stored(start, config.optimizer_state.value)
     intervention = load_intervention(**config.intervention, tokenizer=start.tokenizer, seed=config.seed)
     record.identify(**describe_parts(parts, start, intervention))
     record.update(**describe_reading(parts, start, intervention))
@@ -120,6 +122,8 @@ def run_fidelity(config: RunConfig, record: RunRecord) -> None:
     parts = assemble(config, record)
     start = parts.load(config.step)
     true = parts.load(parts.segment.stop)
+    for source in config.fidelity.optimizer_states:
+        check_stored(start, source)
     record.identify(**describe_parts(parts, start, None))
     rows = {"before": record.rows("before", lambda: parts.measure(start))}
     rows["true"] = record.rows("true", lambda: parts.measure(true))
@@ -234,9 +238,9 @@ def resume_from(parts: Parts, source: str) -> Callable[[], Checkpoint]:
     config, step = parts.config, parts.config.step
     adam_step = cast(AdamStep, config.adam_step.name)
     if source == "fresh":
-        return lambda: replace(parts.load(step), optimizer_state=None, scaler_state={})
+        return lambda: without_moments(parts.load(step))
     if source in ("exact", "neox"):
-        return lambda: with_adam_step(check_stored(parts.load(step), source), adam_step)
+        return lambda: with_adam_step(parts.load(step), adam_step)
     plan = find_replay(config, parts.suite, source)
     checkpoints = parts.record.directory / "checkpoints"
     kept = checkpoints / f"{plan.method}_moments"
@@ -253,16 +257,16 @@ def resume_from(parts: Parts, source: str) -> Callable[[], Checkpoint]:
     return lambda: with_adam_step(parts.load(step, suite=open_suite(kept)), adam_step)
 
 
-def check_stored(checkpoint: Checkpoint, source: str) -> Checkpoint:
-    """The checkpoint itself, if it holds the moments that `source` speaks of."""
-    needed = {"exact": "own", "neox": "neox"}[source]
-    if checkpoint.stored_as != needed or checkpoint.optimizer_state is None:
-        found = {"own": "exact", "neox": "neox", "transformers": "replay or fresh"}[checkpoint.stored_as]
+def check_stored(checkpoint: Checkpoint, source: str) -> None:
+    """Raise UserError where `source` is exact or neox and the checkpoint does not hold such moments."""
+    needed = {"exact": "own", "neox": "neox"}.get(source, checkpoint.stored_as)
+    if checkpoint.stored_as != needed:
+        formats = {"own": "the kit's format", "neox": "GPT-NeoX's format", "transformers": "transformers' format"}
+        remedy = {"own": "exact", "neox": "neox", "transformers": "replay"}[checkpoint.stored_as]
         raise UserError(
-            f"optimizer_state={source}, but {checkpoint.path} is a checkpoint in "
-            f"{checkpoint.stored_as.replace('own', 'the kit')}'s format; set optimizer_state={found}"
+            f"optimizer_state={source}, but {checkpoint.path} is in {formats[checkpoint.stored_as]}; set "
+            f"optimizer_state={remedy}"
         )
-    return checkpoint
 
 
 def find_replay(config: RunConfig, suite: Suite, source: str) -> ReplayPlan:
@@ -526,13 +530,15 @@ def typed_config(config: DictConfig) -> RunConfig:
     """The composed configuration as objects.
 
     Raises:
-        UserError: a value that must be set is not, or one is out of range.
-        ConfigKeyError: `+key=value` named a key that there is not.
+        UserError: a value that must be set is not, one is out of range, or `+key=value` names no key.
     """
     if missing := OmegaConf.missing_keys(config):
         raise UserError(f"{', '.join(sorted(missing))} must be set")
-    known_keys_only = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.to_container(config, resolve=True))
-    return cast(RunConfig, OmegaConf.to_object(known_keys_only))
+    try:
+        known = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.to_container(config, resolve=True))
+    except ConfigKeyError as error:
+        raise UserError(f"{error.full_key} is no setting; see python run.py --cfg job") from error
+    return cast(RunConfig, OmegaConf.to_object(known))
 
 
 def check_choices(arguments: list[str]) -> None:

@@ -177,10 +177,14 @@ def _fidelity(fidelity: Mapping[str, Any] | None) -> str:
         )
     if fidelity["distance"] is None:
         return f"Not measured: {fidelity['reference']} has the weights that the segment began with."
+    rows = "rows that neither had seen" if fidelity["rows_unseen"] else "the segment's last rows, which both had seen,"
     return (
         f"The control arm, trained on the unmodified segment, ends at a distance of {fidelity['distance']:.3g} from "
         f"{fidelity['reference']}: the L2 distance of the weights as a share of how far the true model moved over the "
-        f"segment. 0 would be exact replay."
+        f"segment. 0 would be exact replay. The worst tensor, {fidelity['worst_parameter']}, is at "
+        f"{fidelity['worst_distance']:.3g}. On {rows} the loss differs by "
+        f"{fidelity['loss'] - fidelity['true_loss']:+.2g} nats, and the predictions by a mean KL divergence of "
+        f"{fidelity['mean_token_kl']:.2g} nats a token."
     )
 
 

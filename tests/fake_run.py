@@ -90,7 +90,18 @@ def _estimate(value: float, half: float) -> dict[str, float]:
 
 
 def run_json(*, control: bool = True) -> dict[str, Any]:
-    fidelity = {"reference": "demo step 512", "bitwise_equal": True, "distance": 0.0}
+    fidelity = {
+        "reference": "demo step 512",
+        "rows": [8192, 8208],
+        "rows_unseen": True,
+        "bitwise_equal": True,
+        "distance": 0.0,
+        "worst_distance": 0.0,
+        "worst_parameter": "lm_head.weight",
+        "loss": 4.56,
+        "true_loss": 4.56,
+        "mean_token_kl": 0.0,
+    }
     return {
         "command": "python run.py intervention=masculine_to_feminine",
         "status": "running",

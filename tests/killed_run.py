@@ -1,4 +1,7 @@
-"""run.py that kills itself: `python killed_run.py forward|fsync N ...` dies at the N-th forward pass or disk write."""
+"""run.py that kills itself: `python killed_run.py forward|fsync N ...` dies at the N-th forward pass or disk write.
+
+`backward N` dies in the N-th step of training, `sigterm N` is asked to end there.
+"""
 
 import os
 import signal
@@ -11,9 +14,17 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import run
 from foundation import files
+from training.trainer import Trainer
+
+PLACES = {
+    "forward": (GPTNeoXModel, "forward", signal.SIGKILL),
+    "fsync": (files, "_sync", signal.SIGKILL),
+    "backward": (Trainer, "backward", signal.SIGKILL),
+    "sigterm": (Trainer, "backward", signal.SIGTERM),
+}
 
 
-def die_at(owner, name, count):
+def die_at(owner, name, signum, count):
     original = getattr(owner, name)
     calls = 0
 
@@ -21,7 +32,7 @@ def die_at(owner, name, count):
         nonlocal calls
         calls += 1
         if calls == count:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signum)
         return original(*arguments, **options)
 
     setattr(owner, name, counted)
@@ -29,5 +40,5 @@ def die_at(owner, name, count):
 
 if __name__ == "__main__":
     where, count = sys.argv.pop(1), int(sys.argv.pop(1))
-    die_at(*{"forward": (GPTNeoXModel, "forward"), "fsync": (files, "_sync")}[where], count)
+    die_at(*PLACES[where], count)
     run.command_line()

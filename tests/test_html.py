@@ -193,10 +193,19 @@ def test_long_lists_of_run_json_are_counted_and_not_shown(tmp_path: Path) -> Non
 
 def test_an_inexact_replay_gives_its_distance(tmp_path: Path) -> None:
     directory = write_fake_run(tmp_path)
-    fidelity = {"reference": "demo step 512", "bitwise_equal": False, "distance": 0.012345}
+    fidelity = run_json()["fidelity"] | {
+        "bitwise_equal": False,
+        "distance": 0.012345,
+        "worst_distance": 0.5,
+        "loss": 4.5,
+        "mean_token_kl": 0.00123,
+    }
     (directory / "run.json").write_text(json.dumps(run_json() | {"fidelity": fidelity}))
     _, page = render(directory)
     assert "ends at a distance of 0.0123 from demo step 512" in page.text
+    assert "The worst tensor, lm_head.weight, is at 0.5. On rows that neither had seen the loss differs" in page.text
+    assert "by -0.06 nats" in page.text
+    assert "0.0012 nats a token" in page.text
 
 
 def test_the_command_line_renders_a_run_again(tmp_path: Path) -> None:

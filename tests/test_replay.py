@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from foundation import UserError
 from test_loop import RECIPE, assert_bitwise_equal, batch_at, run, start, weights  # noqa: F401  # `start` is a fixture
 from test_recipe import pythia
-from training import OptimizerState, plan_replay, with_adam_step
+from training import OptimizerState, plan_replay, with_adam_step, without_moments
 from training import replay as replay_plan
 from training.optimizer import make_optimizer, restore_optimizer
 
@@ -132,6 +132,12 @@ def test_the_first_checkpoint_has_no_moments_to_rebuild(replayed):
     rebuilt, calls, _ = replayed(plan(0, method="live"))
     assert calls == []
     assert rebuilt.optimizer_state is None
+
+
+def test_without_moments_an_arm_is_that_of_an_optimizer_just_made(start, tmp_path):  # noqa: F811
+    fresh = without_moments(replace(start(), optimizer_state=None))
+    assert (fresh.updates, fresh.optimizer_state.adam_step) == (3, 0)
+    assert_bitwise_equal(weights(run(fresh, tmp_path / "zeros")), weights(run(start(), tmp_path / "none")))
 
 
 @pytest.mark.parametrize(

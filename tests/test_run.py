@@ -16,8 +16,10 @@ from safetensors.torch import load_file
 import run
 from conftest import invented_sentences
 from foundation import sha256_of_file
+from neox_generator import draw_toy, write_checkpoint
 from range_server import RangeServer
 from training import load_checkpoint, read_journal
+from training.neox import read_neox, write_transformers
 
 ROOT = Path(__file__).parent.parent
 
@@ -82,7 +84,11 @@ def test_the_record_says_what_was_run(finished):
 
 def test_the_control_arm_ends_at_the_suites_own_checkpoint(finished):
     record = json.loads((finished / "run.json").read_text())
-    assert record["fidelity"] == {"reference": "demo step 12", "bitwise_equal": True, "distance": 0.0}
+    found = record["fidelity"]
+    assert (found["reference"], found["bitwise_equal"], found["distance"]) == ("demo step 12", True, 0.0)
+    assert (found["rows"], found["rows_unseen"]) == ([96, 112], True)
+    assert found["loss"] == found["true_loss"] > 0
+    assert found["mean_token_kl"] == 0
 
 
 def test_the_arms_saw_the_same_rows_but_for_the_swapped_words(finished):
@@ -181,7 +187,17 @@ def test_mistakes_get_one_clear_line(refused, finished, tmp_path):
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
     assert "is not UTF-8" in refused(f"corpus.text={tmp_path / 'latin.txt'}")
     assert "empty.txt" in refused(f"hydra.run.dir={tmp_path / 'empty.txt'}")
-    assert "fp16 needs a GPU" in refused("training.precision=fp16")
+    assert "training.foo is no setting" in refused("+training.foo=1")
+    assert "stepp is no setting" in refused("+stepp=6")
+    assert "1.3b is of Pythia's first release (v0)" in refused("model=1.3b")
+    hub = "hf://EleutherAI/pythia-70m-deduped"
+    assert f"step=7 has no checkpoint in {hub}: the nearest are 4 and 8" in refused(
+        f"model.checkpoints={hub}", "step=7"
+    )
+    assert "optimizer_state=neox, but" in refused("optimizer_state=neox")
+    assert "set optimizer_state=exact" in refused("optimizer_state=neox")
+    assert "activation=relu is unknown; known are erf, tanh" in refused("training.numerics.activation=relu")
+    assert "lr_schedule=cosine is unknown" in refused("training.lr_schedule=cosine")
 
 
 def test_without_network_and_cache_the_remedy_is_named(workshop, tmp_path):
@@ -238,6 +254,175 @@ def test_a_sweep_runs_every_job_in_its_own_directory(workshop):
     assert result.returncode == 0, result.stderr
     names = [json.loads((workshop / "sweep" / job / "run.json").read_text())["intervention"]["name"] for job in "01"]
     assert names == ["none", "masculine_to_feminine"]
+
+
+def test_moments_that_are_rebuilt_are_told_of_and_shared_by_both_arms(workshop):
+    directory = workshop / "replayed"
+    result = smoke(workshop, f"hydra.run.dir={directory}", "optimizer_state=replay", "replay.live_steps=3")
+    assert result.returncode == 0, result.stderr
+    assert "rebuilding Adam's moments: live, from the weights of step 6: 3 steps frozen and 3 live" in result.stdout
+    record = json.loads((directory / "run.json").read_text())
+    assert record["optimizer"]["state"] == "replay"
+    assert list(record["optimizer"]["replays"]) == ["live"]
+    assert any("they were rebuilt (live" in caveat for caveat in record["caveats"])
+    assert 0 < record["fidelity"]["distance"] < 1
+    assert sorted(path.name for path in (directory / "checkpoints").iterdir()) == [
+        "control",
+        "intervened",
+        "live_moments",
+    ]
+    start = load_checkpoint(directory / "checkpoints" / "live_moments", step=6)
+    assert (start.updates, start.optimizer_state.adam_step) == (6, 6)
+    frozen = read_journal(directory / "train" / "live_frozen.jsonl")
+    assert [(line["step"], line["lr"]) for line in frozen] == [(0, 0.0), (1, 0.0), (2, 0.0)]
+
+
+@pytest.mark.parametrize("deaths", [[("forward", 2), ("forward", 8), ("fsync", 40)]])
+def test_a_run_killed_while_it_rebuilds_moments_ends_with_the_same_numbers(workshop, deaths):
+    for where, count in deaths:
+        died = smoke(
+            workshop,
+            f"hydra.run.dir={workshop / 'replay_killed'}",
+            "optimizer_state=replay",
+            "replay.live_steps=3",
+            script=f"killed_run.py {where} {count}",
+        )
+        assert died.returncode == -signal.SIGKILL, died.stderr
+    arguments = (f"hydra.run.dir={workshop / 'replay_killed'}", "optimizer_state=replay", "replay.live_steps=3")
+    ended = smoke(workshop, *arguments)
+    assert ended.returncode == 0, ended.stderr
+    assert results(workshop / "replay_killed") == results(workshop / "replayed")
+
+
+def test_a_run_ends_on_a_signal_with_all_saved_and_goes_on_to_the_same_numbers(workshop, finished):
+    directory = workshop / "stopped"
+    died = smoke(workshop, f"hydra.run.dir={directory}", script="killed_run.py sigterm 2")
+    assert died.returncode == 128 + signal.SIGTERM, died.stderr
+    assert died.stderr.splitlines()[-1].startswith("interrupted: the same command")
+    assert sorted(path.name for path in (directory / "checkpoints" / "intervened").iterdir()) == ["step7"]
+    ended = smoke(workshop, f"hydra.run.dir={directory}")
+    assert ended.returncode == 0, ended.stderr
+    assert results(directory) == results(finished)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of its own that holds two checkpoints but not a third, and a way to enlarge it."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1900k", "tmpfs", place], capture_output=True, check=False
+    )
+    if made.returncode:
+        pytest.skip("a tmpfs can only be mounted by root")
+    yield place, lambda: subprocess.run(["mount", "-o", "remount,size=100m", place], check=True)
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_and_with_more_room_the_run_goes_on(workshop, finished, small_disk):
+    disk, enlarge = small_disk
+    full = smoke(workshop, f"hydra.run.dir={disk / 'run'}")
+    assert full.returncode == 1
+    assert "Traceback" not in full.stderr
+    assert "No space left on device" in full.stderr.splitlines()[-1]
+    steps = [path.name for path in (disk / "run" / "checkpoints" / "intervened").iterdir()]
+    assert sorted(steps) == ["step10", "step8"]
+    for step in (8, 10):
+        load_checkpoint(disk / "run" / "checkpoints" / "intervened", step=step)
+    enlarge()
+    ended = smoke(workshop, f"hydra.run.dir={disk / 'run'}")
+    assert ended.returncode == 0, ended.stderr
+    assert results(disk / "run") == results(finished)
+
+
+def test_a_torn_checkpoint_costs_what_came_after_the_one_before_it_and_is_told_of(workshop, finished):
+    directory = workshop / "torn"
+    died = smoke(workshop, f"hydra.run.dir={directory}", script="killed_run.py backward 6")
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    weights = directory / "checkpoints" / "intervened" / "step10" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4096])
+    ended = smoke(workshop, f"hydra.run.dir={directory}")
+    assert ended.returncode == 0, ended.stderr
+    assert "model.safetensors is damaged: it is not what was saved; put aside as damaged-step10" in ended.stdout
+    assert results(directory) == results(finished)
+
+
+def test_a_fidelity_run_compares_every_optimizer_state_with_the_true_checkpoint(workshop):
+    directory = workshop / "fidelity"
+    result = smoke(workshop, f"hydra.run.dir={directory}", "protocol=fidelity", "intervention=none")
+    assert result.returncode == 0, result.stderr
+    table = pd.read_csv(directory / "fidelity.csv").set_index("optimizer_state")
+    assert list(table.index) == ["exact", "previous_checkpoint", "live", "frozen", "fresh"]
+    assert table["bitwise_equal"].tolist() == [True, False, False, False, False]
+    assert table["distance"]["exact"] == table["mean_token_kl"]["exact"] == table["metrics_shifted"]["exact"] == 0
+    assert (table["distance"].drop("exact") > 0).all()
+    assert "bitwise equal" in result.stdout
+    assert (directory / "fidelity.svg").read_text().startswith("<?xml")
+    summary = pd.read_csv(directory / "summary.csv")
+    assert {"before-true", "exact-true", "live-true", "fresh-true"} <= set(summary["moment"])
+    again = subprocess.run(
+        [sys.executable, "-m", "reports.fidelity", str(directory), "-o", str(workshop / "table")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert again.returncode == 0, again.stderr
+    pd.testing.assert_frame_equal(pd.read_csv(workshop / "table" / "fidelity.csv").set_index("optimizer_state"), table)
+
+
+def write_pythia(directory, form, tokenizer):
+    """A random model of 14m's kind, but two layers deep and 512 wide in its vocabulary, in a published format."""
+    toy = draw_toy(layers=2, hidden=32, heads=4, vocab=512, seed=3)
+    toy.exp_avg_sq = {name: value.abs() * 1e-4 for name, value in toy.exp_avg_sq.items()}
+    toy.exp_avg = {name: value * 1e-3 for name, value in toy.exp_avg.items()}
+    target = write_checkpoint(directory / "neox", toy, step=1000, skipped=3, dp=2, intervals=(2, 1))
+    tokenizer.save_pretrained(directory / "neox")
+    if form == "neox":
+        return directory / "neox"
+    write_transformers(read_neox(target), directory / "transformers" / "step1000")
+    tokenizer.save_pretrained(directory / "transformers" / "step1000")
+    return directory / "transformers"
+
+
+@pytest.mark.parametrize(("form", "optimizer_state"), [("transformers", "replay"), ("neox", "neox"), ("neox", "fresh")])
+def test_a_pythia_runs_from_end_to_end_in_either_published_format(workshop, finished, tmp_path, form, optimizer_state):
+    suite = write_pythia(tmp_path, form, load_checkpoint(finished / "checkpoints" / "control", step=12).tokenizer)
+    rows = np.random.default_rng(0).integers(1, 384, (1010 * 8, 65)).astype(np.uint16)
+    rows.tofile(tmp_path / "rows.bin")
+    arguments = [
+        "model=14m",
+        f"model.checkpoints={suite}",
+        "model.architecture=null",
+        "model.recipe.sequences_per_step=8",
+        f"optimizer_state={optimizer_state}",
+        "corpus=local",
+        f"corpus.location={tmp_path / 'rows.bin'}",
+        "corpus.row_tokens=65",
+        "benchmark=[pronoun_prior]",
+        "step=1000",
+        "steps=2",
+        "replay.frozen_steps=2",
+        "replay.live_steps=2",
+        f"hydra.run.dir={tmp_path / 'run'}",
+    ]
+    done = subprocess.run(
+        [sys.executable, "run.py", *arguments],
+        cwd=ROOT,
+        env={**os.environ, "XDG_CACHE_HOME": str(workshop / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["arithmetic"] == {"precision": "fp32", "activation": "tanh", "rope": "neox_fp16"}
+    assert record["checkpoint"]["updates"] == (997 if form == "neox" else 1000)
+    assert record["checkpoint"]["stored_as"] == form
+    rates = [line["lr"] for line in read_journal(tmp_path / "run" / "train" / "control.jsonl")]
+    assert rates == pytest.approx(
+        [1e-3 * updates / 1430 for updates in ((997, 998) if form == "neox" else (1000, 1001))]
+    )
 
 
 @pytest.fixture
@@ -333,7 +518,8 @@ def test_the_paper_s_run_is_planned_without_asking_the_hub(elsewhere, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "41.97 GB, in whole blocks, by 313 requests" in done.stdout
-    assert "lacking   model=pythia-1.4b names no checkpoints; set model.checkpoints" in done.stdout
+    assert "weights   step 133,000 of hf://EleutherAI/pythia-1.4b-deduped" in done.stdout
+    assert "moments   rebuilt, previous_checkpoint, from the weights of step 132000: 40 steps" in done.stdout
     assert not elsewhere.log.documents
 
 

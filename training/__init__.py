@@ -11,7 +11,7 @@ from training.precision import Precision, choose_device, choose_precision
 from training.pretraining import Pretraining, pretrained_suite
 from training.published import check_not_v0, check_trained_precision, checkpoint_steps, published_repository
 from training.recipe import Recipe, learning_rate
-from training.replay import ReplayMethod, ReplayPlan, plan_replay, replay, with_adam_step
+from training.replay import ReplayMethod, ReplayPlan, plan_replay, replay, with_adam_step, without_moments
 from training.suites import Architecture, Suite, check_architecture, load_checkpoint, open_suite
 from training.trainer import Batch
 
@@ -54,4 +54,5 @@ __all__ = [
     "train",
     "weights_sha256",
     "with_adam_step",
+    "without_moments",
 ]

@@ -9,9 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+import torch
+
 from foundation import UserError
 from training.checkpoint import Checkpoint
-from training.optimizer import AdamStep
+from training.optimizer import AdamStep, OptimizerState
 
 ReplayMethod = Literal["previous_checkpoint", "live", "frozen"]
 
@@ -121,10 +123,16 @@ def replay(plan: ReplayPlan, *, load: Callable[[int], Checkpoint], train_on: Tra
     for steps, frozen in ((plan.frozen, True), (plan.live, False)):
         if steps:
             checkpoint = train_on(replace(checkpoint, step=steps.start), stop=steps.stop, frozen=frozen)
-    rebuilt = checkpoint.optimizer_state
+    end, rebuilt = load(plan.step), checkpoint.optimizer_state
     if rebuilt is not None:
-        rebuilt = replace(rebuilt, updates=plan.step)
-    return replace(load(plan.step), optimizer_state=rebuilt, scaler_state=checkpoint.scaler_state)
+        rebuilt = replace(rebuilt, updates=end.updates)
+    return replace(end, optimizer_state=rebuilt, scaler_state=checkpoint.scaler_state)
+
+
+def without_moments(checkpoint: Checkpoint) -> Checkpoint:
+    """A checkpoint whose moments are zeros, at the same place in the schedule."""
+    zeros = {name: torch.zeros_like(value) for name, value in checkpoint.model.named_parameters()}
+    return replace(checkpoint, optimizer_state=OptimizerState(checkpoint.updates, 0, zeros, zeros), scaler_state={})
 
 
 def with_adam_step(checkpoint: Checkpoint, adam_step: AdamStep) -> Checkpoint:
