@@ -246,14 +246,14 @@ def resume_from(parts: Parts, source: str) -> Callable[[], Checkpoint]:
     kept = checkpoints / f"{plan.method}_moments"
 
     def train_on(start: Checkpoint, *, stop: int, frozen: bool) -> Checkpoint:
-        name = f"{plan.method}_{'frozen' if frozen else 'replayed'}"
+        name = f"{plan.method}_{'frozen' if frozen else f'replayed_to_{stop}'}"
         return parts.train(name, start, batch_at=parts.unmodified, stop=stop, frozen=frozen)
 
     if step not in saved_steps(kept):
         log.info("rebuilding Adam's moments: %s", plan)
         save_checkpoint(kept, replay(plan, load=parts.load, train_on=train_on))
-    for name in ("frozen", "replayed"):
-        shutil.rmtree(checkpoints / f"{plan.method}_{name}", ignore_errors=True)
+    for replayed in (*checkpoints.glob(f"{plan.method}_frozen"), *checkpoints.glob(f"{plan.method}_replayed_to_*")):
+        shutil.rmtree(replayed)
     return lambda: with_adam_step(parts.load(step, suite=open_suite(kept)), adam_step)
 
 

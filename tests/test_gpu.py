@@ -1,12 +1,14 @@
 """The same loop and the same scores on a GPU."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from eval.likelihood import Request, score_requests
 from test_loop import batch_at, run, start, weights  # noqa: F401  # `start` is a fixture
-from training import Batch, choose_precision, read_journal
+from training import Batch, choose_precision, read_journal, set_numerics
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no GPU that torch can use")
 
@@ -23,23 +25,21 @@ def test_losses_on_a_gpu_follow_those_on_a_cpu(start, tmp_path, precision, toler
 
 
 def test_weights_and_moments_stay_fp32_in_mixed_precision(start, tmp_path):  # noqa: F811
-    end = run(start(), tmp_path, device=GPU, precision=choose_precision("auto", GPU))
+    end = run(start(), tmp_path, device=GPU, precision=choose_precision("auto", GPU, trained_in="bf16"))
     assert {value.dtype for value in weights(end).values()} == {torch.float32}
     assert {value.dtype for value in end.optimizer_state.exp_avg.values()} == {torch.float32}
 
 
 def test_an_fp16_update_that_overflows_is_skipped_and_its_data_consumed(start, tmp_path):  # noqa: F811
     checkpoint = start()
-    checkpoint.scaler_state.update(
-        scale=2.0**40, growth_factor=2.0, backoff_factor=0.5, growth_interval=1000, _growth_tracker=0
-    )
-    end = run(checkpoint, tmp_path, stop=5, device=GPU, precision="fp16")
+    checkpoint.scaler_state.update(scale=2.0**40, iteration=0, last_overflow=-1, hysteresis=2)
+    end = run(checkpoint, tmp_path, stop=6, device=GPU, precision="fp16")
     lines = read_journal(tmp_path / "arm.jsonl")
-    assert [line["step"] for line in lines] == [3, 4]
+    assert [line["step"] for line in lines] == [3, 4, 5]
     assert all(line["skipped"] for line in lines)
-    assert lines[0]["lr"] == lines[1]["lr"], "a skipped update does not advance the schedule"
-    assert end.optimizer_state.updates == 3
-    assert end.scaler_state["scale"] == 2.0**38
+    assert len({line["lr"] for line in lines}) == 1, "a skipped update does not advance the schedule"
+    assert [line["loss_scale"] for line in lines] == [2.0**40, 2.0**40, 2.0**39]
+    assert end.updates == 3
 
 
 def test_a_resumed_fp16_run_keeps_its_loss_scale(start, tmp_path):  # noqa: F811
@@ -53,7 +53,36 @@ def test_a_resumed_fp16_run_keeps_its_loss_scale(start, tmp_path):  # noqa: F811
 
     end = run(start(), tmp_path, device=GPU, precision="fp16", batch_at=watched)
     assert seen == [8, 9, 10, 11]
-    assert end.scaler_state["scale"] == 2.0**12
+    assert (end.scaler_state["scale"], end.scaler_state["iteration"]) == (2.0**12, 9)
+
+
+@pytest.mark.parametrize("rope", ["neox_fp16", "neox_bf16"])
+def test_rotary_tables_on_a_gpu_are_those_of_a_cpu(tiny_model, rope):
+    model = copy.deepcopy(tiny_model)
+    set_numerics(model, activation="tanh", rope=rope)
+    positions = torch.arange(64)[None]
+    on_cpu = model.gpt_neox.rotary_emb(torch.zeros(1), positions)
+    on_gpu = model.to(GPU).gpt_neox.rotary_emb(torch.zeros(1, device=GPU), positions.to(GPU))
+    for one, other in zip(on_gpu, on_cpu, strict=True):
+        assert torch.equal(one.cpu(), other)
+
+
+def test_scores_beyond_fp16_do_not_overflow_under_autocast(start, tmp_path):  # noqa: F811
+    checkpoint = with_large_scores(start())
+    exact = run(with_large_scores(start()), tmp_path / "fp32", stop=5, device=GPU)
+    rounded = run(checkpoint, tmp_path / "fp16", stop=5, device=GPU, precision="fp16")
+    losses = [[line["loss"] for line in read_journal(tmp_path / name / "arm.jsonl")] for name in ("fp32", "fp16")]
+    assert losses[1] == pytest.approx(losses[0], rel=0.02)
+    assert exact.step == rounded.step == 5
+
+
+def with_large_scores(checkpoint):
+    """q·k beyond 65,504, from a constant in an unrotated dimension, which softmax does not see."""
+    for layer in checkpoint.model.gpt_neox.layers:
+        bias = layer.attention.query_key_value.bias.data.view(4, 3, 8)
+        bias[:, 0, 7] = 300.0
+        bias[:, 1, 7] = 300.0
+    return checkpoint
 
 
 def test_scores_on_a_gpu_are_those_of_a_cpu(tiny_model):

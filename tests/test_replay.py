@@ -31,18 +31,29 @@ def plan(step, **changes):
 
 def test_live_replays_the_batches_before_the_checkpoint_from_its_own_weights():
     chosen = plan(133000, method="live")
-    assert (chosen.origin, chosen.frozen, chosen.live) == (133000, range(132900, 132940), range(132940, 133000))
+    assert (chosen.origin, chosen.frozen, chosen.live) == (133000, range(132900, 132940), (range(132940, 133000),))
     assert (chosen.num_steps, chosen.first_step) == (100, 132900)
 
 
 def test_frozen_replays_as_many_batches_with_fixed_weights():
     chosen = plan(133000, method="frozen")
-    assert (chosen.origin, chosen.frozen, len(chosen.live)) == (133000, range(132900, 133000), 0)
+    assert (chosen.origin, chosen.frozen, chosen.live) == (133000, range(132900, 133000), ())
 
 
 def test_previous_checkpoint_replays_all_that_lies_between():
     chosen = plan(133000, method="previous_checkpoint")
-    assert (chosen.origin, chosen.frozen, chosen.live) == (132000, range(131960, 132000), range(132000, 133000))
+    assert (chosen.origin, chosen.frozen, chosen.live) == (132000, range(131960, 132000), (range(132000, 133000),))
+
+
+def test_where_checkpoints_are_near_one_another_previous_checkpoint_passes_through_several():
+    chosen = plan(448, method="previous_checkpoint", checkpoints=[0, 256, 320, 384, 448, 512])
+    assert (chosen.origin, chosen.frozen) == (320, range(280, 320))
+    assert chosen.live == (range(320, 384), range(384, 448))
+    assert plan(420, method="previous_checkpoint", checkpoints=[320, 384]).live == (range(320, 384), range(384, 420))
+    assert plan(419, method="previous_checkpoint", checkpoints=[310, 320, 384]).origin == 310
+    early = plan(16, method="previous_checkpoint", checkpoints=[0, 1, 2, 4, 8, 16])
+    assert (early.origin, early.frozen) == (0, range(0))
+    assert early.live == (range(0, 1), range(1, 2), range(2, 4), range(4, 8), range(8, 16))
 
 
 def test_the_method_is_chosen_by_its_cost_beside_an_arm():
@@ -59,11 +70,18 @@ def test_a_method_that_needs_what_is_not_there_is_refused():
         plan(133000, method="previous_checkpoint", whole_batches=False)
 
 
-@given(st.integers(0, 300), st.sampled_from(["live", "frozen"]), st.integers(1, 99), st.integers(1, 99))
-def test_no_plan_reads_before_the_beginning_or_past_the_checkpoint(step, method, frozen_steps, live_steps):
-    chosen = plan(step, method=method, frozen_steps=frozen_steps, live_steps=live_steps)
-    assert 0 <= chosen.first_step <= chosen.frozen.stop == chosen.live.start <= chosen.live.stop == step
-    assert chosen.num_steps == min(step, frozen_steps + live_steps)
+@given(
+    st.integers(0, 300),
+    st.sampled_from(["live", "frozen", "previous_checkpoint"]),
+    st.integers(1, 99),
+    st.integers(1, 99),
+    st.sets(st.integers(0, 300)),
+)
+def test_every_plan_is_one_stretch_of_steps_that_ends_at_the_checkpoint(step, method, frozen_steps, live_steps, others):
+    chosen = plan(step + 1, method=method, frozen_steps=frozen_steps, live_steps=live_steps, checkpoints=[0, *others])
+    steps = [*chosen.frozen, *(each for leg in chosen.live for each in leg)]
+    assert steps == list(range(chosen.first_step, step + 1))
+    assert chosen.num_steps == len(steps) >= min(step + 1, frozen_steps)
 
 
 @pytest.fixture
@@ -82,7 +100,7 @@ def replayed(start, tmp_path):  # noqa: F811
         def train_on(checkpoint, *, stop, frozen):
             calls.append((checkpoint.step, stop, frozen))
             recipe = pythia(0.0, min_lr=0.0, adam_eps=1e-3, sequences_per_step=8) if frozen else RECIPE
-            return run(checkpoint, tmp_path / f"{chosen.method}-{frozen}", stop=stop, recipe=recipe, save_at=())
+            return run(checkpoint, tmp_path / f"{chosen.method}-{stop}", stop=stop, recipe=recipe, save_at=())
 
         return replay_plan(chosen, load=load, train_on=train_on), calls, load
 
@@ -90,6 +108,7 @@ def replayed(start, tmp_path):  # noqa: F811
 
 
 OPTIONS = {"checkpoints": [4, 10], "frozen_steps": 3, "live_steps": 5}
+THROUGH = {"checkpoints": [4, 7, 10], "frozen_steps": 1}
 
 
 def test_the_weights_of_the_checkpoint_itself_are_put_back(replayed):
@@ -103,9 +122,20 @@ def test_frozen_steps_come_before_live_ones_and_the_bias_correction_counts_both(
     rebuilt, calls, _ = replayed(plan(10, method="live", **OPTIONS))
     assert calls == [(2, 5, True), (5, 10, False)]
     assert rebuilt.optimizer_state.adam_step == 8
-    rebuilt, calls, _ = replayed(plan(10, method="previous_checkpoint", **OPTIONS))
+    rebuilt, calls, _ = replayed(plan(10, method="previous_checkpoint", **(OPTIONS | {"live_steps": 3})))
     assert calls == [(1, 4, True), (4, 10, False)]
     assert rebuilt.optimizer_state.adam_step == 9
+
+
+def test_on_the_way_the_true_weights_are_put_in_and_the_moments_kept(replayed, start, tmp_path):  # noqa: F811
+    rebuilt, calls, load = replayed(plan(10, method="previous_checkpoint", **THROUGH))
+    assert calls == [(3, 4, True), (4, 7, False), (7, 10, False)]
+    frozen = pythia(0.0, min_lr=0.0, adam_eps=1e-3, sequences_per_step=8)
+    first = run(replace(load(4), step=3), tmp_path / "a", stop=4, recipe=frozen, save_at=())
+    second = run(replace(load(4), optimizer_state=first.optimizer_state), tmp_path / "b", stop=7, save_at=())
+    third = run(replace(load(7), optimizer_state=second.optimizer_state), tmp_path / "c", stop=10, save_at=())
+    for name, value in third.optimizer_state.exp_avg.items():
+        assert torch.equal(rebuilt.optimizer_state.exp_avg[name], value), name
 
 
 def test_frozen_moments_are_averages_of_gradients_at_the_checkpoints_own_weights(replayed):

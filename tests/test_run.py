@@ -37,7 +37,7 @@ def smoke(workshop, *arguments, script="run.py", text="text.txt"):
         arguments = (*arguments, f"corpus.text={workshop / text}")
     return subprocess.run(
         [sys.executable, *script.split(), *arguments, "experiment=smoke"],
-        cwd=ROOT if script == "run.py" else ROOT / "tests",
+        cwd=ROOT / "tests" if script.startswith("killed_run.py") else ROOT,
         env={**os.environ, "XDG_CACHE_HOME": str(workshop / "cache"), "PIP_NO_INDEX": "1"},
         capture_output=True,
         text=True,

@@ -1,12 +1,15 @@
 """Adam's moments where none were published: rebuilt by training again on the batches before a checkpoint.
 
-With beta2 = 0.95 the moments remember about a hundred steps. They are averages over the gradients of those steps, and
-so depend on the weights that these were taken at, of which only some are public. What each method costs, and how near
-it comes, is measured by `python run.py experiment=fidelity`.
+With beta2 = 0.95 the moments remember about a hundred steps, and the rare large gradient of a rare token, which the
+second moments hold squared, up to three times as many. They are averages over the gradients of those steps, and so
+depend on the weights that these were taken at, of which only some are public. Second moments are near enough with the
+weights of another step; first moments need weights that move. What each method costs, and how near it comes, is
+measured by `python run.py experiment=fidelity`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal, Protocol
 
 import torch
@@ -20,6 +23,9 @@ ReplayMethod = Literal["previous_checkpoint", "live", "frozen"]
 # the share of an arm's own steps up to which previous_checkpoint is chosen
 _WORTH = 1 / 8
 
+# steps after which 0.6 % are left of a gradient in the second moments, and nothing in the first
+_MEMORY = 100
+
 
 @dataclass(frozen=True)
 class ReplayPlan:
@@ -27,33 +33,33 @@ class ReplayPlan:
 
     Attributes:
         method: `frozen`: gradients at the weights of the checkpoint itself. `live`: some of those, then training on,
-            from these weights, over batches that they have seen. `previous_checkpoint`: the same from the weights of
-            the checkpoint before, over the batches that lead from there to this one, so that the weights pass near
-            those that the true run had.
+            from these weights, over batches that they have seen. `previous_checkpoint`: the same from the weights of an
+            earlier checkpoint, over the batches that lead from there to this one. The true weights are put in at every
+            checkpoint on the way, so that they stay near those that the true run had.
         origin: step of the weights that it begins with.
         frozen: steps whose batches are read with fixed weights.
-        live: steps whose batches are trained on.
+        live: steps whose batches are trained on, in legs from one checkpoint to the next.
         step: of the checkpoint that the moments are for. Its weights are put back in the end.
     """
 
     method: ReplayMethod
     origin: int
     frozen: range
-    live: range
+    live: tuple[range, ...]
     step: int
 
     @property
     def num_steps(self) -> int:
-        return len(self.frozen) + len(self.live)
+        return len(self.frozen) + sum(map(len, self.live))
 
     @property
     def first_step(self) -> int:
-        return min(self.frozen.start, self.live.start)
+        return self.frozen.start
 
     def __str__(self) -> str:
         return (
             f"{self.method}, from the weights of step {self.origin}: {len(self.frozen)} steps frozen and "
-            f"{len(self.live)} live"
+            f"{sum(map(len, self.live))} live"
         )
 
 
@@ -79,7 +85,7 @@ def plan_replay(
         method: auto is `previous_checkpoint` where its batches are at most an eighth of an arm's, else `live`.
         checkpoints: steps whose weights can be had.
         frozen_steps: gathered before the weights begin to move; in the method `frozen`, with `live_steps`, all.
-        live_steps: of the method `live`.
+        live_steps: of the method `live`. In `previous_checkpoint` the weights move for 100 steps or more.
         arm_steps: that an arm will make.
         whole_batches: whether the arms' batches are those of the suite. Smaller ones do not lead from one checkpoint to
             the next.
@@ -87,23 +93,26 @@ def plan_replay(
     Raises:
         UserError: there is no earlier checkpoint, or batches are smaller than the suite's, where the method needs it.
     """
-    previous = max((other for other in checkpoints if other < step), default=None)
-    possible = previous is not None and whole_batches
+    before = sorted(other for other in checkpoints if other < step)
+    origin = max((other for other in before if other <= step - _MEMORY), default=min(before, default=None))
     if method == "auto":
-        cheap = previous is not None and step - previous + frozen_steps <= _WORTH * arm_steps
-        method = "previous_checkpoint" if possible and cheap else "live"
+        cheap = origin is not None and step - origin + frozen_steps <= _WORTH * arm_steps
+        method = "previous_checkpoint" if cheap and whole_batches else "live"
     if method == "previous_checkpoint":
-        if previous is None:
+        if origin is None:
             raise UserError(f"replay.method=previous_checkpoint, but no checkpoint precedes step {step}; take live")
         if not whole_batches:
             raise UserError(
                 "replay.method=previous_checkpoint needs the suite's own batches, but training.sequences_per_step is "
                 "another; take live"
             )
-        return ReplayPlan(method, previous, _before(previous, frozen_steps), range(previous, step), step)
-    live = _before(step, live_steps if method == "live" else 0)
-    frozen = _before(live.start, frozen_steps if method == "live" else frozen_steps + live_steps)
-    return ReplayPlan(method, step, frozen, live, step)
+        stops = [other for other in before if other > origin] + [step]
+        legs = tuple(range(start, stop) for start, stop in pairwise([origin, *stops]))
+        return ReplayPlan(method, origin, _before(origin, frozen_steps), legs, step)
+    if method == "frozen":
+        return ReplayPlan(method, step, _before(step, frozen_steps + live_steps), (), step)
+    live = _before(step, live_steps)
+    return ReplayPlan(method, step, _before(live.start, frozen_steps), (live,) if live else (), step)
 
 
 def _before(step: int, steps: int) -> range:
@@ -117,16 +126,20 @@ def replay(plan: ReplayPlan, *, load: Callable[[int], Checkpoint], train_on: Tra
 
     Args:
         load: the checkpoint of a step; a new copy each time, since training changes it.
-        train_on: called for the frozen steps, then for the live ones.
+        train_on: called for the frozen steps, then for each leg of the live ones.
     """
-    checkpoint = replace(load(plan.origin), optimizer_state=None, scaler_state={}, step=plan.first_step)
-    for steps, frozen in ((plan.frozen, True), (plan.live, False)):
-        if steps:
-            checkpoint = train_on(replace(checkpoint, step=steps.start), stop=steps.stop, frozen=frozen)
-    end, rebuilt = load(plan.step), checkpoint.optimizer_state
+    begun = replace(load(plan.origin), optimizer_state=None, scaler_state={}, step=plan.first_step)
+    reached = train_on(begun, stop=plan.frozen.stop, frozen=True) if plan.frozen else begun
+    for leg in plan.live:
+        weights = load(plan.step if plan.method == "live" else leg.start)
+        begun = replace(
+            weights, optimizer_state=reached.optimizer_state, scaler_state=reached.scaler_state, step=leg.start
+        )
+        reached = train_on(begun, stop=leg.stop, frozen=False)
+    end, rebuilt = load(plan.step), reached.optimizer_state
     if rebuilt is not None:
         rebuilt = replace(rebuilt, updates=end.updates)
-    return replace(end, optimizer_state=rebuilt, scaler_state=checkpoint.scaler_state)
+    return replace(end, optimizer_state=rebuilt, scaler_state=reached.scaler_state)
 
 
 def without_moments(checkpoint: Checkpoint) -> Checkpoint:
