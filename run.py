@@ -102,12 +102,15 @@ def run(config: RunConfig, record: RunRecord) -> None:
 
     rows = {"before": record.rows("before", lambda: parts.measure(start))}
     resumed = resume_from(parts, config.optimizer_state.value)
-    arms = ["intervened", "control"] if config.control is Control.train else ["intervened"]
+    control = choose_control(parts)
+    arms = ["intervened", "control"] if control is Control.train else ["intervened"]
     for arm, moment in zip(arms, ["after", "control"], strict=False):
         ended = parts.train(arm, resumed(), batch_at=partial(arm_batch, arm, parts.segment, intervention))
         rows[moment] = record.rows(moment, partial(parts.measure, ended))
         if arm == "control":
             record.update(fidelity=parts.fidelity_of(ended, begun_at=start))
+    if control is Control.published:
+        rows["control"] = record.rows("control", lambda: parts.measure(parts.load(parts.segment.stop)))
 
     metrics = {moment: parts.metrics(tables) for moment, tables in rows.items()}
     write_text(record.directory / "summary.csv", summarize(metrics, seed=config.seed).to_csv(index=False))
@@ -255,6 +258,24 @@ def resume_from(parts: Parts, source: str) -> Callable[[], Checkpoint]:
     for replayed in (*checkpoints.glob(f"{plan.method}_frozen"), *checkpoints.glob(f"{plan.method}_replayed_to_*")):
         shutil.rmtree(replayed)
     return lambda: with_adam_step(parts.load(step, suite=open_suite(kept)), adam_step)
+
+
+def choose_control(parts: Parts) -> Control:
+    """What the intervened arm is compared with.
+
+    Raises:
+        UserError: the published checkpoint is asked for where there is none at the end of the segment.
+    """
+    control, segment, recipe = parts.config.control, parts.segment, parts.config.model.recipe
+    there = segment.stop in parts.suite.steps() and segment.sequences_per_step == recipe.sequences_per_step
+    if control is Control.auto:
+        return Control.published if there and parts.config.model.pretraining is None else Control.train
+    if control is Control.published and not there:
+        raise UserError(
+            f"control=published needs a checkpoint of {parts.suite.location} at step {segment.stop}, reached by its "
+            f"own batches; set control=train"
+        )
+    return control
 
 
 def check_stored(checkpoint: Checkpoint, source: str) -> None:
@@ -432,6 +453,7 @@ def describe_reading(parts: Parts, start: Checkpoint, intervention: Intervention
             first_batch, intervened, ledger.swapped, start.tokenizer, first_row=first_row, count=3
         ),
         "fidelity": None,
+        "control": choose_control(parts).value,
         "caveats": [*config.model.caveats, *parts.suite.caveats(config.step), *find_caveats(parts)],
     }
 
@@ -455,6 +477,11 @@ def find_caveats(parts: Parts) -> list[str]:
         f"Adam's moments are not those of the suite, which are not published: they were rebuilt ({plan})."
         for plan in find_replays(config, parts.suite)
     ]
+    if choose_control(parts) is Control.published:
+        differing.append(
+            f"The control is the suite's own checkpoint at step {parts.segment.stop}, no arm of this run: a difference "
+            f"from it also holds what the arithmetic and Adam's moments of this run changed."
+        )
     if config.adam_step.name == "neox_resume":
         differing.append("Adam's bias correction was restarted, as it was whenever GPT-NeoX resumed.")
     return differing

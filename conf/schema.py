@@ -9,9 +9,14 @@ from training import Architecture, Numerics, Pretraining, Recipe
 
 
 class Control(Enum):
-    """The arm to compare with: trained on the unmodified segment, or none."""
+    """What to compare with: an arm trained on the unmodified segment, the suite's own later checkpoint, or nothing.
 
+    auto is published where there is such a checkpoint and the kit did not make the suite, else train.
+    """
+
+    auto = "auto"
     train = "train"
+    published = "published"
     none = "none"
 
 

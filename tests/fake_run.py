@@ -136,6 +136,7 @@ def run_json(*, control: bool = True) -> dict[str, Any]:
             "sha256_of_first_batch": "12" * 32,
         },
         "fidelity": fidelity if control else None,
+        "control": "train" if control else "none",
         "timings_s": {"evaluate before": 41.2, "train intervened": 61.75, "evaluate after": 40.9},
         "swap_examples": [
             {

@@ -168,7 +168,7 @@ def test_mistakes_get_one_clear_line(refused, finished, tmp_path):
     assert "it ends at step" in refused("steps=100000")
     assert "holds a finished run" in refused(f"hydra.run.dir={finished}")
     assert "sequences_per_steps" in refused("training.sequences_per_steps=4")
-    assert "Invalid value 'maybe', expected one of [train, none]" in refused("control=maybe")
+    assert "Invalid value 'maybe', expected one of [auto, train, published, none]" in refused("control=maybe")
     assert "step=abc" in refused("step=abc")
     assert "could not be converted to Integer" in refused("step=abc")
     assert "min_lr=0.0003 is above training.lr=0.0001" in refused("training.lr=1e-4")
@@ -241,6 +241,22 @@ def test_without_a_control_arm_there_is_one_arm(workshop):
     assert sorted(path.name for path in (workshop / "alone" / "rows").iterdir()) == ["after", "before"]
     caveats = json.loads((workshop / "alone" / "run.json").read_text())["caveats"]
     assert any("moments were not restored" in caveat for caveat in caveats)
+
+
+def test_the_published_checkpoint_can_be_the_control(workshop, finished):
+    """The demo's control arm ends bitwise at the suite's own checkpoint, so that the numbers are the same."""
+    result = smoke(workshop, f"hydra.run.dir={workshop / 'published'}", "control=published")
+    assert result.returncode == 0, result.stderr
+    assert results(workshop / "published") == results(finished)
+    assert [path.name for path in (workshop / "published" / "train").iterdir()] == ["intervened.jsonl"]
+    record = json.loads((workshop / "published" / "run.json").read_text())
+    assert (record["control"], record["fidelity"]) == ("published", None)
+    assert any("no arm of this run" in caveat for caveat in record["caveats"])
+    page = (workshop / "published" / "report.html").read_text()
+    assert "the control is the suite’s own later checkpoint" in page
+    refused = smoke(workshop, f"hydra.run.dir={workshop / 'unpublished'}", "control=published", "steps=5")
+    assert refused.returncode == 1
+    assert "at step 11, reached by its own batches; set control=train" in refused.stderr.splitlines()[-1]
 
 
 def test_a_sweep_runs_every_job_in_its_own_directory(workshop):
