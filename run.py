@@ -125,6 +125,8 @@ def run_fidelity(config: RunConfig, record: RunRecord) -> None:
     parts = assemble(config, record)
     start = parts.load(config.step)
     true = parts.load(parts.segment.stop)
+    if parts.segment.sequences_per_step != config.model.recipe.sequences_per_step:
+        raise UserError("protocol=fidelity needs the suite's own batches: leave training.sequences_per_step as it is")
     for source in config.fidelity.optimizer_states:
         check_stored(start, source)
     record.identify(**describe_parts(parts, start, None))
@@ -227,8 +229,13 @@ def assemble(config: RunConfig, record: RunRecord) -> Parts:
     began_with = record.known("corpus") or {}
     segment = find_segment(config, find_corpus(config.corpus, revision=began_with.get("revision")))
     suite = find_suite(config, segment.corpus, device)
-    first_step = min([config.step, *(plan.first_step for plan in find_replays(config, suite))])
-    segment.corpus.expect(segment.first_row(first_step), segment.stop_row)
+    first_row = segment.first_row(min([config.step, *(plan.first_step for plan in find_replays(config, suite))]))
+    if first_row < 0:
+        raise UserError(
+            f"Adam's moments cannot be rebuilt on batches of training.sequences_per_step={segment.sequences_per_step}: "
+            f"the checkpoint has seen {segment.rows_before} rows; set replay.frozen_steps and replay.live_steps"
+        )
+    segment.corpus.expect(first_row, segment.stop_row)
     return Parts(config, record, device, precision, benchmarks, segment, suite)
 
 

@@ -56,6 +56,15 @@ def test_where_checkpoints_are_near_one_another_previous_checkpoint_passes_throu
     assert early.live == (range(0, 1), range(1, 2), range(2, 4), range(4, 8), range(8, 16))
 
 
+def test_where_the_frozen_steps_would_begin_at_step_0_previous_checkpoint_trains_from_there():
+    chosen = plan(192, method="previous_checkpoint", checkpoints=[0, 40, 192])
+    assert (chosen.origin, chosen.frozen) == (0, range(0))
+    assert chosen.live == (range(0, 40), range(40, 192))
+    assert plan(192, method="previous_checkpoint", checkpoints=[0, 41, 192]).frozen == range(1, 41)
+    assert plan(192, method="previous_checkpoint", checkpoints=[40, 192]).frozen == range(40)
+    assert plan(192, arm_steps=8 * 192, checkpoints=[0, 40, 192]).method == "previous_checkpoint"
+
+
 def test_the_method_is_chosen_by_its_cost_beside_an_arm():
     assert plan(133000, arm_steps=8320).method == "previous_checkpoint"
     assert plan(133000, arm_steps=8319).method == "live"
@@ -64,6 +73,10 @@ def test_the_method_is_chosen_by_its_cost_beside_an_arm():
 
 
 def test_a_method_that_needs_what_is_not_there_is_refused():
+    with pytest.raises(
+        UserError, match="lively is no way to get Adam's moments; known are previous_checkpoint, live, "
+    ):
+        plan(133000, method="lively")
     with pytest.raises(UserError, match="no checkpoint precedes step 133000; take live"):
         plan(133000, method="previous_checkpoint", checkpoints=[133000, 134000])
     with pytest.raises(UserError, match="needs the suite's own batches"):
@@ -161,7 +174,8 @@ def test_frozen_moments_are_averages_of_gradients_at_the_checkpoints_own_weights
 def test_the_first_checkpoint_has_no_moments_to_rebuild(replayed):
     rebuilt, calls, _ = replayed(plan(0, method="live"))
     assert calls == []
-    assert rebuilt.optimizer_state is None
+    assert (rebuilt.updates, rebuilt.optimizer_state.adam_step) == (0, 0)
+    assert not any(moment.any() for moment in rebuilt.optimizer_state.exp_avg_sq.values())
 
 
 def test_without_moments_an_arm_is_that_of_an_optimizer_just_made(start, tmp_path):  # noqa: F811

@@ -10,7 +10,7 @@ measured by `python run.py experiment=fidelity`.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import torch
 
@@ -85,18 +85,24 @@ def plan_replay(
         method: auto is `previous_checkpoint` where its batches are at most an eighth of an arm's, else `live`.
         checkpoints: steps whose weights can be had.
         frozen_steps: gathered before the weights begin to move; in the method `frozen`, with `live_steps`, all.
-        live_steps: of the method `live`. In `previous_checkpoint` the weights move for 100 steps or more.
+        live_steps: of the method `live`. In `previous_checkpoint` the weights move for 100 steps or more; for all steps
+            from 0 on, where the moments are known, if the frozen ones would begin there.
         arm_steps: that an arm will make.
         whole_batches: whether the arms' batches are those of the suite. Smaller ones do not lead from one checkpoint to
             the next.
 
     Raises:
-        UserError: there is no earlier checkpoint, or batches are smaller than the suite's, where the method needs it.
+        UserError: the method is unknown, there is no earlier checkpoint, or batches are smaller than the suite's, where
+            the method needs it.
     """
+    if method not in ("auto", *get_args(ReplayMethod)):
+        raise UserError(f"{method} is no way to get Adam's moments; known are {', '.join(get_args(ReplayMethod))}")
     before = sorted(other for other in checkpoints if other < step)
     origin = max((other for other in before if other <= step - _MEMORY), default=min(before, default=None))
+    if origin is not None and origin <= frozen_steps and 0 in before:
+        origin = 0
     if method == "auto":
-        cheap = origin is not None and step - origin + frozen_steps <= _WORTH * arm_steps
+        cheap = origin is not None and step - origin + min(origin, frozen_steps) <= _WORTH * arm_steps
         method = "previous_checkpoint" if cheap and whole_batches else "live"
     if method == "previous_checkpoint":
         if origin is None:
@@ -120,7 +126,7 @@ def _before(step: int, steps: int) -> range:
 
 
 def replay(plan: ReplayPlan, *, load: Callable[[int], Checkpoint], train_on: TrainOn) -> Checkpoint:
-    """The checkpoint at `plan.step` with rebuilt moments.
+    """The checkpoint at `plan.step` with rebuilt moments; at step 0 those are zeros.
 
     Its bias correction counts the replayed steps, so that the moments weigh those alone.
 
@@ -137,9 +143,9 @@ def replay(plan: ReplayPlan, *, load: Callable[[int], Checkpoint], train_on: Tra
         )
         reached = train_on(begun, stop=leg.stop, frozen=False)
     end, rebuilt = load(plan.step), reached.optimizer_state
-    if rebuilt is not None:
-        rebuilt = replace(rebuilt, updates=end.updates)
-    return replace(end, optimizer_state=rebuilt, scaler_state=reached.scaler_state)
+    if rebuilt is None:
+        return without_moments(end)
+    return replace(end, optimizer_state=replace(rebuilt, updates=end.updates), scaler_state=reached.scaler_state)
 
 
 def without_moments(checkpoint: Checkpoint) -> Checkpoint:

@@ -8,7 +8,14 @@ from typing import Protocol, cast
 from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
 from foundation import UserError
-from training.checkpoint import Checkpoint, check_step, is_own_checkpoint, load_own_checkpoint, saved_steps
+from training.checkpoint import (
+    Checkpoint,
+    DamagedCheckpoint,
+    check_step,
+    is_own_checkpoint,
+    load_own_checkpoint,
+    saved_steps,
+)
 from training.hub import check_not_final, fetch_revision
 from training.neox import make_model, neox_steps, read_neox
 from training.optimizer import OptimizerState
@@ -70,7 +77,10 @@ class LocalSuite:
         if not path.exists():
             return self._load_neox(self.directory / f"global_step{step}")
         if is_own_checkpoint(path):
-            return load_own_checkpoint(path)
+            try:
+                return load_own_checkpoint(path)
+            except DamagedCheckpoint as error:
+                raise DamagedCheckpoint(f"{error}; remove {path}, and it is made again") from error
         check_distinct_steps(self.directory, step=step)
         return Checkpoint(load_weights(path), _tokenizer(self.tokenizer, path), None, {}, step, path, "transformers")
 
