@@ -9,13 +9,10 @@ python run.py experiment=fidelity                   how near resuming comes to t
 
 import contextlib
 import difflib
-import errno
-import io
 import logging
 import os
 import shlex
 import shutil
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -39,7 +36,7 @@ from transformers.utils.logging import disable_progress_bar
 from conf.schema import Control, OptimizerStateSource, Protocol, RunConfig
 from corpus import Corpus, Segment, combined_fingerprint, data_plan, fingerprint, plan_text
 from eval import Benchmark, Metric, evaluate, load_benchmark, summarize
-from foundation import UserError, write_text
+from foundation import UserError, mistakes_in_one_line, one_line, quiet_libraries, write_text
 from interventions import Intervention, load_intervention, swap_examples
 from reports import (
     RunRecord,
@@ -55,7 +52,6 @@ from training import (
     AdamStep,
     Batch,
     Checkpoint,
-    Interrupted,
     Precision,
     ReplayMethod,
     ReplayPlan,
@@ -63,6 +59,7 @@ from training import (
     check_architecture,
     check_not_v0,
     check_step,
+    check_stored,
     check_trained_precision,
     checkpoint_steps,
     choose_device,
@@ -213,7 +210,7 @@ class Parts:
         segment, recipe = self.segment, self.config.model.recipe
         if segment.sequences_per_step != recipe.sequences_per_step or segment.stop not in self.suite.steps():
             return None
-        first, unseen = held_out_rows(segment, self.config.fidelity.rows)
+        first, unseen = segment.held_out_rows(self.config.fidelity.rows)
         rows = segment.corpus.rows(first, first + self.config.fidelity.rows)
         found = fidelity(begun_at.model, ended.on(self.device), self.load(segment.stop).model, rows=rows)
         reference = f"{self.config.model.name} step {segment.stop}"
@@ -285,18 +282,6 @@ def choose_control(parts: Parts) -> Control:
     return control
 
 
-def check_stored(checkpoint: Checkpoint, source: str) -> None:
-    """Raise UserError where `source` is exact or neox and the checkpoint does not hold such moments."""
-    needed = {"exact": "own", "neox": "neox"}.get(source, checkpoint.stored_as)
-    if checkpoint.stored_as != needed:
-        formats = {"own": "the kit's format", "neox": "GPT-NeoX's format", "transformers": "transformers' format"}
-        remedy = {"own": "exact", "neox": "neox", "transformers": "replay"}[checkpoint.stored_as]
-        raise UserError(
-            f"optimizer_state={source}, but {checkpoint.path} is in {formats[checkpoint.stored_as]}; set "
-            f"optimizer_state={remedy}"
-        )
-
-
 def find_replay(config: RunConfig, suite: Suite, source: str) -> ReplayPlan:
     """The batches that moments are rebuilt from; `source` is replay, or a method of it."""
     return plan_replay(
@@ -315,15 +300,6 @@ def find_replays(config: RunConfig, suite: Suite) -> list[ReplayPlan]:
     fidelity_run = config.protocol is Protocol.fidelity
     sources = config.fidelity.optimizer_states if fidelity_run else [config.optimizer_state.value]
     return [find_replay(config, suite, source) for source in sources if source not in ("exact", "neox", "fresh")]
-
-
-def held_out_rows(segment: Segment, count: int) -> tuple[int, bool]:
-    """First of `count` rows to compare models on, and whether neither has been trained on them.
-
-    They follow the segment. Where the order ends there, as at Pythia's last step, they are the segment's last.
-    """
-    unseen = segment.stop_row + count <= segment.corpus.num_rows
-    return (segment.stop_row if unseen else max(0, segment.stop_row - count)), unseen
 
 
 def arm_batch(arm: str, segment: Segment, intervention: Intervention, step: int) -> Batch:
@@ -523,7 +499,7 @@ def print_plan(config: RunConfig) -> None:
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(config: DictConfig) -> None:
     disable_progress_bar()  # transformers' bar for loading weights, which takes a blink
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it would tell of every request to the hub
+    quiet_libraries()
     directory = Path(config.output_dir)
     in_sweep = HydraConfig.get().mode is RunMode.MULTIRUN
     arguments = list(HydraConfig.get().overrides.task) if in_sweep else sys.argv[1:]
@@ -556,7 +532,7 @@ def main(config: DictConfig) -> None:
 def configure(overrides: list[str]) -> RunConfig:
     """The configuration that a command line means, for the commands beside this one."""
     check_choices(overrides)
-    with hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+    with config_errors_for_users(), hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return typed_config(hydra.compose("config", overrides=[*overrides, "output_dir=''"]))
 
 
@@ -592,47 +568,21 @@ def check_choices(arguments: list[str]) -> None:
 
 
 @contextlib.contextmanager
-def mistakes_in_one_line() -> Iterator[None]:
-    """End the program with one line where the block meets a mistake that the user can mend."""
+def config_errors_for_users() -> Iterator[None]:
+    """Raise UserError for what Hydra and OmegaConf find wrong with the configuration."""
     try:
         yield
-    except (UserError, HydraException, OmegaConfBaseException, FileExistsError, PermissionError) as error:
-        sys.exit(one_line(error))
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise
-        sys.exit(one_line(error))
-    except KeyboardInterrupt as interruption:
-        print("interrupted: the same command (a run: with the same hydra.run.dir) goes on from here", file=sys.stderr)
-        sys.exit(128 + (interruption.signal if isinstance(interruption, Interrupted) else signal.SIGINT))
-
-
-def run_command(main: Callable[[list[str]], None], usage: str | None) -> None:
-    """Run one of the commands beside this one, on the arguments of the program."""
-    arguments = sys.argv[1:]
-    if not arguments or {"-h", "--help"} & set(arguments):
-        print((usage or "").strip())
-        return
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
-    disable_progress_bar()
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
-    cast(io.TextIOWrapper, sys.stdout).reconfigure(errors="replace")
-    with mistakes_in_one_line():
-        main(arguments)
+    except (HydraException, OmegaConfBaseException) as error:
+        reason = f": {error.__cause__}" if isinstance(error, HydraException) and error.__cause__ else ""
+        raise UserError(f"{error}{reason}") from error
 
 
 def command_line() -> None:
     """Run what sys.argv says."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # lets errors through to here, where Hydra would print its own text
-    with mistakes_in_one_line():
+    with mistakes_in_one_line(), config_errors_for_users():
         check_choices(sys.argv[1:])
         main()
-
-
-def one_line(error: Exception) -> str:
-    """The message, and for Hydra's errors the reason that it keeps apart."""
-    reason = f": {error.__cause__}" if isinstance(error, HydraException) and error.__cause__ else ""
-    return "error: " + " ".join(f"{error}{reason}".split())
 
 
 if __name__ == "__main__":

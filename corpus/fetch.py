@@ -15,8 +15,8 @@ from tqdm import tqdm
 
 from corpus.plan import data_plan, plan_text, size_text
 from corpus.segment import combined_fingerprint, fingerprint
-from foundation import UserError
-from run import configure, find_corpus, find_segment, run_command
+from foundation import UserError, run_command
+from run import configure, find_corpus, find_segment
 
 
 def main(arguments: list[str]) -> None:

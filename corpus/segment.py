@@ -64,6 +64,14 @@ class Segment:
         """(sequences_per_step, row_tokens) token ids of one step."""
         return self.corpus.rows(self.first_row(step), self.first_row(step + 1))
 
+    def held_out_rows(self, count: int) -> tuple[int, bool]:
+        """First of `count` rows to compare models on, and whether neither has been trained on them.
+
+        They follow the segment. Where the order ends there, as at Pythia's last step, they are the segment's last.
+        """
+        unseen = self.stop_row + count <= self.corpus.num_rows
+        return (self.stop_row if unseen else max(0, self.stop_row - count)), unseen
+
 
 def fingerprint(rows: NDArray[np.uint16]) -> str:
     """SHA-256 of rows as little-endian uint16 in row order, hexadecimal: the bytes of the `.bin`."""

@@ -26,10 +26,10 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 
 from corpus.remote import check_model_on_hub
 from corpus.view import Decode, Intervened, View, parse_sequences, show
-from foundation import UserError, atomic_file
+from foundation import UserError, atomic_file, run_command
 from interventions import load_intervention
 from interventions.vocabulary import read_vocabulary
-from run import configure, find_corpus, find_segment, run_command
+from run import configure, find_corpus, find_segment
 
 PYTHIA_TOKENIZER = "EleutherAI/pythia-70m-deduped"
 END_OF_DOCUMENT = "<|endoftext|>"

@@ -18,8 +18,7 @@ from tqdm import tqdm
 
 from corpus.byte_source import LocalFiles, local_files
 from corpus.remote import is_remote, remote_place
-from foundation import UserError
-from run import run_command
+from foundation import UserError, run_command
 
 _LINE = re.compile(r"(?:(?P<first>[0-9a-fA-F]{64})\s+\*?(?P<name>\S+)|(?P<name_first>\S+)\s+(?P<last>[0-9a-fA-F]{64}))")
 _READ_BYTES = 8 << 20

@@ -1,5 +1,6 @@
 """What every part stands on: errors a user can mend, files that are never half-written, data of known origin."""
 
+from foundation.commands import mistakes_in_one_line, one_line, quiet_libraries, run_command
 from foundation.errors import UserError
 from foundation.files import (
     atomic_directory,
@@ -13,21 +14,28 @@ from foundation.files import (
     write_bytes,
     write_text,
 )
+from foundation.interruption import Interrupted, deferred_signals
 from foundation.sources import SOURCES, Package, Source, fetch
 
 __all__ = [
     "SOURCES",
+    "Interrupted",
     "Package",
     "Source",
     "UserError",
     "atomic_directory",
     "atomic_file",
     "cache_directory",
+    "deferred_signals",
     "exclusive",
     "fetch",
+    "mistakes_in_one_line",
+    "one_line",
+    "quiet_libraries",
     "remove_directory",
     "remove_leftovers",
     "remove_unfinished",
+    "run_command",
     "sha256_of_file",
     "write_bytes",
     "write_text",

@@ -14,8 +14,8 @@ from tokenizers import Tokenizer, models
 
 from conftest import invented_sentences
 from corpus import build_corpus, combined_fingerprint, fetch, fingerprint, show, verify
+from foundation import mistakes_in_one_line
 from range_server import RangeServer
-from run import mistakes_in_one_line
 
 ROOT = Path(__file__).parent.parent
 

@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from foundation import UserError
+from foundation import Interrupted, UserError
 from test_recipe import pythia
 from training import (
     Batch,
     Checkpoint,
     Diverged,
-    Interrupted,
     Numerics,
     learning_rate,
     load_checkpoint,
@@ -24,6 +23,7 @@ from training import (
     set_numerics,
     train,
 )
+from training.trainer import Trainer
 
 ROW_TOKENS = 9
 # a large eps, since Adam turns the rounding noise of gradients that are zero in theory (key biases) into full updates
@@ -145,6 +145,23 @@ def test_one_pass_of_eight_equals_smaller_passes(start, tmp_path, micro_batch):
     lines = [read_journal(tmp_path / name / "arm.jsonl") for name in ("8x1", "parts")]
     for one, other in zip(*lines, strict=True):
         assert other["loss"] == pytest.approx(one["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("micro_batch", [8, 3, 1])
+def test_the_gradients_of_one_pass_of_32_are_those_of_smaller_passes_to_a_millionth(start, micro_batch):
+    rows = np.random.default_rng(0).integers(1, 400, (32, 65)).astype(np.uint16)
+    batch = Batch(rows, marked=rows % 10 == 0, record={})
+
+    def backward(micro_batch):
+        trainer = Trainer(start(), recipe=RECIPE, precision="fp32", micro_batch=micro_batch, device=torch.device("cpu"))
+        losses = trainer.backward(batch, give_up=lambda: False)
+        return losses, torch.cat([parameter.grad.flatten().double() for parameter in trainer.model.parameters()])
+
+    whole, gradient = backward(32)
+    parts, other = backward(micro_batch)
+    assert parts.mean == pytest.approx(whole.mean, rel=1e-6)
+    assert parts.mean_marked == pytest.approx(whole.mean_marked, rel=1e-6)
+    assert (other - gradient).norm() <= 1e-6 * gradient.norm()
 
 
 def test_a_journal_without_the_checkpoints_steps_is_refused(start, tmp_path):

@@ -1,8 +1,7 @@
 """Checkpoints, optimizer state, schedule, precision, and the loop that continues pre-training."""
 
-from training.checkpoint import Checkpoint, check_step, save_checkpoint, saved_steps, weights_sha256
+from training.checkpoint import Checkpoint, check_step, check_stored, save_checkpoint, saved_steps, weights_sha256
 from training.fidelity import Fidelity, fidelity
-from training.interruption import Interrupted
 from training.journal import read_journal
 from training.loop import Diverged, train
 from training.numerics import Numerics, numerics_of, set_numerics
@@ -22,7 +21,6 @@ __all__ = [
     "Checkpoint",
     "Diverged",
     "Fidelity",
-    "Interrupted",
     "Numerics",
     "OptimizerState",
     "Precision",
@@ -34,6 +32,7 @@ __all__ = [
     "check_architecture",
     "check_not_v0",
     "check_step",
+    "check_stored",
     "check_trained_precision",
     "checkpoint_steps",
     "choose_device",

@@ -68,6 +68,22 @@ def check_step(step: int, steps: Sequence[int], *, where: str) -> None:
         raise UserError(f"step={step} has no checkpoint in {where}: {remedy}")
 
 
+def check_stored(checkpoint: Checkpoint, source: str) -> None:
+    """Raise UserError where Adam's moments are to be had from the checkpoint itself and it is in another format.
+
+    Args:
+        source: of the moments: `exact` for the kit's own format, `neox` for GPT-NeoX's; anything else needs neither.
+    """
+    needed = {"exact": "own", "neox": "neox"}.get(source, checkpoint.stored_as)
+    if checkpoint.stored_as != needed:
+        formats = {"own": "the kit's format", "neox": "GPT-NeoX's format", "transformers": "transformers' format"}
+        remedy = {"own": "exact", "neox": "neox", "transformers": "replay"}[checkpoint.stored_as]
+        raise UserError(
+            f"optimizer_state={source}, but {checkpoint.path} is in {formats[checkpoint.stored_as]}; set "
+            f"optimizer_state={remedy}"
+        )
+
+
 def weights_sha256(model: GPTNeoXForCausalLM) -> str:
     """SHA-256 over the names, shapes and fp32 values of all parameters: the same however they were stored."""
     digest = hashlib.sha256()

@@ -18,9 +18,10 @@ from rich.console import Console
 from rich.table import Table
 from torch.nn.functional import cross_entropy
 from transformers import GPTNeoXForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
-from foundation import UserError
-from run import configure, find_corpus, find_segment, find_suite, run_command
+from foundation import UserError, run_command
+from run import configure, find_corpus, find_segment, find_suite
 from training.numerics import Activation, Numerics, Rope, numerics_of, set_numerics
 from training.precision import Precision, autocast, choose_device
 
@@ -63,6 +64,7 @@ def main(arguments: list[str]) -> None:
     device = choose_device(config.device)
     corpus = find_corpus(config.corpus)
     rows = find_segment(config, corpus).batch(config.step)
+    disable_progress_bar()
     checkpoint = find_suite(config, corpus, device).load(config.step)
     losses = losses_by_numerics(checkpoint.on(device), rows)
     best = min(losses.values())

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from foundation import UserError, atomic_directory, remove_directory
+from foundation import Interrupted, UserError, atomic_directory, deferred_signals, remove_directory
 from training.checkpoint import (
     Checkpoint,
     DamagedCheckpoint,
@@ -22,7 +22,6 @@ from training.checkpoint import (
     write_checkpoint,
 )
 from training.flops import flops_per_token, peak_flops_per_s
-from training.interruption import Interrupted, deferred_signals
 from training.journal import Journal
 from training.numerics import numerics_of, set_numerics
 from training.precision import Precision
