@@ -52,12 +52,15 @@ from training import (
     AdamStep,
     Batch,
     Checkpoint,
+    Numerics,
     Precision,
+    Recipe,
     ReplayMethod,
     ReplayPlan,
     Suite,
     check_architecture,
     check_not_v0,
+    check_same_model,
     check_step,
     check_stored,
     check_trained_precision,
@@ -95,17 +98,19 @@ def run(config: RunConfig, record: RunRecord) -> None:
     check_stored(start, config.optimizer_state.value)
     intervention = load_intervention(**config.intervention, tokenizer=start.tokenizer, seed=config.seed)
     record.identify(**describe_parts(parts, start, intervention))
-    record.update(**describe_reading(parts, start, intervention))
+    without_true_end = find_fault_of_true_end(parts)
+    record.update(**describe_reading(parts, start, intervention, without_true_end))
 
     rows = {"before": record.rows("before", lambda: parts.measure(start))}
     resumed = resume_from(parts, config.optimizer_state.value)
-    control = choose_control(parts)
+    control = choose_control(config, parts.segment, parts.suite)
     arms = ["intervened", "control"] if control is Control.train else ["intervened"]
     for arm, moment in zip(arms, ["after", "control"], strict=False):
         ended = parts.train(arm, resumed(), batch_at=partial(arm_batch, arm, parts.segment, intervention))
         rows[moment] = record.rows(moment, partial(parts.measure, ended))
-        if arm == "control":
+        if arm == "control" and without_true_end is None:
             record.update(fidelity=parts.fidelity_of(ended, begun_at=start))
+        del ended  # the next arm needs its memory
     if control is Control.published:
         rows["control"] = record.rows("control", lambda: parts.measure(parts.load(parts.segment.stop)))
 
@@ -121,19 +126,18 @@ def run_fidelity(config: RunConfig, record: RunRecord) -> None:
     """How near each way to get Adam's moments comes to the true checkpoint at step + steps, on unmodified data."""
     parts = assemble(config, record)
     start = parts.load(config.step)
-    true = parts.load(parts.segment.stop)
-    if parts.segment.sequences_per_step != config.model.recipe.sequences_per_step:
-        raise UserError("protocol=fidelity needs the suite's own batches: leave training.sequences_per_step as it is")
+    find_fault_of_true_end(parts)
     for source in config.fidelity.optimizer_states:
         check_stored(start, source)
     record.identify(**describe_parts(parts, start, None))
     rows = {"before": record.rows("before", lambda: parts.measure(start))}
-    rows["true"] = record.rows("true", lambda: parts.measure(true))
+    rows["true"] = record.rows("true", lambda: parts.measure(parts.load(parts.segment.stop)))
     found = {}
     for source in config.fidelity.optimizer_states:
         ended = parts.train(source, resume_from(parts, source)(), batch_at=parts.unmodified)
         rows[source] = record.rows(source, partial(parts.measure, ended))
         found[source] = parts.fidelity_of(ended, begun_at=start)
+        del ended  # the next arm needs its memory
 
     metrics = {moment: parts.metrics(tables) for moment, tables in rows.items()}
     summary = summarize(metrics, seed=config.seed, changes=[(moment, "true") for moment in ["before", *found]])
@@ -154,19 +158,21 @@ class Parts:
     segment: Segment
     suite: Suite
 
-    def load(self, step: int, *, suite: Suite | None = None) -> Checkpoint:
-        """A new copy of the suite's checkpoint, or of another's, computing as `training.numerics` says."""
+    def load(self, step: int, *, suite: Suite | None = None, numerics: Numerics | None = None) -> Checkpoint:
+        """A new copy of the suite's checkpoint, or another's, that computes as `numerics` or the configuration says."""
         checkpoint = (suite or self.suite).load(step)
         model = self.config.model
         if model.architecture is not None:
             check_architecture(checkpoint.model, model.architecture, name=model.name, where=str(checkpoint.path))
-        set_numerics(checkpoint.model, **asdict(self.config.training.numerics))
+        set_numerics(checkpoint.model, **asdict(numerics or self.config.training.numerics))
         return checkpoint
 
     def measure(self, checkpoint: Checkpoint) -> dict[str, pd.DataFrame]:
         """The rows of all benchmarks, scored in one pass."""
         benchmarks = list(self.benchmarks.values())
-        return evaluate(checkpoint.on(self.device), checkpoint.tokenizer, benchmarks=benchmarks)
+        rows = evaluate(checkpoint.on(self.device), checkpoint.tokenizer, benchmarks=benchmarks)
+        checkpoint.on(torch.device("cpu"))
+        return rows
 
     def metrics(self, rows: dict[str, pd.DataFrame]) -> dict[str, dict[str, Metric]]:
         return {name: benchmark.metrics(rows[name]) for name, benchmark in self.benchmarks.items()}
@@ -183,9 +189,13 @@ class Parts:
         *,
         batch_at: Callable[[int], Batch],
         stop: int | None = None,
-        frozen: bool = False,
+        recipe: Recipe | None = None,
     ) -> Checkpoint:
-        """Train an arm, or go on with it where it was when it was killed."""
+        """Train an arm, or go on with it where it was when it was killed.
+
+        Args:
+            recipe: another than that of the arms.
+        """
         options, directory = self.config.training, self.record.directory
         stop = self.segment.stop if stop is None else stop
         with self.record.stage(f"train {name}"):
@@ -193,7 +203,7 @@ class Parts:
                 start,
                 stop=stop,
                 batch_at=batch_at,
-                recipe=replace(options, lr=0.0, min_lr=0.0) if frozen else options,
+                recipe=recipe or options,
                 precision=self.precision,
                 micro_batch=options.micro_batch,
                 device=self.device,
@@ -207,8 +217,8 @@ class Parts:
 
     def fidelity_of(self, ended: Checkpoint, *, begun_at: Checkpoint) -> dict[str, Any] | None:
         """How near an arm on unmodified data came to the suite's own checkpoint; None where there is none."""
-        segment, recipe = self.segment, self.config.model.recipe
-        if segment.sequences_per_step != recipe.sequences_per_step or segment.stop not in self.suite.steps():
+        segment = self.segment
+        if not has_true_end(self.config, segment, self.suite):
             return None
         first, unseen = segment.held_out_rows(self.config.fidelity.rows)
         rows = segment.corpus.rows(first, first + self.config.fidelity.rows)
@@ -226,13 +236,7 @@ def assemble(config: RunConfig, record: RunRecord) -> Parts:
     began_with = record.known("corpus") or {}
     segment = find_segment(config, find_corpus(config.corpus, revision=began_with.get("revision")))
     suite = find_suite(config, segment.corpus, device)
-    first_row = segment.first_row(min([config.step, *(plan.first_step for plan in find_replays(config, suite))]))
-    if first_row < 0:
-        raise UserError(
-            f"Adam's moments cannot be rebuilt on batches of training.sequences_per_step={segment.sequences_per_step}: "
-            f"the checkpoint has seen {segment.rows_before} rows; set replay.frozen_steps and replay.live_steps"
-        )
-    segment.corpus.expect(first_row, segment.stop_row)
+    segment.corpus.expect(*find_rows(config, segment, suite))
     return Parts(config, record, device, precision, benchmarks, segment, suite)
 
 
@@ -249,37 +253,92 @@ def resume_from(parts: Parts, source: str) -> Callable[[], Checkpoint]:
     if source in ("exact", "neox"):
         return lambda: with_adam_step(parts.load(step), adam_step)
     plan = find_replay(config, parts.suite, source)
+    recipe = replace(config.model.recipe, sequences_per_step=parts.segment.sequences_per_step)
+    still = replace(recipe, lr=0.0, min_lr=0.0)
     checkpoints = parts.record.directory / "checkpoints"
     kept = checkpoints / f"{plan.method}_moments"
 
     def train_on(start: Checkpoint, *, stop: int, frozen: bool) -> Checkpoint:
         name = f"{plan.method}_{'frozen' if frozen else f'replayed_to_{stop}'}"
-        return parts.train(name, start, batch_at=parts.unmodified, stop=stop, frozen=frozen)
+        return parts.train(name, start, batch_at=parts.unmodified, stop=stop, recipe=still if frozen else recipe)
 
     if step not in saved_steps(kept):
         log.info("rebuilding Adam's moments: %s", plan)
-        save_checkpoint(kept, replay(plan, load=parts.load, train_on=train_on))
+        as_trained = partial(parts.load, numerics=config.model.numerics)
+        save_checkpoint(kept, replay(plan, load=as_trained, train_on=train_on))
     for replayed in (*checkpoints.glob(f"{plan.method}_frozen"), *checkpoints.glob(f"{plan.method}_replayed_to_*")):
         shutil.rmtree(replayed)
     return lambda: with_adam_step(parts.load(step, suite=open_suite(kept)), adam_step)
 
 
-def choose_control(parts: Parts) -> Control:
+def has_true_end(config: RunConfig, segment: Segment, suite: Suite) -> bool:
+    """Whether the suite has a checkpoint at the end of the segment, reached by the same batches."""
+    return segment.stop in suite.steps() and segment.sequences_per_step == config.model.recipe.sequences_per_step
+
+
+def choose_control(config: RunConfig, segment: Segment, suite: Suite) -> Control:
     """What the intervened arm is compared with.
 
     Raises:
         UserError: the published checkpoint is asked for where there is none at the end of the segment.
     """
-    control, segment, recipe = parts.config.control, parts.segment, parts.config.model.recipe
-    there = segment.stop in parts.suite.steps() and segment.sequences_per_step == recipe.sequences_per_step
-    if control is Control.auto:
-        return Control.published if there and parts.config.model.pretraining is None else Control.train
-    if control is Control.published and not there:
+    there = has_true_end(config, segment, suite)
+    if config.control is Control.auto:
+        return Control.published if there and config.model.pretraining is None else Control.train
+    if config.control is Control.published and not there:
         raise UserError(
-            f"control=published needs a checkpoint of {parts.suite.location} at step {segment.stop}, reached by its "
-            f"own batches; set control=train"
+            f"control=published needs a checkpoint of {suite.location} at step {segment.stop}, reached by its own "
+            f"batches; set control=train"
         )
-    return control
+    return config.control
+
+
+def find_fault_of_true_end(parts: Parts) -> str | None:
+    """Why a trained control cannot be compared with the suite's checkpoint at the end; None where it can, or none is.
+
+    Raises:
+        UserError: the same, where the run needs that checkpoint. Better now than after training.
+    """
+    config, segment = parts.config, parts.segment
+    control = choose_control(config, segment, parts.suite)
+    if not has_true_end(config, segment, parts.suite) or not needs_true_end(config, control):
+        return None
+    try:
+        parts.load(segment.stop)
+    except UserError as error:
+        if config.protocol is Protocol.fidelity or control is Control.published:
+            raise
+        return f"The control arm could not be compared with the suite's own checkpoint: {error}."
+    return None
+
+
+def needs_true_end(config: RunConfig, control: Control) -> bool:
+    """Whether a run compares with the suite's checkpoint at the end of the segment, where there is one."""
+    return config.protocol is Protocol.fidelity or control in (Control.train, Control.published)
+
+
+def find_rows(config: RunConfig, segment: Segment, suite: Suite | None) -> tuple[int, int]:
+    """First row that the run reads, and the one behind its last: replayed, trained on, and held out for comparison.
+
+    Args:
+        suite: None before the kit has made it: the segment's rows are all that is known then.
+
+    Raises:
+        UserError: the corpus does not hold all of them.
+    """
+    if suite is None:
+        return segment.first_row(config.step), segment.stop_row
+    first = segment.first_row(min([config.step, *(plan.first_step for plan in find_replays(config, suite))]))
+    if first < 0:
+        raise UserError(
+            f"Adam's moments cannot be rebuilt on batches of training.sequences_per_step={segment.sequences_per_step}: "
+            f"the checkpoint has seen {segment.rows_before} rows; set replay.frozen_steps and replay.live_steps"
+        )
+    trained = config.protocol is Protocol.fidelity or choose_control(config, segment, suite) is Control.train
+    if not (trained and has_true_end(config, segment, suite)):
+        return first, segment.stop_row
+    held_out, _ = segment.held_out_rows(config.fidelity.rows)
+    return min(first, held_out), max(segment.stop_row, held_out + config.fidelity.rows)
 
 
 def find_replay(config: RunConfig, suite: Suite, source: str) -> ReplayPlan:
@@ -372,24 +431,36 @@ def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Suite
 def given_suite(config: RunConfig) -> Suite | None:
     """The checkpoints that are named, else those that are published of the model; None where the kit makes them."""
     model = config.model
-    if model.checkpoints is not None:
-        return open_suite(model.checkpoints, tokenizer=model.tokenizer)
     if model.pretraining is not None:
-        return None
+        return None if model.checkpoints is None else open_suite(model.checkpoints, tokenizer=model.tokenizer)
     deduped, size = bool(model.deduped), model.name.removeprefix("pythia-")
-    check_trained_precision(size, deduped=deduped, precision=model.precision)
+    check_trained_precision(size, deduped=deduped, precision=model.precision, rope=model.numerics.rope)
     repository = published_repository(size, deduped=deduped, seed=model.seed)
-    return open_suite(f"hf://{repository}", tokenizer=model.tokenizer)
+    suite = open_suite(model.checkpoints or f"hf://{repository}", tokenizer=model.tokenizer)
+    check_same_model(suite.location, size=size, deduped=deduped, seed=model.seed)
+    return suite
 
 
 def check_start(config: RunConfig) -> None:
-    """Raise UserError where the model has no checkpoint at the step. Nothing is fetched for that."""
+    """Raise UserError where the model has no checkpoint that the run begins or must end at. Nothing is fetched."""
     suite, pretraining = given_suite(config), config.model.pretraining
     if suite is not None:
-        check_step(config.step, suite.steps(), where=suite.location)
-    elif pretraining is not None:
+        steps, where = suite.steps(), suite.location
+    else:
+        assert pretraining is not None
         steps = checkpoint_steps(pretraining.train_iters, pretraining.checkpoint_every)
-        check_step(config.step, steps, where=f"model={config.model.name}")
+        where = f"model={config.model.name}"
+    check_step(config.step, steps, where=where)
+    if config.protocol is not Protocol.fidelity:
+        return
+    if config.training.sequences_per_step != config.model.recipe.sequences_per_step:
+        raise UserError("protocol=fidelity needs the suite's own batches: leave training.sequences_per_step as it is")
+    try:
+        check_step(config.step + config.steps, steps, where=where)
+    except UserError as error:
+        raise UserError(
+            f"protocol=fidelity compares with the checkpoint at step + steps, but {error}; set steps"
+        ) from None
 
 
 def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention | None) -> dict[str, dict[str, Any]]:
@@ -425,7 +496,9 @@ def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention |
     return described
 
 
-def describe_reading(parts: Parts, start: Checkpoint, intervention: Intervention) -> dict[str, Any]:
+def describe_reading(
+    parts: Parts, start: Checkpoint, intervention: Intervention, without_true_end: str | None
+) -> dict[str, Any]:
     """What a reader of the result needs to know and see."""
     config, segment = parts.config, parts.segment
     first_row = segment.first_row(config.step)
@@ -436,8 +509,13 @@ def describe_reading(parts: Parts, start: Checkpoint, intervention: Intervention
             first_batch, intervened, ledger.swapped, start.tokenizer, first_row=first_row, count=3
         ),
         "fidelity": None,
-        "control": choose_control(parts).value,
-        "caveats": [*config.model.caveats, *parts.suite.caveats(config.step), *find_caveats(parts)],
+        "control": choose_control(config, segment, parts.suite).value,
+        "caveats": [
+            *config.model.caveats,
+            *parts.suite.caveats(config.step),
+            *find_caveats(parts),
+            *([without_true_end] if without_true_end else []),
+        ],
     }
 
 
@@ -460,10 +538,15 @@ def find_caveats(parts: Parts) -> list[str]:
         f"Adam's moments are not those of the suite, which are not published: they were rebuilt ({plan})."
         for plan in find_replays(config, parts.suite)
     ]
-    if choose_control(parts) is Control.published:
+    if choose_control(config, parts.segment, parts.suite) is Control.published:
         differing.append(
             f"The control is the suite's own checkpoint at step {parts.segment.stop}, no arm of this run: a difference "
             f"from it also holds what the arithmetic and Adam's moments of this run changed."
+        )
+    if model.seed > 0:
+        differing.append(
+            "Whether PolyPythias were trained with the schedule of gpt-neox v1.0 or with that of gpt-neox #1008 is not "
+            "documented; training.lr_schedule=neox_1008 is the other."
         )
     if config.adam_step.name == "neox_resume":
         differing.append("Adam's bias correction was restarted, as it was whenever GPT-NeoX resumed.")
@@ -489,8 +572,9 @@ def segment_fingerprints(journals: dict[str, list[dict[str, Any]]]) -> dict[str,
 def print_plan(config: RunConfig) -> None:
     """What the run would take. Nothing of the segment is fetched."""
     check_start(config)
-    lines = data_plan(find_segment(config, find_corpus(config.corpus)))
-    if (suite := given_suite(config)) is not None:
+    segment, suite = find_segment(config, find_corpus(config.corpus)), given_suite(config)
+    lines = data_plan(segment, find_rows(config, segment, suite))
+    if suite is not None:
         lines.append(("weights", f"step {config.step:,} of {suite.location}"))
         lines += [("moments", f"rebuilt, {plan}") for plan in find_replays(config, suite)]
     print(plan_text(lines), end="")

@@ -173,18 +173,15 @@ class RunConfig:
         at_least_one = {
             "steps": self.steps,
             "model.micro_batch": self.model.micro_batch,
-            "model.recipe.sequences_per_step": self.model.recipe.sequences_per_step,
             "training.micro_batch": self.training.micro_batch,
-            "training.sequences_per_step": self.training.sequences_per_step,
             "training.save_every": self.training.save_every,
             "replay.frozen_steps": self.replay.frozen_steps,
             "replay.live_steps": self.replay.live_steps,
+            "fidelity.rows": self.fidelity.rows,
+            "the number of fidelity.optimizer_states": len(self.fidelity.optimizer_states),
         }
         for name, value in at_least_one.items():
             if value < 1:
                 raise UserError(f"{name}={value}, but it must be 1 or more")
-        if self.training.min_lr > self.training.lr:
-            raise UserError(
-                f"training.min_lr={self.training.min_lr:g} is above training.lr={self.training.lr:g}: the "
-                f"schedule would stay at the floor; set both"
-            )
+        if self.seed < 0:
+            raise UserError(f"seed={self.seed}, but it must be 0 or more")

@@ -1,4 +1,4 @@
-"""Fetch a segment ahead of its run, where the network is.
+"""Fetch what a run reads ahead of it, where the network is.
 
 python -m corpus.fetch model=1.4b step=133000 steps=10000
 
@@ -14,13 +14,14 @@ import sys
 from tqdm import tqdm
 
 from corpus.plan import data_plan, plan_text, size_text
+from corpus.rows import Corpus
 from corpus.segment import combined_fingerprint, fingerprint
 from foundation import UserError, run_command
-from run import configure, find_corpus, find_segment
+from run import configure, find_corpus, find_rows, find_segment, given_suite
 
 
 def main(arguments: list[str]) -> None:
-    """Read every batch of the segment once. Like run.py this command connects the parts; it is no part of them.
+    """Read every row once. Like run.py this command connects the parts; it is no part of them.
 
     Raises:
         UserError: the cache cannot hold the segment: the beginning would be gone when the end has come.
@@ -28,19 +29,28 @@ def main(arguments: list[str]) -> None:
     config = configure(arguments)
     corpus = find_corpus(config.corpus)
     segment = find_segment(config, corpus)
-    cost = corpus.cost(segment.first_row(segment.step), segment.stop_row)
+    first, stop = find_rows(config, segment, given_suite(config))
+    cost = corpus.cost(first, stop)
     if cost.cache is not None and not cost.cache.holds(cost.needed_bytes):
         raise UserError(
-            f"the segment has {size_text(cost.needed_bytes)}, more than the cache keeps at corpus.cache_gib="
+            f"the run reads {size_text(cost.needed_bytes)}, more than the cache keeps at corpus.cache_gib="
             f"{cost.cache.max_bytes >> 30}; raise it here and in the run, or take fewer steps"
         )
-    sys.stdout.write(plan_text(data_plan(segment)))
-    corpus.expect(segment.first_row(segment.step), segment.stop_row)
+    sys.stdout.write(plan_text(data_plan(segment, (first, stop))))
+    corpus.expect(first, stop)
+    read(corpus, range(first, segment.first_row(config.step)), segment.sequences_per_step)
     steps = tqdm(range(segment.step, segment.stop), "reading the segment", unit="step", disable=None)
     sha256 = combined_fingerprint(fingerprint(segment.batch(step)) for step in steps)
+    read(corpus, range(segment.stop_row, stop), segment.sequences_per_step)
     revision = corpus.identity().get("revision")
     pin = f"corpus.revision={revision} " if revision else ""
     sys.stdout.write(f"{pin}segment_sha256={sha256}\n")
+
+
+def read(corpus: Corpus, rows: range, at_once: int) -> None:
+    """Read rows that lie beside the segment."""
+    for first in tqdm(rows[::at_once], "reading beside the segment", unit="step", disable=None if rows else True):
+        corpus.rows(first, min(first + at_once, rows.stop))
 
 
 if __name__ == "__main__":

@@ -8,20 +8,28 @@ from corpus.segment import Segment
 _LINKS = {"100 Mbit/s": 100e6 / 8, "1 Gbit/s": 1e9 / 8}
 
 
-def data_plan(segment: Segment) -> list[tuple[str, str]]:
+def data_plan(segment: Segment, rows: tuple[int, int] | None = None) -> list[tuple[str, str]]:
     """Lines (what, how much) on the data of a segment; fetches none of it.
 
     Blocks that earlier runs left in the cache count as there, if the last listing of the corpus is still right.
+
+    Args:
+        rows: first that is read and the one behind the last, where more is read than the segment.
     """
     first, stop = segment.first_row(segment.step), segment.stop_row
+    read_first, read_stop = rows or (first, stop)
     corpus = segment.corpus
-    cost = corpus.cost(first, stop)
+    cost = corpus.cost(read_first, read_stop)
     lines = [
         ("corpus", corpus.location),
         ("steps", f"{segment.step:,} to {segment.stop - 1:,}, {segment.sequences_per_step:,} rows each"),
         ("rows", f"{first:,} to {stop - 1:,} (both included), {corpus.row_tokens:,} tokens each"),
-        ("data", size_text(cost.needed_bytes)),
     ]
+    if read_first < first:
+        lines.append(("before", f"{first - read_first:,} rows, from {read_first:,}, to rebuild Adam's moments on"))
+    if read_stop > stop:
+        lines.append(("after", f"{read_stop - stop:,} rows that models are compared on"))
+    lines.append(("data", size_text(cost.needed_bytes)))
     if cost.cache is None:
         return [*lines, ("to fetch", "nothing: it is on this machine")]
     if not cost.fetch_bytes:

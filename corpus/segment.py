@@ -68,7 +68,12 @@ class Segment:
         """First of `count` rows to compare models on, and whether neither has been trained on them.
 
         They follow the segment. Where the order ends there, as at Pythia's last step, they are the segment's last.
+
+        Raises:
+            UserError: the corpus has not so many.
         """
+        if count > self.corpus.num_rows:
+            raise UserError(f"{self.corpus.location} holds {self.corpus.num_rows} rows, but {count} are to be held out")
         unseen = self.stop_row + count <= self.corpus.num_rows
         return (self.stop_row if unseen else max(0, self.stop_row - count)), unseen
 

@@ -14,6 +14,7 @@ from training.checkpoint import (
     prune_checkpoints,
     save_checkpoint,
     weights_sha256,
+    write_checkpoint,
 )
 from training.optimizer import OptimizerState
 
@@ -80,7 +81,29 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path, tiny_
 
     save(tmp_path, 4, tiny_model, tiny_tokenizer)
     monkeypatch.setattr(checkpoint_module, "save_file", full)
-    with pytest.raises(UserError, match=r"step5 cannot be written \(No space left"):
+    with pytest.raises(UserError, match=r"step 5 cannot be written \(No space left"):
+        save(tmp_path, 5, tiny_model, tiny_tokenizer)
+    assert [path.name for path in tmp_path.iterdir()] == ["step4"]
+
+
+def test_a_disk_that_is_full_when_the_tokenizer_is_written_is_one_line_too(tmp_path, tiny_model, tiny_tokenizer):
+    save(tmp_path, 4, tiny_model, tiny_tokenizer)
+    full = tmp_path / "aside"
+    full.mkdir()
+    (full / "tokenizer.json").symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"step 4 cannot be written \(.*No space left"):
+        write_checkpoint(full, load_checkpoint(tmp_path, step=4))
+
+
+def test_what_else_goes_wrong_while_a_checkpoint_is_written_keeps_its_own_name(
+    tmp_path, tiny_model, tiny_tokenizer, monkeypatch
+):
+    def broken(*_):
+        raise TypeError("a tensor is no tensor")
+
+    save(tmp_path, 4, tiny_model, tiny_tokenizer)
+    monkeypatch.setattr(checkpoint_module, "save_file", broken)
+    with pytest.raises(TypeError, match="a tensor is no tensor"):
         save(tmp_path, 5, tiny_model, tiny_tokenizer)
     assert [path.name for path in tmp_path.iterdir()] == ["step4"]
 

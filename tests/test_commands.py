@@ -13,7 +13,7 @@ import pytest
 from tokenizers import Tokenizer, models
 
 from conftest import invented_sentences
-from corpus import build_corpus, combined_fingerprint, fetch, fingerprint, show, verify
+from corpus import build_corpus, combined_fingerprint, fetch, fingerprint, open_corpus, show, verify
 from foundation import mistakes_in_one_line
 from range_server import RangeServer
 
@@ -138,9 +138,33 @@ def test_fetch_brings_a_segment_and_tells_its_fingerprint(text, corpus, tmp_path
         assert len(server.log.ranges) == 1
 
 
+def test_fetch_brings_what_is_read_beside_the_segment_too(text, corpus, tmp_path):
+    for step in (6, 11):
+        (tmp_path / f"step{step}").mkdir()
+    content = corpus.rows(0, corpus.num_rows).tobytes()
+    with RangeServer({"rows.bin": content}) as server:
+        fetch.main(
+            [
+                f"model.checkpoints={tmp_path}",
+                "corpus=local",
+                f"corpus.location={server.url}/rows.bin",
+                "corpus.row_tokens=65",
+                "step=6",
+                "steps=5",
+                "model.recipe.sequences_per_step=8",
+                "optimizer_state=replay",
+                "replay.live_steps=2",
+                "replay.frozen_steps=1",
+            ]
+        )
+        reached = open_corpus(f"{server.url}/rows.bin", row_tokens=65)
+        cost = reached.cost(8 * (6 - 3), 8 * 11 + 16)
+    assert (cost.fetch_bytes, cost.needed_bytes) == (0, 2 * 65 * (8 * 8 + 16))
+
+
 def test_fetch_refuses_a_segment_that_the_cache_would_not_keep():
     message = refused(fetch.main, "model=70m", "step=100000", "steps=600", "corpus.cache_gib=2")
-    assert "the segment has 2.518 GB, more than the cache keeps at corpus.cache_gib=2; raise it" in message
+    assert "the run reads 3.777 GB, more than the cache keeps at corpus.cache_gib=2; raise it" in message
 
 
 @pytest.fixture

@@ -7,6 +7,8 @@ from omegaconf import OmegaConf
 
 import run
 from foundation import UserError
+from test_recipe import pythia
+from training import Architecture, Numerics
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = {  # they connect the parts, as run.py does
@@ -54,6 +56,31 @@ def test_no_part_imports_a_command(command):
             assert f"{command.parent.name}.{command.stem}" not in path.read_text().replace(
                 f"python -m {command.parent.name}.{command.stem}", ""
             )
+
+
+@pytest.mark.parametrize(
+    ("size", "lr", "layers", "hidden", "heads", "vocab", "ranks"),
+    [
+        ("14m", 1e-3, 6, 128, 4, 50304, 1),
+        ("31m", 1e-3, 6, 256, 8, 50304, 1),
+        ("70m", 1e-3, 6, 512, 8, 50304, 1),
+        ("160m", 6e-4, 12, 768, 12, 50304, 1),
+        ("410m", 3e-4, 24, 1024, 16, 50304, 1),
+        ("1b", 2.5e-4, 16, 2048, 8, 50304, 1),
+        ("1.4b", 2e-4, 24, 2048, 16, 50304, 1),
+        ("2.8b", 1.6e-4, 32, 2560, 32, 50304, 1),
+        ("6.9b", 1.2e-4, 32, 4096, 32, 50432, 2),
+        ("12b", 1.2e-4, 36, 5120, 40, 50688, 4),
+    ],
+)
+def test_every_size_has_the_recipe_and_the_shape_of_its_own_configuration_file(
+    size, lr, layers, hidden, heads, vocab, ranks
+):
+    config = OmegaConf.to_object(composed(f"model={size}"))
+    assert config.model.recipe.min_lr == pytest.approx(lr / 10)
+    assert config.model.recipe == pythia(lr, min_lr=config.model.recipe.min_lr, model_parallel_size=ranks)
+    assert config.model.architecture == Architecture(layers, hidden, heads, vocab)
+    assert (config.model.precision, config.model.numerics) == ("fp16", Numerics("tanh", "neox_fp16"))
 
 
 @pytest.mark.parametrize("size", SIZES)

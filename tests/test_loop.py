@@ -164,6 +164,20 @@ def test_the_gradients_of_one_pass_of_32_are_those_of_smaller_passes_to_a_millio
     assert (other - gradient).norm() <= 1e-6 * gradient.norm()
 
 
+def test_in_fp16_small_gradients_are_those_of_one_micro_batch_however_many_there_are(start):
+    row = np.random.default_rng(0).integers(1, 400, (1, 65)).astype(np.uint16)
+
+    def gradients(rows):
+        trainer = Trainer(start(), recipe=RECIPE, precision="fp16", micro_batch=1, device=torch.device("cpu"))
+        trainer.backward(Batch(rows, marked=np.zeros(rows.shape, bool), record={}), give_up=lambda: False)
+        trainer.unscaled_gradient_norm()
+        return {name: parameter.grad for name, parameter in trainer.model.named_parameters()}
+
+    many, one = gradients(np.repeat(row, 64, axis=0)), gradients(row)
+    for name in one:
+        torch.testing.assert_close(many[name], one[name], rtol=1e-5, atol=0.0)
+
+
 def test_a_journal_without_the_checkpoints_steps_is_refused(start, tmp_path):
     run(start(), tmp_path, stop=8)
     lines = (tmp_path / "arm.jsonl").read_text().splitlines(keepends=True)
@@ -257,7 +271,8 @@ def test_where_every_checkpoint_is_damaged_the_arm_begins_again(start, tmp_path,
     whole = weights(run(start(), tmp_path / "whole"))
     run(start(), tmp_path / "parts", stop=8)
     for step in (4, 8):
-        (tmp_path / "parts" / "checkpoints" / f"step{step}" / "training_state.json").write_text("{")
+        file = tmp_path / "parts" / "checkpoints" / f"step{step}" / "training_state.json"
+        file.unlink() if step == 8 else file.write_text("{")
     assert_bitwise_equal(weights(run(start(), tmp_path / "parts")), whole)
     assert caplog.text.count("put aside") == 2
 

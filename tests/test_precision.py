@@ -111,3 +111,9 @@ def test_a_gpu_that_is_not_there_is_refused():
     with pytest.raises(UserError, match="sees no GPU"):
         choose_device("cuda")
     assert choose_device("auto") == CPU
+
+
+@pytest.mark.parametrize("device", ["gpu", "meta", "cpu:x", "mps"])
+def test_a_device_that_is_unknown_is_refused(device):
+    with pytest.raises(UserError, match=f"device={device} .* take auto, cpu, cuda or cuda:<number>"):
+        choose_device(device)

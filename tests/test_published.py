@@ -1,7 +1,7 @@
 import pytest
 
 from foundation import UserError
-from training.published import SIZES, STEPS, check_not_v0, known_caveats, published_repository
+from training.published import SIZES, STEPS, check_not_v0, check_same_model, known_caveats, published_repository
 
 
 def test_the_suite_has_ten_sizes_and_154_steps():
@@ -78,6 +78,31 @@ def test_everything_published_passes_for_the_present_release():
 def test_a_v0_size_is_refused_as_a_size_of_the_suite_too():
     with pytest.raises(UserError, match=r"1.3b is of Pythia's first release .* take EleutherAI/pythia-1.4b"):
         published_repository("1.3b", deduped=True, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("repository", "size", "deduped", "seed", "remedy"),
+    [
+        ("hf://EleutherAI/pythia-410m", "410m", True, 0, "model=410m model.deduped=false model.seed=0"),
+        ("hf://EleutherAI/pythia-410m-deduped", "410m", False, 0, "model=410m model.deduped=true model.seed=0"),
+        ("hf://a-mirror/pythia-410m-seed3", "410m", False, 4, "model=410m model.deduped=false model.seed=3"),
+        ("hf://EleutherAI/pythia-160m-deduped", "410m", True, 0, "model=160m model.deduped=true model.seed=0"),
+    ],
+)
+def test_a_repository_that_is_another_model_than_the_run_is_set_up_for_is_refused(
+    repository, size, deduped, seed, remedy
+):
+    with pytest.raises(UserError) as refusal:
+        check_same_model(repository, size=size, deduped=deduped, seed=seed)
+    assert str(refusal.value).startswith(f"{repository} is not pythia-{size}")
+    assert str(refusal.value).endswith(f"set {remedy}")
+
+
+def test_a_repository_of_the_model_itself_or_of_an_unknown_name_passes():
+    check_same_model("hf://EleutherAI/pythia-410m-deduped", size="410m", deduped=True, seed=0)
+    check_same_model("hf://EleutherAI/pythia-160m-seed9", size="160m", deduped=False, seed=9)
+    check_same_model("hf://me/my-pythia", size="410m", deduped=True, seed=0)
+    check_same_model("hf://EleutherAI/pythia-160m-weight-seed1", size="160m", deduped=False, seed=0)
 
 
 @pytest.mark.parametrize(

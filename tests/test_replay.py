@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from foundation import UserError
 from test_loop import RECIPE, assert_bitwise_equal, batch_at, run, start, weights  # noqa: F401  # `start` is a fixture
 from test_recipe import pythia
-from training import OptimizerState, plan_replay, with_adam_step, without_moments
+from training import OptimizerState, load_checkpoint, plan_replay, save_checkpoint, with_adam_step, without_moments
 from training import replay as replay_plan
 from training.optimizer import make_optimizer, restore_optimizer
 
@@ -171,11 +171,15 @@ def test_frozen_moments_are_averages_of_gradients_at_the_checkpoints_own_weights
         torch.testing.assert_close(rebuilt.optimizer_state.exp_avg_sq[name], second[name], rtol=1e-4, atol=1e-9)
 
 
-def test_the_first_checkpoint_has_no_moments_to_rebuild(replayed):
+def test_the_first_checkpoint_has_no_moments_to_rebuild(replayed, tmp_path):
     rebuilt, calls, _ = replayed(plan(0, method="live"))
     assert calls == []
     assert (rebuilt.updates, rebuilt.optimizer_state.adam_step) == (0, 0)
     assert not any(moment.any() for moment in rebuilt.optimizer_state.exp_avg_sq.values())
+    save_checkpoint(tmp_path, rebuilt)
+    saved = load_checkpoint(tmp_path, step=0).optimizer_state
+    assert_bitwise_equal(saved.exp_avg, rebuilt.optimizer_state.exp_avg)
+    assert_bitwise_equal(saved.exp_avg_sq, rebuilt.optimizer_state.exp_avg_sq)
 
 
 def test_without_moments_an_arm_is_that_of_an_optimizer_just_made(start, tmp_path):  # noqa: F811

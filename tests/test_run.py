@@ -17,7 +17,7 @@ import run
 from conftest import invented_sentences
 from neox_generator import draw_toy, write_checkpoint
 from range_server import RangeServer
-from training import load_checkpoint, read_journal
+from training import load_checkpoint, read_journal, saved_steps
 from training.neox import read_neox, write_transformers
 
 ROOT = Path(__file__).parent.parent
@@ -170,7 +170,12 @@ def test_mistakes_get_one_clear_line(refused, finished, tmp_path):
     assert "Invalid value 'maybe', expected one of [auto, train, published, none]" in refused("control=maybe")
     assert "step=abc" in refused("step=abc")
     assert "could not be converted to Integer" in refused("step=abc")
-    assert "min_lr=0.0003 is above training.lr=0.0001" in refused("training.lr=1e-4")
+    assert "min_lr=0.0003, but it must be between 0 and lr=0.0001; set both" in refused("training.lr=1e-4")
+    assert "gradient_clipping=0.0, but it must be above 0" in refused("training.gradient_clipping=0")
+    assert "seed=-1" in refused("seed=-1")
+    assert "fidelity.rows=0" in refused("fidelity.rows=0")
+    assert "the number of fidelity.optimizer_states=0" in refused("fidelity.optimizer_states=[]")
+    assert "step + steps, but step=11 has no checkpoint" in refused("protocol=fidelity", "steps=5")
     assert "neither 'bug' nor the path" in refused("corpus.text=missing.txt")
     assert "training.save_every=0, but it must be 1 or more" in refused("training.save_every=0")
     assert "steps=-1" in refused("steps=-1")
@@ -201,7 +206,7 @@ def test_mistakes_get_one_clear_line(refused, finished, tmp_path):
     many = ("training.sequences_per_step=16", "optimizer_state=replay", "steps=1")
     assert "cannot be rebuilt on batches of training.sequences_per_step=16" in refused(*many)
     assert "activation=relu is unknown; known are erf, tanh" in refused("training.numerics.activation=relu")
-    assert "lr_schedule=cosine is unknown" in refused("training.lr_schedule=cosine")
+    assert "lr_schedule=cosine, but it must be neox_v1 or neox_1008" in refused("training.lr_schedule=cosine")
 
 
 def test_without_network_and_cache_the_remedy_is_named(workshop, tmp_path):
@@ -276,11 +281,19 @@ def test_a_sweep_runs_every_job_in_its_own_directory(workshop):
     assert names == ["none", "masculine_to_feminine"]
 
 
-def test_moments_that_are_rebuilt_are_told_of_and_shared_by_both_arms(workshop):
-    directory = workshop / "replayed"
-    result = smoke(workshop, f"hydra.run.dir={directory}", "optimizer_state=replay", "replay.live_steps=3")
+REPLAY = ("optimizer_state=replay", "replay.live_steps=3")
+
+
+@pytest.fixture(scope="module")
+def replayed(workshop):
+    result = smoke(workshop, f"hydra.run.dir={workshop / 'replayed'}", *REPLAY)
     assert result.returncode == 0, result.stderr
     assert "rebuilding Adam's moments: live, from the weights of step 6: 3 steps frozen and 3 live" in result.stdout
+    return workshop / "replayed"
+
+
+def test_moments_that_are_rebuilt_are_told_of_and_shared_by_both_arms(replayed):
+    directory = replayed
     record = json.loads((directory / "run.json").read_text())
     assert record["optimizer"]["state"] == "replay"
     assert list(record["optimizer"]["replays"]) == ["live"]
@@ -297,21 +310,49 @@ def test_moments_that_are_rebuilt_are_told_of_and_shared_by_both_arms(workshop):
     assert [(line["step"], line["lr"]) for line in frozen] == [(0, 0.0), (1, 0.0), (2, 0.0)]
 
 
-@pytest.mark.parametrize("deaths", [[("forward", 2), ("forward", 8), ("fsync", 40)]])
-def test_a_run_killed_while_it_rebuilds_moments_ends_with_the_same_numbers(workshop, deaths):
-    for where, count in deaths:
-        died = smoke(
-            workshop,
-            f"hydra.run.dir={workshop / 'replay_killed'}",
-            "optimizer_state=replay",
-            "replay.live_steps=3",
-            script=f"killed_run.py {where} {count}",
-        )
-        assert died.returncode == -signal.SIGKILL, died.stderr
-    arguments = (f"hydra.run.dir={workshop / 'replay_killed'}", "optimizer_state=replay", "replay.live_steps=3")
+def test_a_run_killed_while_it_rebuilds_moments_ends_with_the_same_numbers(workshop, replayed):
+    directory = workshop / "replay_killed"
+    arguments = (f"hydra.run.dir={directory}", *REPLAY)
+    died = smoke(workshop, *arguments, script="killed_run.py backward 3")  # frozen, of which 2 are saved
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert saved_steps(directory / "checkpoints" / "live_frozen") == [2]
+    died = smoke(workshop, *arguments, script="killed_run.py backward 4")  # live, of which 2 are saved
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert saved_steps(directory / "checkpoints" / "live_replayed_to_6") == [5]
+    died = smoke(workshop, *arguments, script="killed_run.py fsync 12")
+    assert died.returncode == -signal.SIGKILL, died.stderr
     ended = smoke(workshop, *arguments)
     assert ended.returncode == 0, ended.stderr
-    assert results(workshop / "replay_killed") == results(workshop / "replayed")
+    assert results(directory) == results(replayed)
+
+
+def test_moments_are_rebuilt_as_the_suite_was_trained_though_the_arms_are_trained_otherwise(workshop, replayed):
+    directory = workshop / "replayed_otherwise"
+    changes = ("training.lr=1e-2", "training.numerics.activation=tanh", "control=none")
+    result = smoke(workshop, f"hydra.run.dir={directory}", *REPLAY, *changes)
+    assert result.returncode == 0, result.stderr
+    moments = "checkpoints/live_moments/step6/optimizer.safetensors"
+    assert (directory / moments).read_bytes() == (replayed / moments).read_bytes()
+    first, other = (read_journal(place / "train" / "intervened.jsonl")[0] for place in (replayed, directory))
+    assert first["lr"] != other["lr"]
+
+
+def test_a_later_checkpoint_that_is_damaged_is_told_before_anything_is_trained(workshop, finished, tmp_path):
+    suite = tmp_path / "suite"
+    shutil.copytree(json.loads((finished / "run.json").read_text())["checkpoint"]["location"], suite)
+    weights = suite / "step12" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    arguments = (f"model.checkpoints={suite}", f"hydra.run.dir={tmp_path / 'run'}")
+    refused = smoke(workshop, *arguments, "control=published")
+    assert refused.returncode == 1
+    assert "step12/model.safetensors is damaged" in refused.stderr
+    assert not (tmp_path / "run" / "train").exists()
+    shutil.rmtree(tmp_path / "run")
+    trained = smoke(workshop, *arguments)
+    assert trained.returncode == 0, trained.stderr
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["fidelity"] is None
+    assert any("could not be compared with the suite's own checkpoint" in caveat for caveat in record["caveats"])
 
 
 def test_a_run_ends_on_a_signal_with_all_saved_and_goes_on_to_the_same_numbers(workshop, finished):

@@ -25,6 +25,7 @@ from training import (
     train,
     weights_sha256,
 )
+from training.neox import read_neox, write_transformers
 
 
 def toy_model():
@@ -134,6 +135,26 @@ def test_models_of_the_first_release_are_refused_with_the_reason(name):
         open_suite(name)
 
 
+def test_a_local_copy_of_the_first_release_is_refused_by_its_name(tmp_path):
+    for name in ("pythia-410m-v0", "pythia-1.3b", "350m"):
+        (tmp_path / name).mkdir()
+    for name in ("pythia-410m-v0", "pythia-1.3b"):
+        with pytest.raises(UserError, match=r"first release \(v0\)"):
+            open_suite(tmp_path / name)
+    assert open_suite(tmp_path / "350m").steps() == []
+
+
+def test_of_two_formats_of_a_step_the_one_that_holds_more_is_read(directory):
+    write_transformers(read_neox(directory / "global_step7"), directory / "step7")
+    assert load_checkpoint(directory, step=7).stored_as == "neox"
+
+
+def test_a_tokenizer_file_that_is_none_is_one_line(directory):
+    (directory / "step6" / "tokenizer.json").write_text("{}")
+    with pytest.raises(UserError, match="no tokenizer can be loaded from"):
+        load_checkpoint(directory, step=6)
+
+
 def test_a_published_checkpoint_loads_from_the_hub_with_its_caveats(monkeypatch, model_files, tiny_model):  # noqa: F811
     with RangeServer({}) as hub:
         ask(monkeypatch, hub.url)
@@ -160,10 +181,11 @@ def test_another_model_than_was_asked_for_is_refused(tiny_model):
 
 
 def test_the_one_model_that_was_trained_in_bf16_is_known():
-    check_trained_precision("1b", deduped=False, precision="bf16")
-    check_trained_precision("1b", deduped=True, precision="fp16")
-    with pytest.raises(UserError, match=r"pythia-1b was trained in bf16, but model\.precision is fp16"):
-        check_trained_precision("1b", deduped=False, precision="fp16")
+    check_trained_precision("1b", deduped=False, precision="bf16", rope="neox_bf16")
+    check_trained_precision("1b", deduped=True, precision="fp16", rope="neox_fp16")
+    for precision, rope in (("fp16", "neox_fp16"), ("bf16", "neox_fp16")):
+        with pytest.raises(UserError, match=rf"pythia-1b was trained in bf16, but model\.precision is {precision}"):
+            check_trained_precision("1b", deduped=False, precision=precision, rope=rope)
 
 
 def test_tokenizers_of_checkpoints_are_their_own(directory, tiny_tokenizer):

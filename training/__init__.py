@@ -8,7 +8,13 @@ from training.numerics import Numerics, numerics_of, set_numerics
 from training.optimizer import AdamStep, OptimizerState
 from training.precision import Precision, choose_device, choose_precision
 from training.pretraining import Pretraining, pretrained_suite
-from training.published import check_not_v0, check_trained_precision, checkpoint_steps, published_repository
+from training.published import (
+    check_not_v0,
+    check_same_model,
+    check_trained_precision,
+    checkpoint_steps,
+    published_repository,
+)
 from training.recipe import Recipe, learning_rate
 from training.replay import ReplayMethod, ReplayPlan, plan_replay, replay, with_adam_step, without_moments
 from training.suites import Architecture, Suite, check_architecture, load_checkpoint, open_suite
@@ -31,6 +37,7 @@ __all__ = [
     "Suite",
     "check_architecture",
     "check_not_v0",
+    "check_same_model",
     "check_step",
     "check_stored",
     "check_trained_precision",

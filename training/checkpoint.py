@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
@@ -80,7 +79,7 @@ def check_stored(checkpoint: Checkpoint, source: str) -> None:
         remedy = {"own": "exact", "neox": "neox", "transformers": "replay"}[checkpoint.stored_as]
         raise UserError(
             f"optimizer_state={source}, but {checkpoint.path} is in {formats[checkpoint.stored_as]}; set "
-            f"optimizer_state={remedy}"
+            f"optimizer_state={remedy} (in fidelity.optimizer_states, leave {source} out)"
         )
 
 
@@ -129,28 +128,33 @@ def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     """Write `directory/step<step>`, whole or not at all.
 
     Raises:
-        UserError: the weights cannot be written, as on a full disk.
+        UserError: it cannot be written, as on a full disk.
     """
-    path = directory / f"step{checkpoint.step}"
-    try:
-        with atomic_directory(path) as aside:
-            write_checkpoint(aside, checkpoint)
-    except SafetensorError as error:
-        raise UserError(
-            f"{path} cannot be written ({error}); the checkpoint before it is whole: make room, then give the same "
-            f"command again"
-        ) from error
+    with atomic_directory(directory / f"step{checkpoint.step}") as aside:
+        write_checkpoint(aside, checkpoint)
 
 
 def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
-    """Fill a directory with a checkpoint that has an optimizer state."""
+    """Fill a directory with a checkpoint that has an optimizer state.
+
+    Raises:
+        UserError: it cannot be written, as on a full disk.
+    """
     state = checkpoint.optimizer_state
     assert state is not None
     moments = {f"exp_avg.{name}": value for name, value in state.exp_avg.items()}
     moments |= {f"exp_avg_sq.{name}": value for name, value in state.exp_avg_sq.items()}
-    checkpoint.model.save_pretrained(directory)
-    save_file({name: value.cpu().contiguous() for name, value in moments.items()}, directory / _MOMENTS)
-    checkpoint.tokenizer.save_pretrained(directory)
+    try:
+        checkpoint.model.save_pretrained(directory)
+        save_file({name: value.cpu().contiguous() for name, value in moments.items()}, directory / _MOMENTS)
+        checkpoint.tokenizer.save_pretrained(directory)
+    except Exception as error:
+        if "os error" not in str(error):  # so safetensors and tokenizers tell of what Python calls OSError
+            raise
+        raise UserError(
+            f"the checkpoint of step {checkpoint.step} cannot be written ({error}); the one before it is whole: make "
+            f"room, then give the same command again"
+        ) from error
     position = {
         "step": checkpoint.step,
         "updates": state.updates,
@@ -166,7 +170,7 @@ def _read_position(path: Path) -> dict[str, Any]:
     try:
         position: dict[str, Any] = json.loads((path / _POSITION).read_text("utf-8"))
         own_sha256 = position.pop("own_sha256")
-    except (ValueError, KeyError):
+    except (OSError, ValueError, KeyError):
         raise DamagedCheckpoint(f"{path / _POSITION} is damaged: it is not what was saved") from None
     if own_sha256 != _sha256_of(position):
         raise DamagedCheckpoint(f"{path / _POSITION} is damaged: it is not what was saved")

@@ -116,8 +116,8 @@ def train(
                 kept = _keep_for_inspection(checkpoints, trainer.checkpoint(start, step=step), batch)
                 raise Diverged(
                     f"{description}: step {step} {reason}: loss {losses.mean:g}, gradient norm {grad_norm:g}, learning "
-                    f"rate {rate:g}; what was before it and its batch are kept in {kept}; look at them, then try "
-                    f"another training.precision or a lower training.lr"
+                    f"rate {rate:g}; what was before it and its batch {kept}; try another training.precision or a "
+                    f"lower training.lr"
                 )
             if skipped:
                 trainer.skip()
@@ -172,14 +172,18 @@ def _divergence(losses: Losses, grad_norm: float, vocab_size: int) -> str | None
     return None
 
 
-def _keep_for_inspection(checkpoints: Path, checkpoint: Checkpoint, batch: Batch) -> Path:
+def _keep_for_inspection(checkpoints: Path, checkpoint: Checkpoint, batch: Batch) -> str:
+    """Keep what a step that must not be taken began with; the answer says where, or why it could not be kept."""
     path = checkpoints / "diverged" / f"step{checkpoint.step}"
     if path.exists():
         remove_directory(path)
-    with atomic_directory(path) as aside:
-        write_checkpoint(aside, checkpoint)
-        np.save(aside / "batch.npy", batch.tokens)
-    return path
+    try:
+        with atomic_directory(path) as aside:
+            write_checkpoint(aside, checkpoint)
+            np.save(aside / "batch.npy", batch.tokens)
+    except (OSError, UserError) as error:
+        return f"could not be kept ({error})"
+    return f"are kept in {path}"
 
 
 def _finite(value: float | None) -> float | None:

@@ -10,7 +10,7 @@ is not split. That left two traces in the mathematics, which `model_parallel_siz
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
@@ -40,6 +40,12 @@ class OptimizerState:
     adam_step: int
     exp_avg: Mapping[str, Tensor]
     exp_avg_sq: Mapping[str, Tensor]
+
+    def on(self, device: torch.device) -> "OptimizerState":
+        """The same with its tensors on `device`."""
+        first = {name: value.to(device) for name, value in self.exp_avg.items()}
+        second = {name: value.to(device) for name, value in self.exp_avg_sq.items()}
+        return replace(self, exp_avg=first, exp_avg_sq=second)
 
 
 def is_decayed(name: str) -> bool:

@@ -92,10 +92,13 @@ def choose_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"device={device}, but torch {torch.__version__} sees no GPU; take device=cpu")
+    if device.partition(":")[0] not in ("cpu", "cuda"):
+        raise UserError(f"device={device} is unknown; take auto, cpu, cuda or cuda:<number>")
     try:
-        return torch.device(device)
-    except RuntimeError:
-        raise UserError(f"device={device} is unknown; take auto, cpu, cuda or cuda:<number>") from None
+        return torch.empty(0, device=device).device
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"device={device} cannot be used ({reason}); take auto, cpu, cuda or cuda:<number>") from None
 
 
 def choose_precision(precision: str, device: torch.device, *, trained_in: str) -> Precision:

@@ -34,6 +34,7 @@ _SUCCESSORS = {
     "6.7b": "6.9b",
     "13b": "12b",
 }
+_MODEL = re.compile(r"pythia-(?P<size>[^-]+)(?P<deduped>-deduped)?(-seed(?P<seed>\d+))?")
 _NAME = re.compile(r"(?P<prefix>.*pythia-)?(?P<size>\d+(\.\d+)?[mb])(?P<rest>-.*)?", re.IGNORECASE)
 
 
@@ -58,6 +59,23 @@ def published_repository(size: str, *, deduped: bool, seed: int) -> str:
             f"are of {', '.join(SEEDED_SIZES)} on the standard Pile (deduped=false), seed 0 is the published suite"
         )
     return f"{_OWNER}/pythia-{size}-seed{seed}"
+
+
+def check_same_model(repository: str, *, size: str, deduped: bool, seed: int) -> None:
+    """Raise UserError where a repository is by its name another model of the suite than a run is set up for.
+
+    The data order, and often the recipe, would be another's; nothing in the weights tells.
+    """
+    name = repository.rstrip("/").rpartition("/")[2].lower()
+    match = _MODEL.fullmatch(name)
+    if match is None or match["size"] not in SIZES:
+        return
+    expected = published_repository(size, deduped=deduped, seed=seed).rpartition("/")[2]
+    if name != expected:
+        raise UserError(
+            f"{repository} is not {expected}, which this run is set up for; set model={match['size']} "
+            f"model.deduped={str(match['deduped'] is not None).lower()} model.seed={match['seed'] or 0}"
+        )
 
 
 def check_not_v0(repository_or_size: str) -> None:
@@ -172,14 +190,17 @@ def known_caveats(repository: str, step: int) -> list[str]:
     ]
 
 
-def check_trained_precision(size: str, *, deduped: bool, precision: str) -> None:
+def check_trained_precision(size: str, *, deduped: bool, precision: str, rope: str) -> None:
     """Raise UserError where a model of the suite is taken to have been trained in another precision than it was.
+
+    Its rotary tables were in the same.
 
     All were trained in fp16 but for 1b on the standard Pile (EleutherAI/pythia's README; pythia#171 of its sibling).
     """
     trained_in = "bf16" if size == "1b" and not deduped else "fp16"
-    if precision != trained_in:
+    if (precision, rope) != (trained_in, f"neox_{trained_in}"):
         raise UserError(
             f"pythia-{size}{'-deduped' if deduped else ''} was trained in {trained_in}, but model.precision is "
-            f"{precision}; set model.precision={trained_in} model.numerics.rope=neox_{trained_in}"
+            f"{precision} and model.numerics.rope {rope}; set model.precision={trained_in} "
+            f"model.numerics.rope=neox_{trained_in} (training.precision and training.numerics change the arms)"
         )

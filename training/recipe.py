@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from foundation import UserError
 
@@ -24,6 +24,9 @@ class Recipe:
         sequences_per_step: rows in a batch.
         model_parallel_size: tensor-parallel ranks that the suite was trained on. More than one changed its mathematics:
             see `training.optimizer`.
+
+    Raises:
+        UserError: a value makes no sense.
     """
 
     lr: float
@@ -39,6 +42,25 @@ class Recipe:
     sequences_per_step: int
     model_parallel_size: int
 
+    def __post_init__(self) -> None:
+        allowed = {
+            "lr": (self.lr >= 0, "0 or more"),
+            "min_lr": (0 <= self.min_lr <= self.lr, f"between 0 and lr={self.lr:g}; set both"),
+            "lr_schedule": (self.lr_schedule in get_args(LrSchedule), " or ".join(get_args(LrSchedule))),
+            "warmup": (0 <= self.warmup < 0.5, "a share of lr_decay_iters below 0.5"),
+            "lr_decay_iters": (self.lr_decay_iters >= 1, "1 or more"),
+            "weight_decay": (self.weight_decay >= 0, "0 or more"),
+            "adam_beta1": (0 <= self.adam_beta1 < 1, "0 or more and below 1"),
+            "adam_beta2": (0 <= self.adam_beta2 < 1, "0 or more and below 1"),
+            "adam_eps": (self.adam_eps > 0, "above 0"),
+            "gradient_clipping": (self.gradient_clipping > 0, "above 0; .inf clips nothing"),
+            "sequences_per_step": (self.sequences_per_step >= 1, "1 or more"),
+            "model_parallel_size": (self.model_parallel_size >= 1, "1 or more"),
+        }
+        for name, (is_allowed, what) in allowed.items():
+            if not is_allowed:
+                raise UserError(f"{name}={getattr(self, name)}, but it must be {what}")
+
 
 def learning_rate(updates: int, recipe: Recipe) -> float:
     """Learning rate of the next update after `updates` successful ones. The first update has rate 0.
@@ -46,9 +68,6 @@ def learning_rate(updates: int, recipe: Recipe) -> float:
     `neox_v1` is gpt-neox v1.0, `megatron/learning_rates.py`: after the warm-up the cosine falls towards zero over the
     *whole* `lr_decay_iters`, shifted by the warm-up, and is floored at `min_lr`. `neox_1008` is the cosine from `lr` to
     `min_lr` over what the warm-up leaves (gpt-neox #1008, August 2023), which gives another rate at every step.
-
-    Raises:
-        UserError: the schedule is unknown.
     """
     warmup_updates = recipe.warmup * recipe.lr_decay_iters
     n = min(updates, recipe.lr_decay_iters - warmup_updates) if recipe.lr_schedule == "neox_v1" else updates
@@ -57,7 +76,5 @@ def learning_rate(updates: int, recipe: Recipe) -> float:
     if recipe.lr_schedule == "neox_v1":
         cosine = recipe.lr / 2 * (1 + math.cos(math.pi * (n - warmup_updates) / recipe.lr_decay_iters))
         return max(cosine, recipe.min_lr)
-    if recipe.lr_schedule == "neox_1008":
-        done = min(1.0, (n - warmup_updates) / (recipe.lr_decay_iters - warmup_updates))
-        return recipe.min_lr + (recipe.lr - recipe.min_lr) / 2 * (1 + math.cos(math.pi * done))
-    raise UserError(f"training.lr_schedule={recipe.lr_schedule} is unknown; known are neox_v1 and neox_1008")
+    done = min(1.0, (n - warmup_updates) / (recipe.lr_decay_iters - warmup_updates))
+    return recipe.min_lr + (recipe.lr - recipe.min_lr) / 2 * (1 + math.cos(math.pi * done))

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Literal, Protocol, get_args
 
 import torch
+from torch import Tensor
 
 from foundation import UserError
 from training.checkpoint import Checkpoint
@@ -135,23 +136,35 @@ def replay(plan: ReplayPlan, *, load: Callable[[int], Checkpoint], train_on: Tra
         train_on: called for the frozen steps, then for each leg of the live ones.
     """
     begun = replace(load(plan.origin), optimizer_state=None, scaler_state={}, step=plan.first_step)
-    reached = train_on(begun, stop=plan.frozen.stop, frozen=True) if plan.frozen else begun
+    reached = _at_rest(train_on(begun, stop=plan.frozen.stop, frozen=True)) if plan.frozen else begun
     for leg in plan.live:
         weights = load(plan.step if plan.method == "live" else leg.start)
         begun = replace(
             weights, optimizer_state=reached.optimizer_state, scaler_state=reached.scaler_state, step=leg.start
         )
-        reached = train_on(begun, stop=leg.stop, frozen=False)
+        reached = _at_rest(train_on(begun, stop=leg.stop, frozen=False))
     end, rebuilt = load(plan.step), reached.optimizer_state
     if rebuilt is None:
         return without_moments(end)
     return replace(end, optimizer_state=replace(rebuilt, updates=end.updates), scaler_state=reached.scaler_state)
 
 
+def _at_rest(checkpoint: Checkpoint) -> Checkpoint:
+    """A checkpoint that takes no room on the GPU."""
+    cpu = torch.device("cpu")
+    checkpoint.on(cpu)
+    state = checkpoint.optimizer_state
+    return checkpoint if state is None else replace(checkpoint, optimizer_state=state.on(cpu))
+
+
 def without_moments(checkpoint: Checkpoint) -> Checkpoint:
     """A checkpoint whose moments are zeros, at the same place in the schedule."""
-    zeros = {name: torch.zeros_like(value) for name, value in checkpoint.model.named_parameters()}
-    return replace(checkpoint, optimizer_state=OptimizerState(checkpoint.updates, 0, zeros, zeros), scaler_state={})
+
+    def zeros() -> dict[str, Tensor]:
+        return {name: torch.zeros_like(value) for name, value in checkpoint.model.named_parameters()}
+
+    nothing = OptimizerState(checkpoint.updates, 0, zeros(), zeros())
+    return replace(checkpoint, optimizer_state=nothing, scaler_state={})
 
 
 def with_adam_step(checkpoint: Checkpoint, adam_step: AdamStep) -> Checkpoint:

@@ -55,6 +55,8 @@ class Suite(Protocol):
 class LocalSuite:
     """A directory that holds `step<N>` (the kit's own, or transformers' format) or GPT-NeoX's `global_step<N>`.
 
+    Of a step that it holds in several formats, the one that holds more is read: the kit's, GPT-NeoX's, transformers'.
+
     Attributes:
         tokenizer: path or hub name of the tokenizer of checkpoints that hold none, as GPT-NeoX's do.
     """
@@ -73,14 +75,14 @@ class LocalSuite:
         if not self.directory.is_dir():
             raise UserError(f"there is no directory {self.directory} of checkpoints")
         check_step(step, self.steps(), where=self.location)
-        path = self.directory / f"step{step}"
-        if not path.exists():
-            return self._load_neox(self.directory / f"global_step{step}")
+        path, neox = self.directory / f"step{step}", self.directory / f"global_step{step}"
         if is_own_checkpoint(path):
             try:
                 return load_own_checkpoint(path)
             except DamagedCheckpoint as error:
                 raise DamagedCheckpoint(f"{error}; remove {path}, and it is made again") from error
+        if neox.exists():
+            return self._load_neox(neox)
         check_distinct_steps(self.directory, step=step)
         return Checkpoint(load_weights(path), _tokenizer(self.tokenizer, path), None, {}, step, path, "transformers")
 
@@ -137,7 +139,7 @@ def open_suite(location: str | Path, *, tokenizer: str | None = None) -> Suite:
         repository = name.removeprefix(_HUB).strip("/")
         check_not_v0(repository)
         return HubSuite(repository, tokenizer)
-    if not Path(name).is_dir():
+    if not Path(name).is_dir() or "pythia" in Path(name).name.lower():
         check_not_v0(name)
     return LocalSuite(Path(name), tokenizer)
 
@@ -179,5 +181,6 @@ def _tokenizer(named: str | None, *places: Path) -> PreTrainedTokenizerBase:
         )
     try:
         return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(place))
-    except (OSError, ValueError) as error:
-        raise UserError(f"no tokenizer can be loaded from {place}: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # whatever the file holds is met by other libraries, which raise what they like
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"no tokenizer can be loaded from {place}: {reason}") from error

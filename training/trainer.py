@@ -114,6 +114,10 @@ class Trainer:
         tokens = torch.from_numpy(batch.tokens.astype(np.int64))
         marked = torch.from_numpy(batch.marked[:, 1:])
         predictions = tokens[:, 1:].numel()
+        # The loss scale is made for the mean over a micro-batch, which is what each of GPT-NeoX's ranks had: the mean
+        # over the whole batch is so much smaller that the fp16 gradients of most logits would vanish.
+        averaged = tokens[: self._micro_batch, 1:].numel() if self.scaler else predictions
+        self._unscaling = averaged / predictions / self.loss_scale
         total = torch.zeros((), device=self._device)
         total_marked = torch.zeros((), device=self._device)
         for rows, marks in zip(tokens.split(self._micro_batch), marked.split(self._micro_batch), strict=True):
@@ -121,7 +125,7 @@ class Trainer:
                 self.drop_gradients()
                 return None
             losses = self._losses(rows.to(self._device))
-            (losses.sum() / predictions * self.loss_scale).backward()
+            (losses.sum() / averaged * self.loss_scale).backward()
             total += losses.detach().sum()
             total_marked += losses.detach()[marks.to(self._device)].sum()
         return Losses(total.item(), total_marked.item(), predictions, int(marked.sum()))
@@ -136,9 +140,9 @@ class Trainer:
 
     def unscaled_gradient_norm(self) -> float:
         """Global L2 norm of the gradients, which lose their loss scale; not finite after an overflow."""
-        if self.loss_scale != 1.0:
+        if self._unscaling != 1.0:
             gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-            torch._foreach_mul_(gradients, 1.0 / self.loss_scale)
+            torch._foreach_mul_(gradients, self._unscaling)
         self._norm = gradient_norm(self.model, self._recipe)
         return self._norm.item()
 
