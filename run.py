@@ -258,15 +258,15 @@ def resume_from(parts: Parts, source: str) -> Callable[[], Checkpoint]:
     checkpoints = parts.record.directory / "checkpoints"
     kept = checkpoints / f"{plan.method}_moments"
 
-    def train_on(start: Checkpoint, *, stop: int, frozen: bool) -> Checkpoint:
-        name = f"{plan.method}_{'frozen' if frozen else f'replayed_to_{stop}'}"
-        return parts.train(name, start, batch_at=parts.unmodified, stop=stop, recipe=still if frozen else recipe)
+    def train_on(start: Checkpoint, *, stop: int, leg: int) -> Checkpoint:
+        name = f"{plan.method}_replay_{leg}"
+        return parts.train(name, start, batch_at=parts.unmodified, stop=stop, recipe=recipe if leg else still)
 
     if step not in saved_steps(kept):
         log.info("rebuilding Adam's moments: %s", plan)
         as_trained = partial(parts.load, numerics=config.model.numerics)
         save_checkpoint(kept, replay(plan, load=as_trained, train_on=train_on))
-    for replayed in (*checkpoints.glob(f"{plan.method}_frozen"), *checkpoints.glob(f"{plan.method}_replayed_to_*")):
+    for replayed in checkpoints.glob(f"{plan.method}_replay_*"):
         shutil.rmtree(replayed)
     return lambda: with_adam_step(parts.load(step, suite=open_suite(kept)), adam_step)
 

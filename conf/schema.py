@@ -117,7 +117,7 @@ class ReplayConfig:
 
     Attributes:
         frozen_steps: batches whose gradients are gathered before the weights begin to move.
-        live_steps: of the method live: batches before the checkpoint on which the weights move.
+        live_steps: of the method live: batches before the checkpoint on which the weights move, twice.
     """
 
     method: ReplayMethodChoice

@@ -1,23 +1,52 @@
-"""Render a run's report again: python -m reports DIR"""
+"""Make again what a run leaves for its readers: python -m reports DIR [DIR ...] [-o OUT]"""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
+import pandas as pd
+
 from foundation import UserError
+from reports.fidelity import fidelity_table, print_fidelity, write_fidelity
 from reports.html import write_report
 from reports.terminal import print_summary
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m reports", description="Render report.html of a run again.")
-    parser.add_argument("directory", type=Path, metavar="DIR", help="a run directory: it holds run.json, summary.csv")
-    directory = parser.parse_args().directory
+    parser = argparse.ArgumentParser(
+        prog="python -m reports",
+        description="Make the report of a run again, or one table and figure of all fidelity runs below DIR.",
+    )
+    parser.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="a run directory, or a sweep's")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="where the table of fidelity runs goes; the first DIR if not set",
+    )
+    arguments = parser.parse_args()
     try:
-        write_report(directory)
+        make_again(arguments.directories, arguments.output or arguments.directories[0])
     except UserError as error:
         sys.exit(f"error: {error}")
-    print_summary(directory)
+
+
+def make_again(directories: list[Path], output: Path) -> None:
+    runs = sorted({path.parent for directory in directories for path in directory.rglob("run.json")})
+    if not runs:
+        raise UserError(f"there is no run.json in or below {', '.join(map(str, directories))}")
+    protocols = {json.loads((run / "run.json").read_text("utf-8"))["config"]["protocol"] for run in runs}
+    if protocols == {"fidelity"}:
+        output.mkdir(parents=True, exist_ok=True)
+        write_fidelity(output, pd.concat([fidelity_table(run) for run in runs], ignore_index=True))
+        print_fidelity(output)
+    elif len(runs) == 1:
+        write_report(runs[0])
+        print_summary(runs[0])
+    else:
+        raise UserError(f"a report is of one run, but {len(runs)} were found; name one, or fidelity runs only")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,6 @@
-"""How near resuming came to the true checkpoint: a table and a figure, of one run or of many.
+"""How near resuming came to the true checkpoint: a table and a figure, of one run or of many."""
 
-python -m reports.fidelity DIR [DIR ...] [-o OUT]     all fidelity runs below the directories as one table and figure
-"""
-
-import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +19,7 @@ _HEADINGS = {
     "worst_distance": "worst",
     "loss_difference": "loss",
     "mean_token_kl": "token KL",
-    "metrics_shifted": "shifted",
+    "largest_shift": "metrics",
 }
 
 
@@ -33,7 +28,8 @@ def fidelity_table(run_directory: Path) -> pd.DataFrame:
 
     Columns beside those of `training.Fidelity`: model, seed (of the suite's weights, where the kit made them), step,
     steps, optimizer_state; `loss_difference`, that of the mean loss on held-out rows from the true model's; and
-    `metrics_shifted`, for how many of `metrics` the 95 % interval of the difference from the true model excludes 0.
+    `metrics_shifted`, for how many of `metrics` the 95 % interval of the difference from the true model excludes 0;
+    `largest_shift`, the largest of these differences, each in its metric's own unit.
 
     Raises:
         UserError: the directory holds no finished fidelity run.
@@ -60,6 +56,7 @@ def fidelity_table(run_directory: Path) -> pd.DataFrame:
                 "loss_difference": found["loss"] - found["true_loss"],
                 "metrics_shifted": int(((changes["ci_low"] > 0) | (changes["ci_high"] < 0)).sum()),
                 "metrics": len(changes),
+                "largest_shift": float(changes["value"].abs().max()),
             }
         )
     return pd.DataFrame(rows)
@@ -80,52 +77,30 @@ def print_fidelity(directory: Path, *, console: Console | None = None) -> None:
     printed = Table(box=None, pad_edge=False, header_style="bold")
     for number, heading in enumerate(_HEADINGS.values()):
         printed.add_column(heading, justify="left" if number == 1 else "right", no_wrap=number == 1)
-    for _, row in table.iterrows():
-        distance = "bitwise equal" if row["bitwise_equal"] else f"{row['distance']:.4f}"
+    for (step, source), rows in table.sort_values("step", kind="stable").groupby(
+        ["step", "optimizer_state"], sort=False
+    ):
+        largest = f" to {rows['distance'].max():.4f}" if len(rows) > 1 else ""
         printed.add_row(
-            str(row["step"]),
-            row["optimizer_state"],
-            distance,
-            f"{row['worst_distance']:.4f}",
-            f"{row['loss_difference']:+.4f}",
-            f"{row['mean_token_kl']:.2e}",
-            f"{row['metrics_shifted']} of {row['metrics']}",
+            str(step),
+            str(source),
+            "bitwise equal" if rows["bitwise_equal"].all() else f"{rows['distance'].min():.4f}{largest}",
+            f"{rows['worst_distance'].max():.4f}",
+            f"{max(rows['loss_difference'], key=abs):+.4f}",
+            f"{rows['mean_token_kl'].max():.2e}",
+            f"{rows['largest_shift'].max():.4f}",
         )
     console.print()
-    console.print(
-        Text(
-            "Distance of the weights from the true later checkpoint, as a share of how far that one moved", style="bold"
-        )
-    )
+    console.print(Text("Distance of the weights from the true later checkpoint,", style="bold"))
+    console.print(Text("as a share of how far that one moved", style="bold"))
     console.print()
     console.print(printed)
     console.print()
-    console.print("worst: of a single tensor; loss and KL in nats, on held-out rows; shifted: benchmark metrics")
-    console.print("whose difference from the true model has a 95 % interval without 0")
+    console.print("worst: of a single tensor; loss and KL in nats, on held-out rows;")
+    console.print("metrics: the largest difference of a benchmark's metric, in its own unit")
+    if table.duplicated(["step", "optimizer_state"]).any():
+        console.print("of several runs: the range of distances, otherwise the worst")
     console.print()
     for name in ("fidelity.csv", "fidelity.svg", "summary.csv"):
         if (directory / name).exists():
             console.print(Text(f"{directory / name}"), soft_wrap=True)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m reports.fidelity", description="One table of many fidelity runs.")
-    parser.add_argument("directories", type=Path, nargs="+", metavar="DIR", help="fidelity runs, or sweeps of them")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="OUT", help="directory to write to; the first DIR if not set"
-    )
-    arguments = parser.parse_args()
-    try:
-        runs = sorted({path.parent for directory in arguments.directories for path in directory.rglob("run.json")})
-        if not runs:
-            raise UserError(f"there is no run.json below {', '.join(map(str, arguments.directories))}")
-        output = arguments.output or arguments.directories[0]
-        output.mkdir(parents=True, exist_ok=True)
-        write_fidelity(output, pd.concat([fidelity_table(run) for run in runs], ignore_index=True))
-        print_fidelity(output)
-    except UserError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -107,7 +107,12 @@ def run_json(*, control: bool = True) -> dict[str, Any]:
         "status": "running",
         "started_at": "2026-03-01T10:00:00+00:00",
         "finished_at": "2026-03-01T10:07:30+00:00",
-        "config": {"model": {"name": "demo"}, "seed": 0, "control": "train" if control else "none"},
+        "config": {
+            "model": {"name": "demo"},
+            "seed": 0,
+            "control": "train" if control else "none",
+            "protocol": "counterfactual",
+        },
         "git": {"commit": "0123456789abcdef0123456789abcdef01234567", "dirty": True},
         "packages": {"torch": "2.13.0", "transformers": "5.23.0", "pythia-counterfactual": None},
         "hardware": {"platform": "Linux", "cpu": "Some CPU", "cores": 2, "torch_threads": 2, "gpus": []},

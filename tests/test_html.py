@@ -246,3 +246,12 @@ def test_the_page_never_scrolls_sideways(tmp_path: Path, control: bool) -> None:
     measured = [tuple(map(int, each.split("/"))) for each in title[1].split(",")]
     assert [inner for _, inner in measured] == widths
     assert all(scroll <= inner for scroll, inner in measured), measured
+
+
+def test_several_runs_of_the_experiment_make_no_one_report(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_fake_run(tmp_path / name)
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-m", "reports", str(tmp_path)], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "error: a report is of one run, but 2 were found; name one, or fidelity runs only\n"

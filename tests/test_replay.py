@@ -29,10 +29,10 @@ def plan(step, **changes):
     return plan_replay(step, **options | changes)
 
 
-def test_live_replays_the_batches_before_the_checkpoint_from_its_own_weights():
+def test_live_replays_the_batches_before_the_checkpoint_twice_from_its_own_weights():
     chosen = plan(133000, method="live")
-    assert (chosen.origin, chosen.frozen, chosen.live) == (133000, range(132900, 132940), (range(132940, 133000),))
-    assert (chosen.num_steps, chosen.first_step) == (100, 132900)
+    assert (chosen.origin, chosen.frozen, chosen.live) == (133000, range(132900, 132940), (range(132940, 133000),) * 2)
+    assert (chosen.num_steps, chosen.first_step) == (160, 132900)
 
 
 def test_frozen_replays_as_many_batches_with_fixed_weights():
@@ -92,9 +92,13 @@ def test_a_method_that_needs_what_is_not_there_is_refused():
 )
 def test_every_plan_is_one_stretch_of_steps_that_ends_at_the_checkpoint(step, method, frozen_steps, live_steps, others):
     chosen = plan(step + 1, method=method, frozen_steps=frozen_steps, live_steps=live_steps, checkpoints=[0, *others])
-    steps = [*chosen.frozen, *(each for leg in chosen.live for each in leg)]
+    legs = chosen.live[1:] if method == "live" else chosen.live
+    steps = [*chosen.frozen, *(each for leg in legs for each in leg)]
     assert steps == list(range(chosen.first_step, step + 1))
-    assert chosen.num_steps == len(steps) >= min(step + 1, frozen_steps)
+    assert chosen.num_steps == len(steps) + (len(chosen.live[0]) if method == "live" else 0)
+
+
+STILL = pythia(0.0, min_lr=0.0, adam_eps=1e-3, sequences_per_step=8)
 
 
 @pytest.fixture
@@ -110,10 +114,10 @@ def replayed(start, tmp_path):  # noqa: F811
     def replay_as(chosen):
         calls = []
 
-        def train_on(checkpoint, *, stop, frozen):
-            calls.append((checkpoint.step, stop, frozen))
-            recipe = pythia(0.0, min_lr=0.0, adam_eps=1e-3, sequences_per_step=8) if frozen else RECIPE
-            return run(checkpoint, tmp_path / f"{chosen.method}-{stop}", stop=stop, recipe=recipe, save_at=())
+        def train_on(checkpoint, *, stop, leg):
+            calls.append((checkpoint.step, stop, leg))
+            recipe = RECIPE if leg else STILL
+            return run(checkpoint, tmp_path / f"{chosen.method}-{leg}", stop=stop, recipe=recipe, save_at=())
 
         return replay_plan(chosen, load=load, train_on=train_on), calls, load
 
@@ -133,27 +137,40 @@ def test_the_weights_of_the_checkpoint_itself_are_put_back(replayed):
 
 def test_frozen_steps_come_before_live_ones_and_the_bias_correction_counts_both(replayed):
     rebuilt, calls, _ = replayed(plan(10, method="live", **OPTIONS))
-    assert calls == [(2, 5, True), (5, 10, False)]
+    assert calls == [(2, 5, 0), (5, 10, 1), (5, 10, 2)]
     assert rebuilt.optimizer_state.adam_step == 8
     rebuilt, calls, _ = replayed(plan(10, method="previous_checkpoint", **(OPTIONS | {"live_steps": 3})))
-    assert calls == [(1, 4, True), (4, 10, False)]
+    assert calls == [(1, 4, 0), (4, 10, 1)]
     assert rebuilt.optimizer_state.adam_step == 9
 
 
 def test_on_the_way_the_true_weights_are_put_in_and_the_moments_kept(replayed, start, tmp_path):  # noqa: F811
     rebuilt, calls, load = replayed(plan(10, method="previous_checkpoint", **THROUGH))
-    assert calls == [(3, 4, True), (4, 7, False), (7, 10, False)]
-    frozen = pythia(0.0, min_lr=0.0, adam_eps=1e-3, sequences_per_step=8)
-    first = run(replace(load(4), step=3), tmp_path / "a", stop=4, recipe=frozen, save_at=())
+    assert calls == [(3, 4, 0), (4, 7, 1), (7, 10, 2)]
+    first = run(replace(load(4), step=3), tmp_path / "a", stop=4, recipe=STILL, save_at=())
     second = run(replace(load(4), optimizer_state=first.optimizer_state), tmp_path / "b", stop=7, save_at=())
     third = run(replace(load(7), optimizer_state=second.optimizer_state), tmp_path / "c", stop=10, save_at=())
     for name, value in third.optimizer_state.exp_avg.items():
         assert torch.equal(rebuilt.optimizer_state.exp_avg[name], value), name
 
 
+def test_live_replay_goes_once_away_from_the_checkpoint_and_once_towards_it(replayed, tmp_path):
+    rebuilt, _, load = replayed(plan(10, method="live", **OPTIONS))
+    frozen = run(replace(load(10), step=2), tmp_path / "a", stop=5, recipe=STILL, save_at=())
+    memory = frozen.optimizer_state
+    away = run(replace(load(10), step=5, optimizer_state=memory), tmp_path / "b", stop=10, save_at=())
+    other_side = load(10)
+    with torch.no_grad():
+        for name, weight in other_side.model.named_parameters():
+            weight += weight - away.model.get_parameter(name)
+    back = run(replace(other_side, step=5, optimizer_state=memory), tmp_path / "c", stop=10, save_at=())
+    for name, value in back.optimizer_state.exp_avg.items():
+        torch.testing.assert_close(rebuilt.optimizer_state.exp_avg[name], value, rtol=1e-3, atol=1e-6)
+
+
 def test_frozen_moments_are_averages_of_gradients_at_the_checkpoints_own_weights(replayed):
     rebuilt, calls, load = replayed(plan(10, method="frozen", **OPTIONS))
-    assert calls == [(2, 10, True)]
+    assert calls == [(2, 10, 0)]
     model = load(10).model.train()
     first = {name: torch.zeros_like(value) for name, value in model.named_parameters()}
     second = copy.deepcopy(first)

@@ -14,6 +14,7 @@ from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
+from transformers import GPTNeoXForCausalLM
 
 from foundation import UserError
 from training.checkpoint import Checkpoint
@@ -33,13 +34,15 @@ class ReplayPlan:
     """Which batches are trained on again, and from which weights.
 
     Attributes:
-        method: `frozen`: gradients at the weights of the checkpoint itself. `live`: some of those, then training on,
-            from these weights, over batches that they have seen. `previous_checkpoint`: the same from the weights of an
-            earlier checkpoint, over the batches that lead from there to this one. The true weights are put in at every
-            checkpoint on the way, so that they stay near those that the true run had.
+        method: `frozen`: gradients at the weights of the checkpoint itself. `live`: some of those, then training over
+            the batches before the checkpoint, twice: from its own weights, which these batches move about as they did
+            when they led to it, and then from as far on the other side, so that the weights come back to it.
+            `previous_checkpoint`: some frozen, then training from the weights of an earlier checkpoint, over the
+            batches that lead from there to this one. The true weights are put in at every checkpoint on the way, so
+            that they stay near those that the true run had.
         origin: step of the weights that it begins with.
         frozen: steps whose batches are read with fixed weights.
-        live: steps whose batches are trained on, in legs from one checkpoint to the next.
+        live: steps whose batches are trained on: in legs from one checkpoint to the next, or twice the same.
         step: of the checkpoint that the moments are for. Its weights are put back in the end.
     """
 
@@ -65,9 +68,9 @@ class ReplayPlan:
 
 
 class TrainOn(Protocol):
-    """Trains a checkpoint on the unmodified data until step `stop`, with learning rate 0 if `frozen`."""
+    """Trains a checkpoint on the unmodified data until step `stop`, with learning rate 0 in leg 0, the frozen one."""
 
-    def __call__(self, start: Checkpoint, *, stop: int, frozen: bool) -> Checkpoint: ...
+    def __call__(self, start: Checkpoint, *, stop: int, leg: int) -> Checkpoint: ...
 
 
 def plan_replay(
@@ -86,8 +89,8 @@ def plan_replay(
         method: auto is `previous_checkpoint` where its batches are at most an eighth of an arm's, else `live`.
         checkpoints: steps whose weights can be had.
         frozen_steps: gathered before the weights begin to move; in the method `frozen`, with `live_steps`, all.
-        live_steps: of the method `live`. In `previous_checkpoint` the weights move for 100 steps or more; for all steps
-            from 0 on, where the moments are known, if the frozen ones would begin there.
+        live_steps: of the method `live`, each trained on twice. In `previous_checkpoint` the weights move for 100 steps
+            or more; for all steps from 0 on, where the moments are known, if the frozen ones would begin there.
         arm_steps: that an arm will make.
         whole_batches: whether the arms' batches are those of the suite. Smaller ones do not lead from one checkpoint to
             the next.
@@ -119,7 +122,7 @@ def plan_replay(
     if method == "frozen":
         return ReplayPlan(method, step, _before(step, frozen_steps + live_steps), (), step)
     live = _before(step, live_steps)
-    return ReplayPlan(method, step, _before(live.start, frozen_steps), (live,) if live else (), step)
+    return ReplayPlan(method, step, _before(live.start, frozen_steps), (live, live) if live else (), step)
 
 
 def _before(step: int, steps: int) -> range:
@@ -136,17 +139,30 @@ def replay(plan: ReplayPlan, *, load: Callable[[int], Checkpoint], train_on: Tra
         train_on: called for the frozen steps, then for each leg of the live ones.
     """
     begun = replace(load(plan.origin), optimizer_state=None, scaler_state={}, step=plan.first_step)
-    reached = _at_rest(train_on(begun, stop=plan.frozen.stop, frozen=True)) if plan.frozen else begun
-    for leg in plan.live:
-        weights = load(plan.step if plan.method == "live" else leg.start)
+    gathered = _at_rest(train_on(begun, stop=plan.frozen.stop, leg=0)) if plan.frozen else begun
+    reached = gathered
+    for number, leg in enumerate(plan.live, 1):
+        if plan.method == "live":
+            weights, memory = _mirrored(load(plan.step), reached.model), gathered
+        else:
+            weights, memory = load(leg.start), reached
         begun = replace(
-            weights, optimizer_state=reached.optimizer_state, scaler_state=reached.scaler_state, step=leg.start
+            weights, optimizer_state=memory.optimizer_state, scaler_state=memory.scaler_state, step=leg.start
         )
-        reached = _at_rest(train_on(begun, stop=leg.stop, frozen=False))
+        reached = _at_rest(train_on(begun, stop=leg.stop, leg=number))
     end, rebuilt = load(plan.step), reached.optimizer_state
     if rebuilt is None:
         return without_moments(end)
     return replace(end, optimizer_state=replace(rebuilt, updates=end.updates), scaler_state=reached.scaler_state)
+
+
+@torch.no_grad()
+def _mirrored(checkpoint: Checkpoint, model: GPTNeoXForCausalLM) -> Checkpoint:
+    """The checkpoint with weights as far from its own as the model's are, on the other side."""
+    others = dict(model.named_parameters())
+    for name, weight in checkpoint.model.named_parameters():
+        weight.sub_(others[name] - weight)
+    return checkpoint
 
 
 def _at_rest(checkpoint: Checkpoint) -> Checkpoint:
