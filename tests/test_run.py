@@ -577,7 +577,8 @@ def test_the_paper_s_run_is_planned_without_asking_the_hub(elsewhere, tmp_path):
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert "41.97 GB, in whole blocks, by 313 requests" in done.stdout
+    assert "before    1,269,760 rows, from 134,922,240, to rebuild Adam's moments on" in done.stdout
+    assert "47.17 GB, in whole blocks, by 352 requests" in done.stdout
     assert "weights   step 133,000 of hf://EleutherAI/pythia-1.4b-deduped" in done.stdout
     assert "moments   rebuilt, previous_checkpoint, from the weights of step 132000: 40 steps" in done.stdout
     assert not elsewhere.log.documents
