@@ -232,29 +232,35 @@ def fidelity_figure(table: pd.DataFrame) -> Figure:
     steps = sorted(set(table["step"]))
     inexact = table[table["distance"] > 0]
     with _style():
-        figure = _figure(24 + 26 * len(sources) + 66)
+        figure = _figure(24 + 26 * len(sources) + 84)
         axes = _panel(figure, top=24, height=26 * len(sources), left=150, right=16)
         axes.set_title("Distance from the true checkpoint", x=-150 / (_WIDTH - 166))
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set_xlabel("share of the distance moved")
         axes.grid(axis="x")
         axes.set_yticks(range(len(sources)), [source.replace("_", " ") for source in sources])
         axes.set_ylim(len(sources) - 0.5, -0.5)
         for number, step in enumerate(steps):
             points = inexact[inexact["step"] == step]
-            shade = 0.35 + 0.65 * (number + 1) / len(steps)
+            shade = (number + 1) / len(steps)
             rows = points["optimizer_state"].map(sources.index)
-            axes.plot(points["distance"], rows, "o", color=COLOURS["control"], alpha=shade, label=f"from step {step}")
-        for source in set(table.loc[table["distance"] == 0, "optimizer_state"]):
+            axes.plot(points["distance"], rows, "o", color=COLOURS["control"], alpha=shade, label=f"{step:,}")
+        equal = table[table["distance"] == 0]
+        for source, runs in equal.groupby("optimizer_state"):
+            there = sorted(set(runs["step"]))
+            everywhere = source not in set(inexact["optimizer_state"])
             axes.annotate(
-                "0, bitwise equal",
-                (0.02, sources.index(source)),
+                "0, bitwise equal" if everywhere else f"0 from {', '.join(map(str, there))}",
+                (0.02 if everywhere else 0.98, sources.index(source)),
                 xycoords=axes.get_yaxis_transform(),
                 color=COLOURS["muted"],
+                horizontalalignment="left" if everywhere else "right",
                 verticalalignment="center_baseline",
             )
         if len(steps) > 1 and not inexact.empty:
-            _legend(axes)
+            legend = figure.legend(loc="lower left", bbox_to_anchor=(0, 0), ncols=5, borderaxespad=0, title="from step")
+            legend.set_alignment("left")
     return figure
 
 

@@ -110,3 +110,21 @@ def test_figures_are_saved_in_every_format_and_alike(found: Results, tmp_path: P
         figures.save_figure(figures.interval_figure(found.headlines[:1]), path)
     assert paths[0].read_bytes().startswith(magic)
     assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_the_fidelity_figure_says_where_arms_ended_at_the_true_checkpoint() -> None:
+    table = pd.DataFrame(
+        [
+            {"step": step, "optimizer_state": source, "distance": distance}
+            for step, source, distance in (
+                (128, "exact", 0.0),
+                (128, "previous_checkpoint", 0.0),
+                (448, "exact", 0.0),
+                (448, "previous_checkpoint", 0.01),
+            )
+        ]
+    )
+    svg = figures.to_svg(figures.fidelity_figure(table), prefix="fidelity", label="fidelity")
+    assert "0, bitwise equal" in svg
+    assert "0 from 128" in svg
+    assert ">previous checkpoint<" in svg
