@@ -240,6 +240,7 @@ def test_a_sequence_longer_than_the_context_makes_the_tables_longer():
     assert torch.isfinite(logits(model, torch.zeros(1, 40, dtype=torch.long))).all()
 
 
+@pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:FutureWarning")  # `cache` since transformers 5.24
 def test_decoding_with_a_cache_gives_the_logits_of_the_whole_sequence(model):
     set_numerics(model, activation="tanh", rope="neox_fp16")
     ids = tokens(2, 300)
