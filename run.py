@@ -301,20 +301,17 @@ def find_fault_of_true_end(parts: Parts) -> str | None:
     """
     config, segment = parts.config, parts.segment
     control = choose_control(config, segment, parts.suite)
-    if not has_true_end(config, segment, parts.suite) or not needs_true_end(config, control):
+    cannot_do_without = config.protocol is Protocol.fidelity or control is Control.published
+    compares = cannot_do_without or control is Control.train
+    if not (compares and has_true_end(config, segment, parts.suite)):
         return None
     try:
         parts.load(segment.stop)
     except UserError as error:
-        if config.protocol is Protocol.fidelity or control is Control.published:
+        if cannot_do_without:
             raise
         return f"The control arm could not be compared with the suite's own checkpoint: {error}."
     return None
-
-
-def needs_true_end(config: RunConfig, control: Control) -> bool:
-    """Whether a run compares with the suite's checkpoint at the end of the segment, where there is one."""
-    return config.protocol is Protocol.fidelity or control in (Control.train, Control.published)
 
 
 def find_rows(config: RunConfig, segment: Segment, suite: Suite | None) -> tuple[int, int]:

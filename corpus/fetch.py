@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> None:
     """Read every row once. Like run.py this command connects the parts; it is no part of them.
 
     Raises:
-        UserError: the cache cannot hold the segment: the beginning would be gone when the end has come.
+        UserError: the cache cannot hold all that the run reads: the beginning would be gone when the end has come.
     """
     config = configure(arguments)
     corpus = find_corpus(config.corpus)

@@ -80,7 +80,9 @@ class LocalSuite:
             try:
                 return load_own_checkpoint(path)
             except DamagedCheckpoint as error:
-                raise DamagedCheckpoint(f"{error}; remove {path}, and it is made again") from error
+                raise DamagedCheckpoint(
+                    f"{error}; copy it again, or remove {path} if the kit pre-trained this suite: it is then made again"
+                ) from error
         if neox.exists():
             return self._load_neox(neox)
         check_distinct_steps(self.directory, step=step)
