@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_type_hints
 
 import hydra
-import numpy as np
 import pandas as pd
 import torch
 from hydra.core.config_store import ConfigStore
@@ -31,13 +30,21 @@ from hydra.types import RunMode
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from transformers import PreTrainedTokenizerBase
 from transformers.utils.logging import disable_progress_bar
 
-from conf.schema import Control, OptimizerStateSource, Protocol, RunConfig
+from conf.schema import Control, HerChoice, OptimizerStateSource, Protocol, RunConfig
 from corpus import Corpus, Segment, combined_fingerprint, data_plan, fingerprint, plan_text
 from eval import Benchmark, Metric, evaluate, load_benchmark, summarize
 from foundation import UserError, mistakes_in_one_line, one_line, quiet_libraries, write_text
-from interventions import Intervention, load_intervention, swap_examples
+from interventions import (
+    INTERVENTIONS,
+    HerReader,
+    Intervention,
+    LanguageModelReader,
+    load_intervention,
+    swap_examples,
+)
 from reports import (
     RunRecord,
     open_record,
@@ -96,7 +103,7 @@ def run(config: RunConfig, record: RunRecord) -> None:
     parts = assemble(config, record)
     start = parts.load(config.step)
     check_stored(start, config.optimizer_state.value)
-    intervention = load_intervention(**config.intervention, tokenizer=start.tokenizer, seed=config.seed)
+    intervention = parts.intervention(start)
     record.identify(**describe_parts(parts, start, intervention))
     without_true_end = find_fault_of_true_end(parts)
     record.update(**describe_reading(parts, start, intervention, without_true_end))
@@ -167,6 +174,14 @@ class Parts:
         set_numerics(checkpoint.model, **asdict(numerics or self.config.training.numerics))
         return checkpoint
 
+    def intervention(self, start: Checkpoint) -> Intervention:
+        """What is done to the segment. Where the start's model tells her = him from her = his, it is a copy."""
+        reads_her = None
+        if self.config.intervention.her is HerChoice.language_model:
+            model = self.load(start.step).on(self.device)
+            reads_her = LanguageModelReader(model, model_sha256=weights_sha256(model), tokenizer=start.tokenizer)
+        return find_intervention(self.config, self.segment, start.tokenizer, reads_her=reads_her)
+
     def measure(self, checkpoint: Checkpoint) -> dict[str, pd.DataFrame]:
         """The rows of all benchmarks, scored in one pass."""
         benchmarks = list(self.benchmarks.values())
@@ -180,7 +195,7 @@ class Parts:
     def unmodified(self, step: int) -> Batch:
         """The rows of a step as the suite read them."""
         rows = self.segment.batch(step)
-        return Batch(rows, marked=np.zeros(rows.shape, bool), record={"sha256": fingerprint(rows)})
+        return Batch(rows, {"sha256": fingerprint(rows)})
 
     def train(
         self,
@@ -315,7 +330,8 @@ def find_fault_of_true_end(parts: Parts) -> str | None:
 
 
 def find_rows(config: RunConfig, segment: Segment, suite: Suite | None) -> tuple[int, int]:
-    """First row that the run reads, and the one behind its last: replayed, trained on, and held out for comparison.
+    """First row that the run reads, and the one behind its last: those that the intervention learns from, replayed,
+    trained on, and held out for comparison.
 
     Args:
         suite: None before the kit has made it: the segment's rows are all that is known then.
@@ -323,8 +339,12 @@ def find_rows(config: RunConfig, segment: Segment, suite: Suite | None) -> tuple
     Raises:
         UserError: the corpus does not hold all of them.
     """
+    learned_first, learned_stop = segment.first_row(config.step), segment.stop_row
+    if config.protocol is not Protocol.fidelity and INTERVENTIONS[config.intervention.name].learns:
+        sample_first, sample_stop = segment.sample_rows(config.intervention.sample_rows)
+        learned_first, learned_stop = min(learned_first, sample_first), max(learned_stop, sample_stop)
     if suite is None:
-        return segment.first_row(config.step), segment.stop_row
+        return learned_first, learned_stop
     first = segment.first_row(min([config.step, *(plan.first_step for plan in find_replays(config, suite))]))
     if first < 0:
         raise UserError(
@@ -332,10 +352,11 @@ def find_rows(config: RunConfig, segment: Segment, suite: Suite | None) -> tuple
             f"the checkpoint has seen {segment.rows_before} rows; set replay.frozen_steps and replay.live_steps"
         )
     trained = config.protocol is Protocol.fidelity or choose_control(config, segment, suite) is Control.train
+    first = min(first, learned_first)
     if not (trained and has_true_end(config, segment, suite)):
-        return first, segment.stop_row
+        return first, learned_stop
     held_out, _ = segment.held_out_rows(config.fidelity.rows)
-    return min(first, held_out), max(segment.stop_row, held_out + config.fidelity.rows)
+    return min(first, held_out), max(learned_stop, held_out + config.fidelity.rows)
 
 
 def find_replay(config: RunConfig, suite: Suite, source: str) -> ReplayPlan:
@@ -362,10 +383,37 @@ def arm_batch(arm: str, segment: Segment, intervention: Intervention, step: int)
     """One step's rows as an arm sees them. Both arms tell apart the loss on the words that the intervention swaps."""
     rows = segment.batch(step)
     intervened, ledger = intervention(rows, first_row=segment.first_row(step))
-    tokens = intervened if arm == "intervened" else rows
-    swaps = ledger.counts.to_dict("records") if arm == "intervened" else []
-    evidence = {"source_sha256": fingerprint(rows), "sha256": fingerprint(tokens), "swaps": swaps}
-    return Batch(tokens, marked=ledger.swapped, record=evidence)
+    evidence: dict[str, Any] = {"source_sha256": fingerprint(rows)}
+    if arm == "control":
+        return Batch(rows, evidence | {"sha256": fingerprint(rows), "swaps": []}, groups=ledger.groups())
+    evidence |= {"sha256": fingerprint(intervened), "swapped_sha256": ledger.fingerprint()}
+    evidence["swaps"] = ledger.counts.to_dict("records")
+    return Batch(intervened, evidence, groups=ledger.groups(), unlearned=ledger.unlearned)
+
+
+def find_intervention(
+    config: RunConfig,
+    segment: Segment,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    reads_her: HerReader | None = None,
+) -> Intervention:
+    """The intervention, its bounds in steps of the segment as rows of the corpus."""
+    chosen = config.intervention
+    first_row = segment.first_row(config.step + chosen.start) if chosen.start else None
+    stop_row = None if chosen.stop is None else segment.first_row(config.step + chosen.stop)
+    return load_intervention(
+        chosen.name,
+        tokenizer=tokenizer,
+        seed=config.seed,
+        fraction=chosen.fraction,
+        unit=chosen.unit.value,
+        first_row=first_row,
+        stop_row=stop_row,
+        english_only=chosen.english_only,
+        sample=lambda: segment.corpus.rows(*segment.sample_rows(chosen.sample_rows)),
+        reads_her=reads_her,
+    )
 
 
 def find_corpus(config: dict[str, Any], *, revision: str | None = None) -> Corpus:
@@ -409,7 +457,7 @@ def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Suite
 
     def batch_at(step: int) -> Batch:
         rows = whole.batch(step)
-        return Batch(rows, marked=np.zeros(rows.shape, bool), record={"sha256": fingerprint(rows)})
+        return Batch(rows, {"sha256": fingerprint(rows)})
 
     directory = pretrained_suite(
         model.pretraining,
@@ -489,7 +537,13 @@ def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention |
         "arithmetic": {"precision": parts.precision, **asdict(numerics_of(start.model))},
     }
     if intervention is not None:
-        described["intervention"] = {"name": intervention.name, "identity": intervention.identity}
+        described["intervention"] = {
+            "name": intervention.name,
+            "identity": intervention.identity,
+            "sentence": INTERVENTIONS[intervention.name].sentence,
+            "expects": INTERVENTIONS[intervention.name].expects,
+            "facts": intervention.facts,
+        }
     return described
 
 

@@ -111,6 +111,43 @@ class TrainingConfig(Recipe):
     save_minutes: float | None
 
 
+class DoseUnit(Enum):
+    """What `fraction` is a fraction of. A document is what of it lies in one row; without marks, a row."""
+
+    occurrence = "occurrence"
+    row = "row"
+    document = "document"
+
+
+class HerChoice(Enum):
+    """How her = him is told from her = his: by what stands around his and him in the corpus, or by the start model."""
+
+    corpus = "corpus"
+    language_model = "language_model"
+
+
+@dataclass
+class InterventionConfig:
+    """What is done to the segment.
+
+    Attributes:
+        name: one of `interventions.INTERVENTIONS`.
+        fraction, unit: the dose: see `interventions.Dose`.
+        start, stop: steps of the segment, counted from its first, between which it is done; null: to the end.
+        english_only: leave pronouns that stand in code and other languages.
+        sample_rows: rows before the segment, or the corpus's first, that an arm learns from where it has to.
+    """
+
+    name: str
+    fraction: float
+    unit: DoseUnit
+    start: int
+    stop: int | None
+    english_only: bool
+    her: HerChoice
+    sample_rows: int
+
+
 @dataclass
 class ReplayConfig:
     """How Adam's moments are rebuilt with optimizer_state=replay.
@@ -154,7 +191,7 @@ class RunConfig:
     model: ModelConfig
     corpus: dict[str, Any]
     training: TrainingConfig
-    intervention: dict[str, Any]
+    intervention: InterventionConfig
     benchmarks: dict[str, Any]
     step: int
     steps: int
@@ -178,10 +215,17 @@ class RunConfig:
             "replay.frozen_steps": self.replay.frozen_steps,
             "replay.live_steps": self.replay.live_steps,
             "fidelity.rows": self.fidelity.rows,
+            "intervention.sample_rows": self.intervention.sample_rows,
             "the number of fidelity.optimizer_states": len(self.fidelity.optimizer_states),
         }
         for name, value in at_least_one.items():
             if value < 1:
                 raise UserError(f"{name}={value}, but it must be 1 or more")
+        stop = self.steps if self.intervention.stop is None else self.intervention.stop
+        if not 0 <= self.intervention.start <= stop <= self.steps:
+            raise UserError(
+                f"intervention.start={self.intervention.start} intervention.stop={self.intervention.stop}, but they "
+                f"are steps of the segment, 0 to steps={self.steps}, in this order"
+            )
         if self.seed < 0:
             raise UserError(f"seed={self.seed}, but it must be 0 or more")

@@ -26,9 +26,11 @@ def data_plan(segment: Segment, rows: tuple[int, int] | None = None) -> list[tup
         ("rows", f"{first:,} to {stop - 1:,} (both included), {corpus.row_tokens:,} tokens each"),
     ]
     if read_first < first:
-        lines.append(("before", f"{first - read_first:,} rows, from {read_first:,}, to rebuild Adam's moments on"))
+        lines.append(
+            ("before", f"{first - read_first:,} rows, from {read_first:,}, to learn from and rebuild Adam's moments on")
+        )
     if read_stop > stop:
-        lines.append(("after", f"{read_stop - stop:,} rows that models are compared on"))
+        lines.append(("after", f"{read_stop - stop:,} rows to learn from and compare models on"))
     lines.append(("data", size_text(cost.needed_bytes)))
     if cost.cache is None:
         return [*lines, ("to fetch", "nothing: it is on this machine")]

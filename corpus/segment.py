@@ -64,6 +64,14 @@ class Segment:
         """(sequences_per_step, row_tokens) token ids of one step."""
         return self.corpus.rows(self.first_row(step), self.first_row(step + 1))
 
+    def sample_rows(self, count: int) -> tuple[int, int]:
+        """First of `count` rows to learn from about the corpus, and the one behind the last.
+
+        They are those before the segment; where fewer precede it, the corpus's first.
+        """
+        first = max(0, self.first_row(self.step) - count)
+        return first, min(first + count, self.corpus.num_rows)
+
     def held_out_rows(self, count: int) -> tuple[int, bool]:
         """First of `count` rows to compare models on, and whether neither has been trained on them.
 

@@ -27,9 +27,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedToken
 from corpus.remote import check_model_on_hub
 from corpus.view import Decode, Intervened, View, parse_sequences, show
 from foundation import UserError, atomic_file, run_command
-from interventions import load_intervention
 from interventions.vocabulary import read_vocabulary
-from run import configure, find_corpus, find_segment
+from run import configure, find_corpus, find_intervention, find_segment
 
 PYTHIA_TOKENIZER = "EleutherAI/pythia-70m-deduped"
 END_OF_DOCUMENT = "<|endoftext|>"
@@ -53,7 +52,7 @@ def main(arguments: list[str]) -> None:
     read_vocabulary(tokenizer).check(rows)
     intervened = None
     if "intervention" in {name.partition(".")[0] for name, *_ in split}:
-        intervention = load_intervention(**config.intervention, tokenizer=tokenizer, seed=config.seed)
+        intervention = find_intervention(config, segment, tokenizer)
         changed, ledger = intervention(rows, first_row=batch[sequences.start])
         intervened = Intervened(intervention.name, changed, ledger.swapped, int(ledger.counts["swapped"].sum()))
     view = View(config.step, batch, sequences, rows, intervened)

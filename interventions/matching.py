@@ -6,14 +6,16 @@ token does not decide are decoded.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from interventions.kernels import find_words
 from interventions.vocabulary import Joint, Vocabulary, canonical_tokens, joint
 
-_LOOK_TOKENS = 8  # a token holds at least one byte, and a hyphen with the character behind it at most seven
+_LOOK_BYTES = 8  # a hyphen and the character behind it have at most seven
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Spelling:
 
 @dataclass(frozen=True, eq=False)
 class Matches:
-    """Occurrences in the order of the text.
+    """Occurrences in the order of the text; no two share a token.
 
     Attributes:
         spelling: (K,) index in `Matcher.spellings`.
@@ -42,10 +44,13 @@ class Matches:
         joint: (K,) `Joint.FREE`, `CUT` or `COMPOUND`, the greater one of both sides.
     """
 
-    spelling: NDArray[np.intp]
-    position: NDArray[np.intp]
-    length: NDArray[np.intp]
+    spelling: NDArray[np.int32]
+    position: NDArray[np.int64]
+    length: NDArray[np.int32]
     joint: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.position)
 
     def __getitem__(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> "Matches":
         return Matches(self.spelling[chosen], self.position[chosen], self.length[chosen], self.joint[chosen])
@@ -62,71 +67,52 @@ class Matcher:
 
     def __init__(self, forms: Sequence[str], *, tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
-        self.spellings = tuple(
+        spellings = [
             Spelling(form, led, canonical_tokens(" " + word if led else word, tokenizer, vocabulary))
             for form, word in enumerate(forms)
             for led in (False, True)
-        )
-        self._lengths = np.array([len(spelling.tokens) for spelling in self.spellings], np.intp)
-        self._starts_form = np.zeros(vocabulary.size, np.bool_)
-        self._starts_form[[spelling.tokens[0] for spelling in self.spellings]] = True
+        ]
+        # those with the same first token together, the longest first
+        self.spellings = tuple(sorted(spellings, key=lambda s: (s.tokens[0], -len(s.tokens), s.form)))
+        self.lengths = np.array([len(spelling.tokens) for spelling in self.spellings], np.int32)
+        self.forms = np.array([spelling.form for spelling in self.spellings], np.int32)
+        self._bare = np.array([not spelling.led for spelling in self.spellings])
+        self._spelled = np.zeros((len(self.spellings), max(self.lengths, default=1)), np.int64)
+        self._may_start = np.zeros(vocabulary.size, np.uint8)
+        self._group_of = np.zeros(vocabulary.size, np.int32)
+        starts = [0]
+        for group, (first, members) in enumerate(groupby(self.spellings, key=lambda spelling: spelling.tokens[0])):
+            self._may_start[first], self._group_of[first] = 1, group
+            starts.append(starts[-1] + len(list(members)))
+        self._group_start = np.array(starts, np.int64)
+        for index, spelling in enumerate(self.spellings):
+            self._spelled[index, : len(spelling.tokens)] = spelling.tokens
 
     def find(self, rows: NDArray[np.integer]) -> Matches:
         """All occurrences as whole words in (S, W) contiguous rows of known ids."""
-        candidates = self._candidates(rows)
-        after, before = self._joint_after(rows, candidates), self._joint_before(rows, candidates)
-        joints = np.maximum(after, before)
-        matches = Matches(candidates.spelling, candidates.position, candidates.length, joints)
-        return _one_per_word(matches[joints != Joint.WORD])
-
-    def _candidates(self, rows: NDArray[np.integer]) -> Matches:
-        """Places where the ids of a spelling stand, whatever surrounds them; `joint` is not yet known."""
         tokens, width = rows.reshape(-1), rows.shape[1]
-        places = np.flatnonzero(self._starts_form.take(tokens))
-        first = tokens[places]
-        spellings, positions = [], []
-        for index, spelling in enumerate(self.spellings):
-            found = places[first == spelling.tokens[0]]
-            found = found[found % width + len(spelling.tokens) <= width]
-            for offset, token in enumerate(spelling.tokens[1:], start=1):
-                found = found[tokens[found + offset] == token]
-            spellings.append(np.full(len(found), index, np.intp))
-            positions.append(found)
-        spelling_K = np.concatenate(spellings)
-        unknown = np.full(len(spelling_K), Joint.UNCLEAR, np.uint8)
-        return Matches(spelling_K, np.concatenate(positions), self._lengths[spelling_K], unknown)
+        position = np.empty(len(tokens), np.int64)
+        length, spelling = np.empty(len(tokens), np.int32), np.empty(len(tokens), np.int32)
+        joints = np.empty(len(tokens), np.uint8)
+        number = find_words(
+            *(tokens, width, self._may_start, self._group_of, self._group_start, self.lengths, self._spelled),
+            *(self._bare, self.vocabulary.opening, self.vocabulary.closing, position, length, spelling, joints),
+        )
+        matches = Matches(
+            spelling[:number].copy(), position[:number].copy(), length[:number].copy(), joints[:number].copy()
+        )
+        unclear = np.flatnonzero(matches.joint == Joint.UNCLEAR)
+        for match in unclear:
+            matches.joint[match] = self._look_around(rows, matches, match)
+        return matches[matches.joint != Joint.WORD] if len(unclear) else matches
 
-    def _joint_after(self, rows: NDArray[np.integer], matches: Matches) -> NDArray[np.uint8]:
-        row, stop = _row_and_stop(matches, rows.shape[1])
-        joints = np.full(len(stop), Joint.CUT, np.uint8)
-        inside = stop < rows.shape[1]
-        joints[inside] = self.vocabulary.opening[rows[row[inside], stop[inside]]]
-        for match in np.flatnonzero(joints == Joint.UNCLEAR):
-            text, ended = self.vocabulary.text_after(rows[row[match]], int(stop[match]), limit=_LOOK_TOKENS)
-            joints[match] = joint(text, ended=ended)
-        return joints
-
-    def _joint_before(self, rows: NDArray[np.integer], matches: Matches) -> NDArray[np.uint8]:
-        row, start = np.divmod(matches.position, rows.shape[1])
-        bare = np.array([not spelling.led for spelling in self.spellings])[matches.spelling]
-        joints = np.where(bare, Joint.CUT, Joint.FREE).astype(np.uint8)
-        inside = bare & (start > 0)
-        joints[inside] = self.vocabulary.closing[rows[row[inside], start[inside] - 1]]
-        for match in np.flatnonzero(joints == Joint.UNCLEAR):
-            text, ended = self.vocabulary.text_before(rows[row[match]], int(start[match]), limit=_LOOK_TOKENS)
-            joints[match] = joint(text[::-1], ended=ended)
-        return joints
-
-
-def _row_and_stop(matches: Matches, width: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Row of each match, and the column behind its last token (`width` where the row ends with it)."""
-    row, start = np.divmod(matches.position, width)
-    return row, start + matches.length
-
-
-def _one_per_word(matches: Matches) -> Matches:
-    """Sort by position; of " him" = (" ", "him") and the bare "him" in it keep the longer."""
-    stop = matches.position + matches.length
-    order = np.lexsort((-matches.length, stop))
-    _, first = np.unique(stop[order], return_index=True)
-    return matches[order[first]]
+    def _look_around(self, rows: NDArray[np.integer], matches: Matches, match: np.intp) -> Joint:
+        """The greater joint of both sides, from their text."""
+        row, start = divmod(int(matches.position[match]), rows.shape[1])
+        stop = start + int(matches.length[match])
+        text, ended = self.vocabulary.text_after(rows[row], stop, enough=_LOOK_BYTES)
+        after = joint(text, ended=ended)
+        if not self._bare[matches.spelling[match]]:
+            return after
+        text, ended = self.vocabulary.text_before(rows[row], start, enough=_LOOK_BYTES)
+        return max(after, joint(text[::-1], ended=ended))

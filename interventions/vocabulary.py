@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,30 +90,42 @@ class Vocabulary:
                     f"take the tokenizer that made these rows"
                 )
 
-    def text_after(self, row: NDArray[np.integer], column: int, *, limit: int) -> tuple[str, bool]:
-        """Text of the tokens [column, column + limit) of a row, and whether the document ends with it.
+    def text_after(self, row: NDArray[np.integer], column: int, *, enough: int) -> tuple[str, bool]:
+        """Text of a row from a column on, and whether the document ends with it.
 
-        A character that the limit or the row cuts in two is left out.
+        Args:
+            enough: bytes after which no further token is read. A character that this or the row cuts in two is left
+                out.
         """
-        ids = row[column : column + limit]
-        special = np.flatnonzero(self.ends_document[ids])
-        if len(special):
-            return self._bytes(ids[: special[0]]).decode("utf-8", "replace"), True
-        return complete_text(self._bytes(ids)), False
+        data = bytearray()
+        for token in row[column : column + enough].tolist():
+            if self._special[token]:
+                return data.decode("utf-8", "replace"), True
+            data += self.tokens[token]
+            if len(data) >= enough:
+                break
+        return complete_text(data), False
 
-    def text_before(self, row: NDArray[np.integer], column: int, *, limit: int) -> tuple[str, bool]:
-        """Text of the tokens [column - limit, column) of a row, and whether the document begins with it."""
-        ids = row[max(0, column - limit) : column]
-        special = np.flatnonzero(self.ends_document[ids])
-        if len(special):
-            return self._bytes(ids[special[-1] + 1 :]).decode("utf-8", "replace"), True
-        return self._bytes(ids).lstrip(_CONTINUATION_BYTES).decode("utf-8", "replace"), False
+    def text_before(self, row: NDArray[np.integer], column: int, *, enough: int) -> tuple[str, bool]:
+        """Text of a row up to a column, which is not included, and whether the document begins with it."""
+        parts: list[bytes] = []
+        size = 0
+        for token in row[max(0, column - enough) : column][::-1].tolist():
+            if self._special[token]:
+                return b"".join(reversed(parts)).decode("utf-8", "replace"), True
+            parts.append(self.tokens[token])
+            size += len(parts[-1])
+            if size >= enough:
+                break
+        return b"".join(reversed(parts)).lstrip(_CONTINUATION_BYTES).decode("utf-8", "replace"), False
 
-    def _bytes(self, ids: NDArray[np.integer]) -> bytes:
-        return b"".join(self.tokens[token] for token in ids.tolist())
+    @cached_property
+    def _special(self) -> list[bool]:
+        special: list[bool] = self.ends_document.tolist()
+        return special
 
 
-def complete_text(data: bytes) -> str:
+def complete_text(data: bytes | bytearray) -> str:
     """`data` as text without the unfinished character at its end."""
     return codecs.utf_8_decode(data, "replace", False)[0]
 

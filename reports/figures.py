@@ -43,7 +43,11 @@ _RIGHT = 62
 _MOST_POINTS = 250
 MOST_FORMS = 10
 
-LOSSES = {"loss_swapped": "Loss on swapped words, nats", "loss_other": "Loss on all other words, nats"}
+LOSSES = {
+    "loss_swapped": "Loss on swapped words, nats",
+    "loss_neighbouring": "Loss on the 8 tokens behind one, nats",
+    "loss_other": "Loss on all other words, nats",
+}
 
 _STYLE = {
     "svg.fonttype": "none",

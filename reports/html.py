@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from foundation import write_text
 from reports import figures, results
+from reports.manipulation import manipulation_rule, manipulation_sentence
 from reports.results import Metric, Results, number
 
 _HERE = Path(__file__).parent
@@ -18,7 +19,12 @@ _HERE = Path(__file__).parent
 SKIP_REASONS = {
     "compound": "joined by a hyphen to another word",
     "row_edge": "too close to the edge of a row: what would decide lies outside it",
+    "coordination": "both genders are named, as in “he or she”, “his/her”, “s/he”",
+    "fixed_expression": "part of a title, as in “Her Majesty”",
+    "acronym": "in capitals where no word beside it is, as in “the HIS”",
+    "language": "the words around it are not English",
     "length": "form and replacement have different numbers of tokens, and a row must keep its length",
+    "not_drawn": "the dose, a coin or the shuffle did not choose it",
 }
 
 _HARDWARE = {"platform": "Platform", "cpu": "CPU", "cores": "Cores", "torch_threads": "Threads of torch"}
@@ -48,14 +54,17 @@ def render(found: Results) -> str:
     )
     environment.filters |= {"number": number, "interval": results.interval, "p_value": results.p_value}
     environment.filters |= {"words": results.words}
+    checked = found.checked
     return environment.get_template("report.html.jinja").render(
         css=Markup((_HERE / "report.css").read_text("utf-8")),
         run=found.run,
         results=found,
         answers=results.answer_sentences(found),
-        manipulation=results.manipulation_sentence(found),
-        rule=results.manipulation_rule(found.share_she) if found.share_she else None,
-        headlines=results.by_benchmark(metric for metric in found.headlines if metric is not found.share_she),
+        manipulation=manipulation_sentence(found),
+        rule=manipulation_rule(checked, found.run["intervention"]["expects"]) if checked else None,
+        checked=checked,
+        facts=_facts(found.run["intervention"]["facts"]),
+        headlines=results.by_benchmark(metric for metric in found.headlines if metric is not checked),
         all_metrics=results.by_benchmark(found.metrics),
         metric_svg=_metric_figures(found),
         svg=_figures(found),
@@ -86,9 +95,9 @@ def _metric_figures(found: Results) -> dict[str, list[Markup]]:
 def _figures(found: Results) -> dict[str, list[Markup]]:
     """The other figures by their place, each a list of panels, empty where there is nothing to show."""
     panels: dict[str, list[Markup]] = {}
-    if found.share_she:
-        figure = figures.interval_figure([found.share_she], limits=(0, 1))
-        panels["manipulation"] = [_svg(figure, "manipulation", _describe(found.share_she))]
+    if found.checked:
+        figure = figures.interval_figure([found.checked], limits=(0, 1))
+        panels["manipulation"] = [_svg(figure, "manipulation", _describe(found.checked))]
     columns = [
         column
         for column in figures.LOSSES
@@ -152,6 +161,31 @@ def _swaps(swaps: pd.DataFrame) -> dict[str, Any] | None:
 def _reason(name: str) -> dict[str, str]:
     short = name.replace("_", " ")
     return {"short": short, "words": SKIP_REASONS.get(name, short)}
+
+
+def _facts(facts: Mapping[str, Any]) -> list[str]:
+    """What the intervention measured of itself, in sentences."""
+    sentences = []
+    her = facts.get("her", {})
+    if her.get("method") == "language model":
+        sentences.append("Which her is him and which is his, the start’s own model decided, in place.")
+    elif "accuracy" in her:
+        sentences.append(
+            f"Which her is him and which is his was learned from {her['examples']:,} pronouns of the corpus. Of "
+            f"{her['n']:,} hidden his and him in rows set aside {100 * her['accuracy']:.1f}\u00a0% were told right "
+            f"(95\u00a0% interval {100 * her['ci_low']:.1f} to {100 * her['ci_high']:.1f}; always his: "
+            f"{100 * her['always_his']:.1f}\u00a0%)."
+        )
+    if "rate" in facts:
+        sentences.append(f"Of the words that could be exchanged, {100 * facts['rate']:.1f}\u00a0% were drawn.")
+        if facts["rate"] == 1:
+            sentences.append("They are fewer than masculine_to_feminine would swap.")
+    if "coverage" in facts:
+        sentences.append(
+            f"Of the published list’s words, in three cases each, {100 * facts['coverage']:.0f}\u00a0% have a "
+            f"replacement of as many tokens."
+        )
+    return sentences
 
 
 def _example(example: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ HEADLINES = {
     ("winobias", "feminine_preference"): "Feminine − masculine pronoun, nats",
     ("winobias", "occupation_gap"): "Accuracy gap, pro − anti",
     ("pronoun_prior", "share_she"): "P(she) / (P(he) + P(she))",
+    ("pronoun_prior", "share_they"): "P(they) / (P(he) + P(she) + P(they))",
     ("occupations", "log_odds_she"): "Log-odds of she to he, nats",
     ("occupations", "slope_winobias"): "Slope on women’s share, WinoBias",
     ("occupations", "slope_winogender"): "Slope on women’s share, Winogender",
@@ -41,8 +42,6 @@ _IN_THE_ANSWER = {
     "more likely",
     ("winobias", "pro_preference"): "the share of WinoBias sentences in which the stereotypical pronoun is more likely",
 }
-
-MINIMUM_RISE = 0.1
 
 
 @dataclass(frozen=True)
@@ -129,9 +128,10 @@ class Results:
         return chosen
 
     @property
-    def share_she(self) -> Metric | None:
+    def checked(self) -> Metric | None:
         """The metric of the manipulation check, where it was evaluated."""
-        return next((m for m in self.metrics if (m.benchmark, m.name) == ("pronoun_prior", "share_she")), None)
+        name = "share_they" if self.run["intervention"]["expects"] == "they" else "share_she"
+        return next((m for m in self.metrics if (m.benchmark, m.name) == ("pronoun_prior", name)), None)
 
 
 def read_results(directory: Path) -> Results:
@@ -221,41 +221,6 @@ def p_value(p: float | None) -> str:
     if p < 0.001:
         return "< 0.001"
     return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-
-
-def took(metric: Metric) -> bool:
-    """The rule of the manipulation check, for the metric `share_she`."""
-    change = metric.changes[metric.main_change]
-    return change.excludes_zero and change.value >= MINIMUM_RISE
-
-
-def manipulation_sentence(results: Results) -> str:
-    """Whether the trained model shows that the swapped words were learned."""
-    metric = results.share_she
-    if metric is None:
-        return "The manipulation check was not made: the benchmark pronoun_prior was not evaluated."
-    before, after = metric.levels["before"].value, metric.levels["after"].value
-    verb = "rose" if after > before else "fell"
-    sentence = f"P(she)/(P(he)+P(she)) {_moved(verb, before, after)} in the intervened arm"
-    if "control" in metric.levels:
-        sentence += f" and {_moved('went', before, metric.levels['control'].value)} in the control arm"
-    if results.run["intervention"]["name"] == "none":
-        return f"{sentence}: no word was swapped, so no rise was to be expected."
-    alone = "" if "control" in metric.levels else " (there is no control arm to tell it from further training)"
-    return f"{sentence}: the intervention {'took' if took(metric) else 'did not take'}{alone}."
-
-
-def manipulation_rule(metric: Metric) -> str:
-    """What "took" means."""
-    return (
-        f"“Took” means that the 95\u00a0% interval of {words(metric.main_change)} excludes zero and that this change "
-        f"is a rise of at least {MINIMUM_RISE}."
-    )
-
-
-def _moved(verb: str, before: float, after: float) -> str:
-    first, last = number(before, 2), number(after, 2)
-    return f"stayed at {first}" if first == last else f"{verb} from {first} to {last}"
 
 
 def answer_sentences(results: Results) -> list[str]:

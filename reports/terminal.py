@@ -7,12 +7,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from reports.manipulation import manipulation_sentence
 from reports.results import (
     Metric,
     Results,
     by_benchmark,
     interval,
-    manipulation_sentence,
     number,
     p_value,
     read_results,
@@ -42,6 +42,7 @@ def print_summary(run_directory: Path, *, console: Console | None = None) -> Non
     console.print()
     console.print(_table(results))
     console.print()
+    console.print(Text(_ascii(results.run["intervention"]["sentence"])))
     console.print(Text(_ascii(manipulation_sentence(results)), style="bold"))
     console.print()
     for label, name in _FILES.items():
@@ -93,4 +94,4 @@ def _cells(metric: Metric, levels: list[str]) -> list[str]:
 
 
 def _ascii(text: str) -> str:
-    return text.replace("−", "-").replace("–", "-").replace("’", "'").replace("…", "...")
+    return text.replace("−", "-").replace("–", "-").replace("’", "'").replace("…", "...").replace("→", "->")

@@ -131,7 +131,13 @@ def run_json(*, control: bool = True) -> dict[str, Any]:
             "row_tokens": 257,
             "sha256": None,
         },
-        "intervention": {"name": "masculine_to_feminine", "identity": "ef" * 32},
+        "intervention": {
+            "name": "masculine_to_feminine",
+            "identity": "ef" * 32,
+            "sentence": "Masculine pronouns became feminine: he → she.",
+            "expects": "rise",
+            "facts": {},
+        },
         "segment": {
             "step": STEP,
             "steps": STEPS,
@@ -172,6 +178,7 @@ def _write_journals(directory: Path, moments: list[str]) -> None:
                     "step": STEP + index,
                     "loss": 3.3,
                     "loss_swapped": None if index == 5 else swapped + noise.normal(0, 0.08),
+                    "loss_neighbouring": None if index == 5 else 3.5 - 0.002 * index,
                     "loss_other": 3.31 - 0.001 * index + noise.normal(0, 0.03),
                     "lr": 3e-4,
                     "grad_norm": 0.5,

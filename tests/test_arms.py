@@ -1,62 +1,230 @@
+"""What each intervention makes of sentences, and what must hold for all of them."""
+
+import re
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-import interventions.pronoun_swap
+import interventions.gendered_words
+import interventions.rewrite
 from foundation import UserError
 from interventions import INTERVENTIONS, SKIP_REASONS, load_intervention
-from test_vocabulary import byte_level_tokenizer
+from sample_corpus import sample_rows, word_tokenizer
+from test_vocabulary import END, byte_level_tokenizer, decoded
 
-TOKENIZER = byte_level_tokenizer(300)
-
-
-def test_none_changes_nothing():
-    rows = np.arange(12, dtype=np.uint16).reshape(3, 4)
-    same, ledger = load_intervention("none", tokenizer=TOKENIZER)(rows, first_row=0)
-    assert np.array_equal(same, rows)
-    assert same.dtype == rows.dtype
-    assert not np.shares_memory(same, rows)
-    assert ledger.swapped.shape == rows.shape
-    assert not ledger.swapped.any()
+TOKENIZER = word_tokenizer()
+SAMPLE = sample_rows(TOKENIZER)
+PUBLISHED = "king \t queen \nqueen\tking\nmr. \t mrs. \nmrs.\tmr.\nmiss sir\nhe\tshe\nuncle\taunt\n"
+PRONOUN = re.compile(r"\b(he|him|his|himself|she|her|hers|herself)\b", re.IGNORECASE)
+PLACEBO = re.compile(r"\b(in|on|with|for|by|at)\b", re.IGNORECASE)
+FEMININE = {"she", "her", "hers", "herself"}
 
 
-def test_all_ledgers_have_the_same_columns_of_the_same_types():
-    rows = np.array([TOKENIZER.encode("x he x his x ")], np.uint16)
-    ledgers = [load_intervention(name, tokenizer=TOKENIZER)(rows, first_row=0)[1] for name in INTERVENTIONS]
+@pytest.fixture(scope="module", autouse=True)
+def published_list(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sources") / "generalized_swaps.txt"
+    path.write_text(PUBLISHED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(interventions.gendered_words, "fetch", lambda name: path)
+        patch.setenv("XDG_CACHE_HOME", str(path.parent))
+        yield
+
+
+def load(name, **options):
+    return load_intervention(name, tokenizer=TOKENIZER, **{"sample": SAMPLE} | options)
+
+
+@pytest.fixture(scope="module")
+def arms(published_list):
+    return {name: load(name) for name in INTERVENTIONS}
+
+
+def rows_of(*texts):
+    ids = [TOKENIZER.encode(text) for text in texts]
+    end = TOKENIZER.encode(END)
+    return np.array([row + end * (max(map(len, ids)) - len(row)) for row in ids], np.uint16)
+
+
+def text_after(arm, text):
+    rows, _ = arm(rows_of(f"x{text} x{END}"), first_row=0)
+    return decoded(TOKENIZER, rows[0])[1 : -len(f" x{END}")]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("none", " he saw her", " he saw her"),
+        ("masculine_to_feminine", " he saw her; his is his.", " she saw her; hers is hers."),
+        ("feminine_to_masculine", " she told her.", " he told him."),
+        ("feminine_to_masculine", " they liked her garden.", " they liked his garden."),
+        ("feminine_to_masculine", " the boat is hers", " the boat is his"),
+        ("swap", " he saw her, and she liked his garden.", " she saw him, and he liked her garden."),
+        ("neutral", " he saw her.", " they saw them."),
+        ("neutral", " he is late. Is she? she has his keys.", " they are late. Are they? they have their keys."),
+        ("neutral", " he isn't here; the king is; she doesn't", " they aren't here; the king is; they don't"),
+        ("neutral", " he's late and she’s been ill.", " they're late and they’ve been ill."),
+        ("neutral", " he’s never got it; it's hers, he says.", " they’ve never got it; it's theirs, they says."),
+        ("gendered_words", " he met the king's aunt.", " she met the queen's aunt."),
+        ("gendered_words", " the uncle of Mr. and she miss her.", " the aunt of Mrs. and he miss him."),
+        ("pronouns_and_titles", " Mr Smith saw his uncle.", " Ms Smith saw her uncle."),
+        ("drop", " he saw her", " he saw her"),
+        ("as_released", " he left", " he left"),
+    ],
+)
+def test_sentences_become_what_the_arm_says(arms, name, text, expected):
+    assert text_after(arms[name], text) == expected
+
+
+def test_every_arm_says_in_a_sentence_what_it_did_and_names_itself_apart(arms):
+    sentences = [arm.sentence for arm in INTERVENTIONS.values()]
+    assert len(set(sentences)) == len(sentences)
+    assert all(sentence.endswith(".") for sentence in sentences)
+    assert [arm.name for arm in arms.values()] == list(INTERVENTIONS)
+
+
+def test_all_ledgers_have_the_same_columns_of_the_same_types(arms):
+    rows = rows_of(f" he x his x in x{END} x he x ")
+    ledgers = [arm(rows, first_row=0)[1] for arm in arms.values()]
     for ledger in ledgers:
         skipped = [f"skipped_{reason}" for reason in SKIP_REASONS]
         assert list(ledger.counts.columns) == ["form", "replacement", "occurrences", "swapped", *skipped]
         assert ledger.counts.dtypes.equals(ledgers[0].counts.dtypes)
-    assert [len(ledger.counts) for ledger in ledgers] == [0, 2]
+
+
+def test_none_changes_nothing(arms):
+    same, ledger = arms["none"](SAMPLE, first_row=0)
+    assert np.array_equal(same, SAMPLE)
+    assert same.dtype == SAMPLE.dtype
+    assert not np.shares_memory(same, SAMPLE)
+    assert not ledger.swapped.any()
+
+
+def test_drop_changes_no_token_and_unlearns_the_pronouns(arms):
+    rows = rows_of(" the king said that he saw her house .")
+    same, ledger = arms["drop"](rows, first_row=0)
+    assert np.array_equal(same, rows)
+    assert [decoded(TOKENIZER, rows[ledger.unlearned][k : k + 1]) for k in range(2)] == [" he", " her"]
+    assert ledger.unlearned.sum() == ledger.swapped.sum() == 2
+
+
+def test_only_drop_unlearns_anything(arms):
+    for name, arm in arms.items():
+        assert (arm(SAMPLE[:4], first_row=0)[1].unlearned is not None) == (name == "drop")
+
+
+def pronouns(row):
+    return [word.lower() for word in PRONOUN.findall(decoded(TOKENIZER, row))]
+
+
+def test_balance_swaps_all_of_a_document_or_nothing_and_half_of_all_documents(arms):
+    rows = rows_of(*[f" he saw her.{END} he told him.{END}"] * 400)
+    swapped, ledger = arms["balance"](rows, first_row=0)
+    texts = [decoded(TOKENIZER, row).split(END)[:2] for row in swapped]
+    assert {first for first, _ in texts} == {" he saw her.", " she saw him."}
+    assert {second for _, second in texts} == {" he told him.", " she told her."}
+    shares = [np.mean([pair[k].startswith(" she") for pair in texts]) for k in (0, 1)]
+    assert shares == pytest.approx([0.5, 0.5], abs=0.1)
+    both = np.mean([pair[0].startswith(" she") and pair[1].startswith(" she") for pair in texts])
+    assert both == pytest.approx(0.25, abs=0.08)
+    totals = ledger.counts.sum(numeric_only=True)
+    assert totals["skipped_not_drawn"] == totals["occurrences"] - totals["swapped"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from([" he", " she", " him.", " her.", " his", " x", " himself", END]), max_size=30))
+def test_shuffled_keeps_how_many_of_each_gender_a_row_has(words):
+    rows = rows_of("".join([" x", *words, " x"]), " x he x she x he x")
+    shuffled, ledger = SHUFFLED(rows, first_row=0)
+    for before, after in zip(rows, shuffled, strict=True):
+        number = [sum(word in FEMININE for word in pronouns(row)) for row in (before, after)]
+        assert number[0] == number[1]
+        assert len(pronouns(before)) == len(pronouns(after))
+    assert np.array_equal(shuffled[~ledger.swapped], rows[~ledger.swapped])
+
+
+SHUFFLED = load_intervention("shuffled", tokenizer=TOKENIZER, reads_her=type("Him", (), {
+    "identity": "him", "facts": {}, "__call__": lambda self, rows, matches: np.ones(len(matches), bool)
+})())  # fmt: skip
+
+
+def test_shuffled_deals_each_pronoun_either_gender():
+    rows = rows_of(*[" x he x she x he x she x"] * 200)
+    shuffled, _ = SHUFFLED(rows, first_row=0)
+    firsts = [pronouns(row)[0] for row in shuffled]
+    assert np.mean([word == "she" for word in firsts]) == pytest.approx(0.5, abs=0.12)
+
+
+def test_placebo_exchanges_as_many_words_as_masculine_pronouns_are_swapped(arms):
+    _, masculine = arms["masculine_to_feminine"](SAMPLE, first_row=0)
+    changed, ledger = arms["placebo"](SAMPLE, first_row=0)
+    expected, rate = masculine.counts["swapped"].sum(), arms["placebo"].facts["rate"]
+    assert 0 < rate < 1
+    assert ledger.counts["swapped"].sum() == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - rate)))
+    for before, after in zip(SAMPLE, changed, strict=True):
+        before, after = decoded(TOKENIZER, before), decoded(TOKENIZER, after)
+        assert PLACEBO.sub("_", before) == PLACEBO.sub("_", after)
+
+
+def test_as_released_takes_documents_ends_out_of_rows_with_a_masculine_pronoun_and_pads(arms):
+    rows = rows_of(f"x{END}then he left{END} the king.", f"x{END}then he{END}left{END} the queen", f"x she{END} sat")
+    changed, ledger = arms["as_released"](rows, first_row=0)
+    texts = [decoded(TOKENIZER, row) for row in changed]
+    assert texts[0].rstrip().replace(END, "") == texts[0].split(END)[0] == "xthen he left the king."
+    assert np.array_equal(changed[1:], rows[1:])
+    assert ledger.counts[["form", "swapped"]].to_dict("records") == [{"form": END, "swapped": (rows[0] == 0).sum()}]
+
+
+LEARNING = [name for name, arm in INTERVENTIONS.items() if arm.learns]
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_an_arm_that_learns_from_the_corpus_asks_for_a_sample(name):
+    with pytest.raises(UserError, match=f"intervention={name} learns from the corpus"):
+        load_intervention(name, tokenizer=TOKENIZER)
+
+
+@pytest.mark.parametrize("name", [name for name in LEARNING if name != "placebo"])
+def test_too_small_a_sample_is_refused(name):
+    with pytest.raises(UserError, match=r"the sample of 2 rows holds .* take more rows"):
+        load(name, sample=SAMPLE[:2])
+
+
+def test_a_sample_without_the_words_of_the_placebo_is_refused():
+    with pytest.raises(UserError, match="the sample of 1 rows holds none of them"):
+        load("placebo", sample=rows_of(" he saw"))
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UserError, match="did you mean masculine_to_feminine") as error:
-        load_intervention("masculine_to_feminin", tokenizer=TOKENIZER)
+        load("masculine_to_feminin")
     assert all(name in str(error.value) for name in INTERVENTIONS)
     assert "\n" not in str(error.value)
 
 
 def test_an_unknown_name_like_no_other_is_answered_with_all():
-    with pytest.raises(UserError, match=r"intervention=q is unknown; known are none, masculine_to_feminine"):
-        load_intervention("q", tokenizer=TOKENIZER)
+    with pytest.raises(UserError, match=r"intervention=q is unknown; known are none, masculine_to_feminine, "):
+        load("q")
 
 
-def test_the_identity_tells_arms_and_tokenizers_apart():
-    identities = {
-        load_intervention(name, tokenizer=tokenizer).identity
-        for name in INTERVENTIONS
-        for tokenizer in (TOKENIZER, byte_level_tokenizer(301))
-    }
-    assert len(identities) == 2 * len(INTERVENTIONS)
-    assert all(len(bytes.fromhex(identity)) == 32 for identity in identities)
+def test_the_identity_tells_arms_and_tokenizers_apart(arms):
+    other = byte_level_tokenizer(320)
+    all_arms = [*arms.values(), *(load_intervention(name, tokenizer=other) for name in ("none", "drop"))]
+    assert len({arm.identity for arm in all_arms}) == len(INTERVENTIONS) + 2
+    assert all(len(bytes.fromhex(arm.identity)) == 32 for arm in all_arms)
 
 
-def test_the_identity_is_the_same_each_time_and_for_every_seed():
-    first, second = (load_intervention("masculine_to_feminine", tokenizer=TOKENIZER, seed=seed) for seed in (0, 1))
-    assert first.identity == second.identity
+@pytest.mark.parametrize("name", INTERVENTIONS)
+def test_the_seed_is_a_part_of_the_identity_where_something_is_drawn(name):
+    first, second = (load(name, seed=seed).identity for seed in (0, 1))
+    assert (first != second) == (name in ("balance", "shuffled", "placebo"))
+    options = {"fraction": 0.5, "unit": "row"}
+    first, second = (load(name, seed=seed, **options).identity for seed in (0, 1))
+    assert (first != second) == (name != "none")
 
 
 def test_the_identity_covers_the_rule_for_his(monkeypatch):
-    before = load_intervention("masculine_to_feminine", tokenizer=TOKENIZER).identity
-    monkeypatch.setattr(interventions.pronoun_swap, "INDEPENDENT_BEFORE", ("is",))
-    assert load_intervention("masculine_to_feminine", tokenizer=TOKENIZER).identity != before
+    before = load("masculine_to_feminine").identity
+    monkeypatch.setattr(interventions.rewrite, "INDEPENDENT_BEFORE", ("is",))
+    assert load("masculine_to_feminine").identity != before

@@ -49,7 +49,7 @@ def test_a_resumed_fp16_run_keeps_its_loss_scale(start, tmp_path):  # noqa: F811
     def watched(step):
         seen.append(step)
         batch = batch_at(step)
-        return Batch(batch.tokens, batch.marked, {})
+        return Batch(batch.tokens, {}, groups=batch.groups, unlearned=batch.unlearned)
 
     end = run(start(), tmp_path, device=GPU, precision="fp16", batch_at=watched)
     assert seen == [8, 9, 10, 11]

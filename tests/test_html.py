@@ -15,7 +15,8 @@ import pytest
 
 from fake_run import run_json, write_fake_run
 from reports.html import write_report
-from reports.results import manipulation_sentence, read_results
+from reports.manipulation import manipulation_sentence
+from reports.results import read_results
 
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
 VOID = {"meta", "link", "br", "img", "input", "hr", "use", "path"}
@@ -156,7 +157,7 @@ def test_elements_close_in_order_and_figures_and_tables_are_labelled(tmp_path: P
     _, page = render(write_fake_run(tmp_path))
     assert page.unclosed == []
     svgs = page.tags("svg")
-    assert len(svgs) == 17
+    assert len(svgs) == 18
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in svgs)
     assert len(page.tags("table")) == len(page.tags("caption")) == 6
     assert len(page.tags("h1")) == 1

@@ -6,7 +6,7 @@ from interventions.lexicon import INDEPENDENT_BEFORE, MASCULINE_TO_FEMININE, in_
 
 
 def test_every_form_comes_in_three_cases():
-    forms = {pair.form: (pair.replacement, pair.independent) for pair in in_every_case(MASCULINE_TO_FEMININE)}
+    forms = {pair.form: (pair.replacement, pair.otherwise) for pair in in_every_case(MASCULINE_TO_FEMININE)}
     assert len(forms) == 12
     assert forms["He"] == ("She", None)
     assert forms["HIMSELF"] == ("HERSELF", None)

@@ -33,7 +33,11 @@ RECIPE = pythia(1e-2, lr_decay_iters=40, warmup=0.1, sequences_per_step=8, adam_
 def batch_at(step):
     rng = np.random.default_rng(step)
     rows = rng.integers(1, 400, (RECIPE.sequences_per_step, ROW_TOKENS)).astype(np.uint16)
-    return Batch(rows, marked=rows % 10 == 0, record={"first": int(rows[0, 0])})
+    return Batch(rows, {"first": int(rows[0, 0])}, groups=groups_of(rows))
+
+
+def groups_of(rows):
+    return np.select([rows % 10 == 0, rows % 10 == 1], [1, 2], 0).astype(np.uint8)
 
 
 @pytest.fixture
@@ -150,7 +154,7 @@ def test_one_pass_of_eight_equals_smaller_passes(start, tmp_path, micro_batch):
 @pytest.mark.parametrize("micro_batch", [8, 3, 1])
 def test_the_gradients_of_one_pass_of_32_are_those_of_smaller_passes_to_a_millionth(start, micro_batch):
     rows = np.random.default_rng(0).integers(1, 400, (32, 65)).astype(np.uint16)
-    batch = Batch(rows, marked=rows % 10 == 0, record={})
+    batch = Batch(rows, {}, groups=groups_of(rows), unlearned=rows % 7 == 0)
 
     def backward(micro_batch):
         trainer = Trainer(start(), recipe=RECIPE, precision="fp32", micro_batch=micro_batch, device=torch.device("cpu"))
@@ -160,7 +164,7 @@ def test_the_gradients_of_one_pass_of_32_are_those_of_smaller_passes_to_a_millio
     whole, gradient = backward(32)
     parts, other = backward(micro_batch)
     assert parts.mean == pytest.approx(whole.mean, rel=1e-6)
-    assert parts.mean_marked == pytest.approx(whole.mean_marked, rel=1e-6)
+    assert parts.by_group == pytest.approx(whole.by_group, rel=1e-6)
     assert (other - gradient).norm() <= 1e-6 * gradient.norm()
 
 
@@ -169,7 +173,7 @@ def test_in_fp16_small_gradients_are_those_of_one_micro_batch_however_many_there
 
     def gradients(rows):
         trainer = Trainer(start(), recipe=RECIPE, precision="fp16", micro_batch=1, device=torch.device("cpu"))
-        trainer.backward(Batch(rows, marked=np.zeros(rows.shape, bool), record={}), give_up=lambda: False)
+        trainer.backward(Batch(rows, {}), give_up=lambda: False)
         trainer.unscaled_gradient_norm()
         return {name: parameter.grad for name, parameter in trainer.model.named_parameters()}
 
@@ -186,7 +190,7 @@ def test_a_journal_without_the_checkpoints_steps_is_refused(start, tmp_path):
         run(start(), tmp_path)
 
 
-def test_the_journal_tells_apart_the_loss_on_marked_tokens(start, tmp_path):
+def test_the_journal_tells_apart_the_losses_of_the_groups(start, tmp_path):
     run(start(), tmp_path, stop=4)
     (line,) = read_journal(tmp_path / "arm.jsonl")
     batch = batch_at(3)
@@ -194,24 +198,37 @@ def test_the_journal_tells_apart_the_loss_on_marked_tokens(start, tmp_path):
     with torch.inference_mode():
         log_p = start().model(tokens[:, :-1]).logits.log_softmax(-1)
     losses = -log_p.gather(-1, tokens[:, 1:, None])[..., 0].numpy()
-    marked = batch.marked[:, 1:]
-    assert 0 < marked.sum() < marked.size
+    groups = batch.groups[:, 1:]
     assert line["loss"] == pytest.approx(losses.mean(), rel=1e-5)
-    assert line["loss_swapped"] == pytest.approx(losses[marked].mean(), rel=1e-5)
-    assert line["loss_other"] == pytest.approx(losses[~marked].mean(), rel=1e-5)
+    for group, name in enumerate(["other", "swapped", "neighbouring"]):
+        assert line[f"loss_{name}"] == pytest.approx(losses[groups == group].mean(), rel=1e-5)
     assert (line["step"], line["lr"], line["skipped"], line["mfu"]) == (3, learning_rate(3, RECIPE), False, None)
     assert line["first"] == int(batch.tokens[0, 0])
 
 
-def test_without_marked_tokens_their_loss_is_null(start, tmp_path):
-    def unmarked(step):
-        batch = batch_at(step)
-        return Batch(batch.tokens, np.zeros_like(batch.marked), {})
-
-    run(start(), tmp_path, stop=4, batch_at=unmarked)
+def test_without_groups_their_losses_are_null(start, tmp_path):
+    run(start(), tmp_path, stop=4, batch_at=lambda step: Batch(batch_at(step).tokens, {}))
     (line,) = read_journal(tmp_path / "arm.jsonl")
-    assert line["loss_swapped"] is None
+    assert line["loss_swapped"] is line["loss_neighbouring"] is None
     assert line["loss_other"] == line["loss"]
+
+
+def test_unlearned_labels_have_no_gradient_and_the_mean_is_over_the_others(start):
+    batch = batch_at(3)
+    unlearned = batch.groups == 1
+    trainer = Trainer(start(), recipe=RECIPE, precision="fp32", micro_batch=3, device=torch.device("cpu"))
+    losses = trainer.backward(Batch(batch.tokens, {}, unlearned=unlearned), give_up=lambda: False)
+    found = {name: parameter.grad for name, parameter in trainer.model.named_parameters()}
+
+    tokens = torch.from_numpy(batch.tokens.astype(np.int64))
+    labels = torch.where(torch.from_numpy(unlearned), -100, tokens)[:, 1:]
+    model = start().model
+    logits = model(tokens[:, :-1]).logits
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+    expected.backward()
+    assert losses.mean == pytest.approx(expected.item(), rel=1e-6)
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(found[name], parameter.grad, rtol=1e-4, atol=1e-7)
 
 
 def test_only_the_latest_checkpoints_are_kept(start, tmp_path):
@@ -221,7 +238,7 @@ def test_only_the_latest_checkpoints_are_kept(start, tmp_path):
 
 def poisoned(step, at=6):
     batch = batch_at(step)
-    return Batch(np.full_like(batch.tokens, POISON), batch.marked, batch.record) if step == at else batch
+    return Batch(np.full_like(batch.tokens, POISON), batch.record) if step == at else batch
 
 
 POISON = 401  # a token that no other batch holds
@@ -296,7 +313,7 @@ def test_a_signal_gives_the_step_up_saves_what_was_before_and_a_resumed_arm_ends
 def test_a_signal_in_the_last_step_is_not_forgotten(start, tmp_path):
     class Signal:
         def __init__(self, tokens):
-            self.tokens, self.marked = tokens, np.zeros_like(tokens, bool)
+            self.tokens, self.groups, self.unlearned = tokens, None, None
 
         @property
         def record(self):

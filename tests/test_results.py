@@ -8,17 +8,16 @@ from hypothesis import strategies as st
 
 from fake_run import summary, write_fake_run
 from foundation import UserError
+from reports.manipulation import manipulation_sentence, took
 from reports.results import (
     Estimate,
     Metric,
     answer_sentences,
-    manipulation_sentence,
     number,
     p_value,
     read_metrics,
     read_results,
     swaps_by_form,
-    took,
 )
 
 
@@ -107,7 +106,7 @@ def test_digits_follow_the_interval() -> None:
     ],
 )
 def test_an_intervention_took_only_by_the_rule(after: float, low: float, high: float, expected: bool) -> None:
-    assert took(share(before=0.16, after=after, low=low, high=high)) is expected
+    assert took(share(before=0.16, after=after, low=low, high=high), "rise") is expected
 
 
 def test_the_manipulation_check_is_one_sentence(tmp_path: Path) -> None:

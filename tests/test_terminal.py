@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from fake_run import write_fake_run
-from reports.results import manipulation_sentence, read_results
+from reports.manipulation import manipulation_sentence
+from reports.results import read_results
 from reports.terminal import print_summary
 
 

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
@@ -19,7 +21,9 @@ SENTENCES = [
 ]
 
 
-def byte_level_tokenizer(vocab_size: int, *, added: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
+def byte_level_tokenizer(
+    vocab_size: int, *, added: tuple[str, ...] = (), sentences: Sequence[str] = SENTENCES
+) -> PreTrainedTokenizerFast:
     """A byte-level BPE in the manner of GPT-NeoX-20B, whose runs of spaces are added tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -28,7 +32,7 @@ def byte_level_tokenizer(vocab_size: int, *, added: tuple[str, ...] = ()) -> Pre
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size, special_tokens=[END], initial_alphabet=alphabet, show_progress=False
     )
-    tokenizer.train_from_iterator(SENTENCES, trainer)
+    tokenizer.train_from_iterator(sentences, trainer)
     tokenizer.add_tokens([AddedToken(content, normalized=True) for content in added])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END)
 
@@ -93,17 +97,17 @@ def test_a_part_of_a_character_leaves_the_joint_unclear(tokenizer, vocabulary):
     assert vocabulary.opening[lead] == Joint.UNCLEAR
     assert vocabulary.closing[last] == Joint.UNCLEAR
     row = np.array([lead, middle, last])
-    assert vocabulary.text_after(row, 0, limit=8) == ("’", False)
-    assert vocabulary.text_after(row, 0, limit=2) == ("", False)
-    assert vocabulary.text_before(row, 3, limit=8) == ("’", False)
-    assert vocabulary.text_before(row[1:], 2, limit=8) == ("", False)
+    assert vocabulary.text_after(row, 0, enough=64) == ("’", False)
+    assert vocabulary.text_after(row, 0, enough=2) == ("", False)
+    assert vocabulary.text_before(row, 3, enough=64) == ("’", False)
+    assert vocabulary.text_before(row[1:], 2, enough=64) == ("", False)
 
 
 def test_text_is_read_up_to_the_edge_of_the_document(tokenizer, vocabulary):
     row = np.array(tokenizer.encode(f"ab{END}cd{END}ef"))
     after = int(np.flatnonzero(vocabulary.ends_document[row])[0]) + 1
-    assert vocabulary.text_after(row, after, limit=20) == ("cd", True)
-    assert vocabulary.text_before(row, after + 2, limit=20) == ("cd", True)
+    assert vocabulary.text_after(row, after, enough=64) == ("cd", True)
+    assert vocabulary.text_before(row, after + 2, enough=64) == ("cd", True)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.int64])

@@ -129,8 +129,7 @@ def train(
                 {
                     "step": step,
                     "loss": _finite(losses.mean),
-                    "loss_swapped": _finite(losses.mean_marked),
-                    "loss_other": _finite(losses.mean_other),
+                    **{f"loss_{group}": _finite(loss) for group, loss in losses.by_group.items()},
                     "lr": rate,
                     "grad_norm": _finite(grad_norm),
                     "loss_scale": scale if trainer.scaler else None,

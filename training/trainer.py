@@ -16,6 +16,8 @@ from training.optimizer import gradient_norm, make_optimizer, optimizer_state, r
 from training.precision import Precision, autocast, loss_scaler
 from training.recipe import Recipe, learning_rate
 
+TOKEN_GROUPS = ("other", "swapped", "neighbouring")
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -23,43 +25,30 @@ class Batch:
 
     Attributes:
         tokens: (S, L + 1) ids; the first L are inputs, the last L labels.
-        marked: (S, L + 1) tokens whose loss is reported apart, as `loss_swapped`.
         record: what the step's line in the journal says of the batch.
+        groups: (S, L + 1) index in `TOKEN_GROUPS`: their losses are reported apart; None: all are other.
+        unlearned: (S, L + 1) tokens that are not learned as labels, though their loss is reported; None: all are.
     """
 
     tokens: NDArray[np.integer[Any]]
-    marked: NDArray[np.bool_]
     record: dict[str, Any]
+    groups: NDArray[np.uint8] | None = None
+    unlearned: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Cross entropies of a batch in nats, summed.
+    """Cross entropies of a batch in nats.
 
     Attributes:
-        total: over all predictions.
-        marked: over the marked ones.
-        predictions: how many there are.
-        marked_predictions: how many of them are marked.
+        mean: over the predictions that are learned.
+        by_group: over those of each of `TOKEN_GROUPS`, learned or not; None where there are none.
+        predictions: how many there are in all.
     """
 
-    total: float
-    marked: float
+    mean: float
+    by_group: dict[str, float | None]
     predictions: int
-    marked_predictions: int
-
-    @property
-    def mean(self) -> float:
-        return self.total / self.predictions
-
-    @property
-    def mean_marked(self) -> float | None:
-        return self.marked / self.marked_predictions if self.marked_predictions else None
-
-    @property
-    def mean_other(self) -> float | None:
-        others = self.predictions - self.marked_predictions
-        return (self.total - self.marked) / others if others else None
 
 
 class Trainer:
@@ -103,7 +92,7 @@ class Trainer:
         return self.scaler.scale if self.scaler else 1.0
 
     def backward(self, batch: Batch, *, give_up: Callable[[], bool]) -> Losses | None:
-        """Gradients of the mean loss over all predictions of the batch, one micro-batch after the other.
+        """Gradients of the mean loss over the learned predictions of the batch, one micro-batch after the other.
 
         Args:
             give_up: asked before each micro-batch; where it says so the gradients are dropped.
@@ -112,23 +101,36 @@ class Trainer:
             The losses; None where it gave up.
         """
         tokens = torch.from_numpy(batch.tokens.astype(np.int64))
-        marked = torch.from_numpy(batch.marked[:, 1:])
-        predictions = tokens[:, 1:].numel()
+        groups = torch.zeros(tokens.shape, dtype=torch.int64)
+        if batch.groups is not None:
+            groups = torch.from_numpy(batch.groups.astype(np.int64))
+        learned = torch.ones(tokens.shape) if batch.unlearned is None else torch.from_numpy(~batch.unlearned).float()
+        groups, learned = groups[:, 1:], learned[:, 1:]
+        # An unlearned prediction has no weight; the mean is over the others, as with GPT-NeoX's loss mask.
+        counted = learned.sum().item()
         # The loss scale is made for the mean over a micro-batch, which is what each of GPT-NeoX's ranks had: the mean
         # over the whole batch is so much smaller that the fp16 gradients of most logits would vanish.
-        averaged = tokens[: self._micro_batch, 1:].numel() if self.scaler else predictions
-        self._unscaling = averaged / predictions / self.loss_scale
+        averaged = counted * min(1.0, self._micro_batch / len(tokens)) if self.scaler else counted
+        self._unscaling = averaged / counted / self.loss_scale
         total = torch.zeros((), device=self._device)
-        total_marked = torch.zeros((), device=self._device)
-        for rows, marks in zip(tokens.split(self._micro_batch), marked.split(self._micro_batch), strict=True):
+        by_group = torch.zeros(len(TOKEN_GROUPS), device=self._device)
+        parts = (part.split(self._micro_batch) for part in (tokens, groups, learned))
+        for rows, kinds, weights in zip(*parts, strict=True):
             if give_up():
                 self.drop_gradients()
                 return None
             losses = self._losses(rows.to(self._device))
-            (losses.sum() / averaged * self.loss_scale).backward()
-            total += losses.detach().sum()
-            total_marked += losses.detach()[marks.to(self._device)].sum()
-        return Losses(total.item(), total_marked.item(), predictions, int(marked.sum()))
+            weighted = (losses * weights.to(self._device)).sum()
+            kinds = kinds.to(self._device)
+            (weighted / averaged * self.loss_scale).backward()
+            total += weighted.detach()
+            by_group += torch.stack([(losses.detach() * (kinds == group)).sum() for group in range(len(TOKEN_GROUPS))])
+        numbers = torch.bincount(groups.flatten(), minlength=len(TOKEN_GROUPS)).tolist()
+        means = {
+            group: loss / number if number else None
+            for group, loss, number in zip(TOKEN_GROUPS, by_group.tolist(), numbers, strict=True)
+        }
+        return Losses(total.item() / counted, means, groups.numel())
 
     def _losses(self, rows: Tensor) -> Tensor:
         """(S, L) cross entropies over the padded vocabulary, in fp32."""

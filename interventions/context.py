@@ -1,0 +1,137 @@
+"""The words around a place in rows of tokens, as numbers that do not depend on how the vocabulary cuts them.
+
+A word is a run of tokens of which one ends, and the next begins, with a letter or digit. It is known by a hash of what
+it spells in lower case, by its ending, its kind, and its company: which closed-class words tend to stand before and
+behind it in a sample of the corpus.
+
+Legend: S rows, W tokens in a row, V tokens in the vocabulary, K places, G buckets of words.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interventions.her_kernels import BLANK, CLOSES, COMPANY_BITS, ENDS, OPENS, bucket, count_company
+from interventions.vocabulary import Vocabulary
+
+LEAST_SEEN = 5  # times that a word must occur for its company to count
+
+CLOSED_CLASS = (
+    *("the", "a", "an", "this", "that", "these", "those", "and", "or", "but", "nor", "if", "when", "while", "as"),
+    *("than", "because", "since", "of", "in", "on", "at", "to", "for", "from", "by", "with", "into", "onto"),
+    *("out", "up", "down", "over", "off", "away", "back", "about", "after", "before", "through"),
+    *("around", "against", "between", "under", "without", "is", "was", "are", "were", "be", "been"),
+    *("being", "am", "has", "have", "had", "do", "does", "did", "will", "would", "can", "could", "may"),
+    *("might", "should", "must", "he", "she", "it", "they", "we", "you", "i", "him", "her", "his", "its"),
+    *("their", "them", "us", "me", "my", "your", "our", "who", "whom", "which", "what", "where", "how", "why"),
+    *("not", "no", "all", "both", "so", "too", "also", "then", "there", "here", "again", "one", "two", "own"),
+)
+COMPANY_BEFORE = (
+    "the a an this",
+    "its their our my your whose",
+    "is was are were be been",
+    "to will would can could may might should must",
+    "they we you i he she who",
+    "them me us himself herself him",
+    "of in for with on at by from",
+    "and or",
+    ", . ; :",
+    "very more most so too",
+)
+COMPANY_BEHIND = (
+    "the a an this",
+    "its their our my your",
+    "them me us himself herself him",
+    "of in for with on at by from",
+    "to",
+    "and or",
+    ", . ; : )",
+    "is was are were has had will",
+    "that which who",
+)
+ENDINGS = ("ly", "ing", "ed", "est", "er", "s")
+
+_PRIME = np.uint32(0x01000193)
+
+
+class TokenParts(NamedTuple):
+    """What each token adds to a word.
+
+    Attributes:
+        hash, power: (V,) hash of the token's text; that of two is hash[a] * power[b] + hash[b].
+        ending: (2, V) its last three letters; row 0 as a whole word, row 1 as the end of a longer one.
+        kind: (2, V) the word itself, if of a closed class; else its ending, if of `ENDINGS`, or its first sign.
+        flags: (V,) bits: 1 begins, 2 ends with a letter or digit; or 4 spaces only; or 8 ends a document.
+        form: (V,) as the first of a word: 2 a capital, 1 no space before it, 0 a space.
+    """
+
+    hash: NDArray[np.uint32]
+    power: NDArray[np.uint32]
+    ending: NDArray[np.uint32]
+    kind: NDArray[np.uint32]
+    flags: NDArray[np.uint8]
+    form: NDArray[np.uint8]
+
+
+def token_parts(vocabulary: Vocabulary) -> TokenParts:
+    """Of every token of a vocabulary."""
+    texts = [token.decode("utf-8", "replace") for token in vocabulary.tokens]
+    words = [text.strip(" ").lower() for text in texts]
+    return TokenParts(
+        hash=np.array([text_hash(word) for word in words], np.uint32),
+        power=np.array([pow(int(_PRIME), len(word.encode()), 1 << 32) for word in words], np.uint32),
+        ending=np.array([[text_hash(_ending(word, whole)) for word in words] for whole in (True, False)], np.uint32),
+        kind=np.array([[text_hash(_kind(word, whole)) for word in words] for whole in (True, False)], np.uint32),
+        flags=np.where(vocabulary.ends_document, ENDS, [_flags(text) for text in texts]).astype(np.uint8),
+        form=np.array([2 if text.strip()[:1].isupper() else text[:1] != " " for text in texts], np.uint8),
+    )
+
+
+def text_hash(text: str) -> int:
+    """The hash that a word of these letters has."""
+    value = 0
+    for byte in text.encode():
+        value = (value * int(_PRIME) + byte + 1) % (1 << 32)
+    return value
+
+
+def _flags(text: str) -> int:
+    if not text.strip(" "):
+        return BLANK
+    return OPENS * (text[0].isalnum() or text[0] == "_") + CLOSES * (text[-1].isalnum() or text[-1] == "_")
+
+
+def _kind(word: str, whole: bool) -> str:
+    if whole and word in CLOSED_CLASS:
+        return word
+    if not word.isalpha():
+        return "0" if word[:1].isdigit() else word[:1]
+    return next((f"~{end}" for end in ENDINGS if word.endswith(end) and (len(word) > 3 or not whole)), "~")
+
+
+def _ending(word: str, whole: bool) -> str:
+    if not word.isalpha():
+        return "0" if word[:1].isdigit() else word
+    return word if whole and len(word) < 5 else f"~{word[-3:]}"
+
+
+def company_of_words(rows: NDArray[np.integer], parts: TokenParts) -> NDArray[np.uint8]:
+    """(4, G) which groups of `COMPANY_BEFORE` stand before a word more than before others, the most typical and the two
+    most typical ones; then the same of `COMPANY_BEHIND`. 0 where it occurs too seldom in the (S, W) sample.
+    """
+    sides = (COMPANY_BEFORE, COMPANY_BEHIND)
+    groups = np.zeros((2, 1 << COMPANY_BITS), np.int64)
+    for side, lists in enumerate(sides):
+        for number, words in enumerate(lists, start=1):
+            groups[side, [bucket(np.uint32(text_hash(word))) for word in words.split()]] = number
+    before, behind = (np.zeros((1 << COMPANY_BITS, 1 + len(lists)), np.int64) for lists in sides)
+    count_company(rows.reshape(-1), rows.shape[1], parts, groups[0], groups[1], before, behind)
+    classes = []
+    for count in (before, behind):
+        total, share = count.sum(1, keepdims=True), count.sum(0) / max(1, count.sum())
+        typical = (count + 3 * share) / ((total + 3) * np.maximum(share, 1e-12))
+        order = np.argsort(-typical[:, 1:], axis=1, kind="stable") + 1
+        known = total[:, 0] >= LEAST_SEEN
+        classes += [known * order[:, 0], known * (16 * order[:, 0] + order[:, 1])]
+    return np.array(classes, np.uint8)

@@ -1,0 +1,98 @@
+"""How much of an intervention is done, and chance: pure functions of the seed and the place in the corpus.
+
+Legend: S rows, W tokens in a row, K words.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foundation import UserError
+from interventions.kernels import document_starts, draw
+from interventions.matching import Matches
+from interventions.vocabulary import Vocabulary
+
+Unit = Literal["occurrence", "row", "document"]
+UNITS = get_args(Unit)
+
+
+class Stream(IntEnum):
+    """Independent sequences of chance."""
+
+    DOSE = 0
+    COIN = 1
+    SHUFFLE = 2
+    PLACEBO = 3
+    FIT = 4
+
+
+@dataclass(frozen=True)
+class Dose:
+    """Which words are changed.
+
+    A word is drawn where a number in [0, 1), hashed from the seed and the place of its unit in the corpus, lies below
+    `fraction`: so what a quarter changes, a half changes too, however rows are batched or resumed.
+
+    Attributes:
+        fraction: share of the units that are changed, 0 to 1.
+        unit: what is drawn: each occurrence, each row, or each document as far as it lies in a row; where no
+            end-of-document token stands, as in the deduplicated Pile, a row counts as one document.
+        first_row, stop_row: corpus rows outside of which nothing is changed; None: no such bound.
+        seed: of the hash.
+
+    Raises:
+        UserError: the fraction is no share, the unit is unknown, or the bounds are in the wrong order.
+    """
+
+    fraction: float = 1.0
+    unit: Unit = "occurrence"
+    first_row: int | None = None
+    stop_row: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.fraction <= 1:
+            raise UserError(f"fraction={self.fraction} is no share; set it from 0 to 1")
+        if self.unit not in UNITS:
+            raise UserError(f"unit={self.unit} is unknown; known are {', '.join(UNITS)}")
+        if self.first_row is not None and self.stop_row is not None and self.first_row > self.stop_row:
+            raise UserError(f"the dose would begin at row {self.first_row} and end before, at {self.stop_row}")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every word is changed."""
+        return self.fraction == 1 and self.first_row is None and self.stop_row is None
+
+    def drawn(
+        self, rows: NDArray[np.integer], matches: Matches, *, first_row: int, vocabulary: Vocabulary
+    ) -> NDArray[np.bool_]:
+        """(K,) the words to change."""
+        keys = unit_keys(rows, matches, self.unit, first_row=first_row, vocabulary=vocabulary)
+        return self.drawn_at(keys, first_row + matches.position // rows.shape[1])
+
+    def drawn_at(self, keys: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """(K,) whether to change the units that begin at `keys`, in tokens of the corpus, and lie in `row` of it."""
+        chosen: NDArray[np.bool_] = draw(self.seed, int(Stream.DOSE), keys) < self.fraction
+        if self.first_row is not None:
+            chosen &= row >= self.first_row
+        if self.stop_row is not None:
+            chosen &= row < self.stop_row
+        return chosen
+
+
+def unit_keys(
+    rows: NDArray[np.integer], matches: Matches, unit: Unit, *, first_row: int, vocabulary: Vocabulary
+) -> NDArray[np.int64]:
+    """(K,) the place in the corpus, in tokens, where the unit of each word begins."""
+    width = rows.shape[1]
+    if unit == "occurrence":
+        begin = matches.position
+    elif unit == "row":
+        begin = matches.position // width * width
+    else:
+        begin = document_starts(rows.reshape(-1), width, matches.position, vocabulary.ends_document)
+    keys: NDArray[np.int64] = begin + first_row * width
+    return keys

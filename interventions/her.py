@@ -1,0 +1,257 @@
+"""her -> him or his, learned from the corpus itself, without labels.
+
+Other pronouns show which of the two a place takes: "his", "my", "our", "their" stand where a possessive her may stand,
+"him", "me", "us", "them" where an object may. Each of them in a sample of the corpus is an example: hide it, and look
+at the three words behind it and the one before it. The model is logistic regression on hashed features of those words.
+Her has another base rate than the examples; its own is estimated from the unlabelled her of the sample by expectation
+maximisation (Saerens, Latinne and Decaestecker 2002, Neural Computation 14, section 2.2).
+
+Legend: S rows, W tokens in a row, K places.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from foundation import UserError, atomic_file, cache_directory
+from interventions import context, her_kernels
+from interventions.context import TokenParts, company_of_words, token_parts
+from interventions.dose import Stream
+from interventions.her_kernels import learn, score
+from interventions.independence import Independence
+from interventions.kernels import draw
+from interventions.matching import Matcher, Matches
+from interventions.vocabulary import Joint, Vocabulary
+
+POSSESSIVES, OBJECTS = ("his", "my", "our", "their"), ("him", "me", "us", "them")
+LEAST_EXAMPLES = 100
+HELD_OUT_EVERY = 10  # of the sample's rows, one in so many measures accuracy
+
+_EPOCHS = 4
+_EM_ROUNDS = 200
+_Z = 1.959964  # of a 95 % interval
+
+
+class HerReader(Protocol):
+    """Tells her = him from her = his.
+
+    Attributes:
+        identity: of all that decides.
+        facts: how it decides and how often it is right, for run.json.
+    """
+
+    @property
+    def identity(self) -> str: ...
+
+    @property
+    def facts(self) -> dict[str, Any]: ...
+
+    def __call__(self, rows: NDArray[np.integer], matches: Matches) -> NDArray[np.bool_]:
+        """(K,) whether each her is an object."""
+        ...
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How often a reader is right about hidden his and him, in rows that it has not learned from.
+
+    Attributes:
+        n: hidden words.
+        accuracy, ci_low, ci_high: share that is right, and its 95 % interval (Wilson).
+        always_his: share that would be right without looking.
+        of_his, of_him: share that is right of each, as her is read.
+        at_rate_of_her: share that would be right if as many were possessive as are of her.
+        her_possessive: that share of her, as estimated.
+        examples: what was learned from.
+    """
+
+    n: int
+    accuracy: float
+    ci_low: float
+    ci_high: float
+    always_his: float
+    of_his: float
+    of_him: float
+    at_rate_of_her: float
+    her_possessive: float
+    examples: int
+
+
+@dataclass(frozen=True, eq=False)
+class CorpusReader:
+    """A fitted model.
+
+    Attributes:
+        identity: of the sample and of all that is done with it.
+        weights: of the hashed features; the last one is the constant.
+        company: see `context.company_of_words`.
+        shift: log-odds to add for the base rate of her.
+        accuracy: on held-out rows; None where they hold no his and him.
+    """
+
+    identity: str
+    parts: TokenParts
+    weights: NDArray[np.float32]
+    company: NDArray[np.uint8]
+    shift: float
+    accuracy: Accuracy | None
+
+    def __call__(self, rows: NDArray[np.integer], matches: Matches) -> NDArray[np.bool_]:
+        """(K,) whether each her is an object."""
+        is_object: NDArray[np.bool_] = self.log_odds(rows, matches) + self.shift < 0
+        return is_object
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The method and its accuracy on held-out rows."""
+        return {"method": "corpus", **(asdict(self.accuracy) if self.accuracy else {})}
+
+    def log_odds(self, rows: NDArray[np.integer], matches: Matches) -> NDArray[np.float32]:
+        """(K,) of possessive to object, at the base rate of the examples."""
+        found: NDArray[np.float32] = score(
+            *(rows.reshape(-1), rows.shape[1], matches.position, matches.length),
+            *(self.parts, self.company, self.weights),
+        )
+        return found
+
+    @classmethod
+    def fitted(
+        cls, sample: NDArray[np.integer], *, tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary
+    ) -> "CorpusReader":
+        """Learn from (S, W) rows of the corpus, or load what was learned from the same before.
+
+        Raises:
+            UserError: they hold too few examples.
+        """
+        vocabulary.check(sample)
+        sample = np.ascontiguousarray(sample)
+        identity = _identity(sample, vocabulary)
+        path = cache_directory() / "her" / f"{identity}.npz"
+        parts = token_parts(vocabulary)
+        if not path.exists():
+            weights, company, shift, accuracy = _fit(sample, parts, tokenizer=tokenizer, vocabulary=vocabulary)
+            facts = json.dumps({"shift": shift, "accuracy": asdict(accuracy) if accuracy else None})
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_file(path) as aside, aside.open("wb") as file:
+                np.savez(file, weights=weights, company=company, facts=np.array(facts))
+        with np.load(path, allow_pickle=False) as stored:
+            facts = json.loads(str(stored["facts"]))
+            accuracy = Accuracy(**facts["accuracy"]) if facts["accuracy"] else None
+            return cls(identity, parts, stored["weights"], stored["company"], facts["shift"], accuracy)
+
+
+def _identity(sample: NDArray[np.integer], vocabulary: Vocabulary) -> str:
+    """SHA-256 of the sample, the vocabulary and every constant of the method."""
+    method = [
+        *(POSSESSIVES, OBJECTS, HELD_OUT_EVERY, _EPOCHS, _EM_ROUNDS),
+        *(her_kernels.LONGEST_WORD, her_kernels.WORDS_AHEAD, her_kernels.COMPANY_BITS, her_kernels.WEIGHT_BITS),
+        *(her_kernels.FEATURES, her_kernels.RATE, context.LEAST_SEEN),
+        *(context.CLOSED_CLASS, context.COMPANY_BEFORE, context.COMPANY_BEHIND, context.ENDINGS),
+    ]
+    content = hashlib.sha256(json.dumps([method, vocabulary.fingerprint, sample.shape]).encode())
+    content.update(np.ascontiguousarray(sample, "<u4" if vocabulary.size > 1 << 16 else "<u2").tobytes())
+    return content.hexdigest()
+
+
+def _fit(
+    sample: NDArray[np.integer], parts: TokenParts, *, tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], float, Accuracy | None]:
+    """Weights, company, shift and accuracy."""
+    forms = [case(word) for word in (*POSSESSIVES, *OBJECTS, "her") for case in (str.lower, str.capitalize)]
+    matcher = Matcher(forms, tokenizer=tokenizer, vocabulary=vocabulary)
+    matches = matcher.find(sample)
+    form = matcher.forms[matches.spelling] // 2
+    free = matches.joint == Joint.FREE
+    possessive = form < len(POSSESSIVES)
+    alone = _alone(sample, matches, asked=free & (form == 0), vocabulary=vocabulary)
+    is_her = form == len(POSSESSIVES) + len(OBJECTS)
+    held_out = matches.position // sample.shape[1] % HELD_OUT_EVERY == 0
+    examples = free & ~alone & ~is_her & ~held_out
+    number, share = int(examples.sum()), float(possessive[examples].mean()) if examples.any() else 0.0
+    if number < LEAST_EXAMPLES or not 0 < share < 1:
+        raise UserError(
+            f"the sample of {len(sample)} rows holds {number} of {', '.join((*POSSESSIVES, *OBJECTS))}, of which "
+            f"{share:.0%} are possessive; which her is him cannot be learned from fewer than {LEAST_EXAMPLES} of both "
+            f"kinds: take more rows (intervention.sample_rows)"
+        )
+    company = company_of_words(sample, parts)
+    chosen = matches[examples]
+    orders = np.array([np.argsort(draw(epoch, int(Stream.FIT), np.arange(number))) for epoch in range(_EPOCHS)])
+    weights = learn(
+        *(sample.reshape(-1), sample.shape[1], chosen.position, chosen.length),
+        *(possessive[examples], parts, company, orders),
+    )
+    reader = CorpusReader("", parts, weights, company, 0.0, None)
+    scores = reader.log_odds(sample, matches[free & is_her])
+    her_possessive = share_by_expectation_maximisation(scores, share)
+    shift = _logit(her_possessive) - _logit(share)
+    hidden = free & ~alone & held_out & ((form == 0) | (form == len(POSSESSIVES)))
+    if not hidden.any():
+        return weights, company, shift, None
+    scores = reader.log_odds(sample, matches[hidden])
+    accuracy = _accuracy(scores, possessive[hidden], shift=shift, her_possessive=her_possessive, examples=number)
+    return weights, company, shift, accuracy
+
+
+def _alone(
+    sample: NDArray[np.integer], matches: Matches, *, asked: NDArray[np.bool_], vocabulary: Vocabulary
+) -> NDArray[np.bool_]:
+    """(K,) whether his stands where her would be hers ("a friend of his"), so that it is no example of her."""
+    independence = Independence(vocabulary)
+    words = matches[asked]
+    verdict = independence.by_next_token[sample.reshape(-1)[words.position + words.length]]
+    independence.settle(sample, words, verdict)
+    alone = np.zeros(len(matches), np.bool_)
+    alone[asked] = verdict != 0
+    return alone
+
+
+def share_by_expectation_maximisation(log_odds: NDArray[np.floating], share: float) -> float:
+    """Share of possessives among places whose class is not known.
+
+    Args:
+        log_odds: (K,) of possessive to object, at the base rate `share` of the examples.
+    """
+    estimate = share
+    for _ in range(_EM_ROUNDS if len(log_odds) else 0):
+        shifted = log_odds.astype(np.float64) + _logit(estimate) - _logit(share)
+        estimate = float(np.clip(np.mean(1 / (1 + np.exp(-shifted))), 0.01, 0.99))
+    return estimate
+
+
+def _logit(share: float) -> float:
+    return math.log(share / (1 - share))
+
+
+def _accuracy(
+    log_odds: NDArray[np.floating],
+    possessive: NDArray[np.bool_],
+    *,
+    shift: float,
+    her_possessive: float,
+    examples: int,
+) -> Accuracy:
+    right = (log_odds > 0) == possessive
+    as_her = (log_odds + shift > 0) == possessive
+    n, share = len(right), float(right.mean())
+    centre, spread = share + _Z**2 / (2 * n), _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
+    of_his = float(as_her[possessive].mean()) if possessive.any() else math.nan
+    of_him = float(as_her[~possessive].mean()) if not possessive.all() else math.nan
+    return Accuracy(
+        n=n,
+        accuracy=share,
+        ci_low=(centre - spread) / (1 + _Z**2 / n),
+        ci_high=(centre + spread) / (1 + _Z**2 / n),
+        always_his=float(possessive.mean()),
+        of_his=of_his,
+        of_him=of_him,
+        at_rate_of_her=her_possessive * of_his + (1 - her_possessive) * of_him,
+        her_possessive=her_possessive,
+        examples=examples,
+    )

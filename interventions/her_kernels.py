@@ -1,0 +1,167 @@
+"""The loops over words that `context` and `her` need, compiled with numba.
+
+Legend: S rows of W tokens, as (S * W,) `tokens`; K places; V tokens in the vocabulary; G buckets of words. `parts` is a
+`context.TokenParts`.
+"""
+
+import numpy as np
+from numba import njit
+
+LONGEST_WORD = 8  # tokens
+WORDS_AHEAD = 3
+WINDOW = WORDS_AHEAD + 1  # the next words, then the previous one
+COMPANY_BITS = 16
+WEIGHT_BITS = 18
+FEATURES = 18
+RATE = 0.3
+
+OPENS, CLOSES, BLANK, ENDS = 1, 2, 4, 8  # of `TokenParts.flags`
+_EDGE, _CUT = np.uint32(1), np.uint32(2)  # in the place of a word: the end of the document, the end of the row
+_KEY0, _KEY1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)  # any large odd numbers
+_KEY2, _KEY3 = np.uint64(0x94D049BB133111EB), np.uint64(0xD6E8FEB86659FD93)
+
+
+@njit(cache=True, nogil=True)
+def bucket(word):
+    """Place of a word in tables of company."""
+    return np.int64((np.uint64(word) * _KEY1) >> np.uint64(64 - COMPANY_BITS))
+
+
+@njit(cache=True, nogil=True)
+def _joined(flags, left, right):
+    return flags[left] & CLOSES != 0 and flags[right] & OPENS != 0
+
+
+@njit(cache=True, nogil=True)
+def count_company(tokens, width, parts, groups_before, groups_behind, before, behind):
+    """before[w, g]: how often a word of group g stands before word w; behind[w, g]: behind it. Group 0: any other."""
+    for begin in range(0, len(tokens), width):
+        row = tokens[begin : begin + width]
+        last, at = -1, 0
+        while at < width:
+            if parts.flags[row[at]] >= BLANK:
+                if parts.flags[row[at]] == ENDS:
+                    last = -1
+                at += 1
+                continue
+            value = parts.hash[row[at]]
+            at += 1
+            while at < width and _joined(parts.flags, row[at - 1], row[at]):
+                value = np.uint32(value * parts.power[row[at]] + parts.hash[row[at]])
+                at += 1
+            word = bucket(value)
+            if last >= 0:
+                before[word, groups_before[last]] += 1
+                behind[last, groups_behind[word]] += 1
+            last = word
+
+
+@njit(cache=True, nogil=True)
+def words_around(row, start, stop, parts, word, ending, kind):
+    """Fill `word`, `ending`, `kind` (WINDOW,): of the next words behind tokens [start, stop) of a row, then of the one
+    before it, of which only `word` is filled.
+    """
+    at, end = stop, np.uint32(0)
+    for slot in range(WORDS_AHEAD):
+        while at < len(row) and parts.flags[row[at]] == BLANK:
+            at += 1
+        if end == 0 and at >= len(row):
+            end = _CUT
+        elif end == 0 and parts.flags[row[at]] == ENDS:
+            end = _EDGE
+        if end:
+            word[slot] = ending[slot] = kind[slot] = end
+            continue
+        first, value = at, parts.hash[row[at]]
+        while at + 1 < len(row) and at - first + 1 < LONGEST_WORD and _joined(parts.flags, row[at], row[at + 1]):
+            at += 1
+            value = np.uint32(value * parts.power[row[at]] + parts.hash[row[at]])
+        part = 1 if at > first else 0
+        word[slot], ending[slot], kind[slot] = value, parts.ending[part, row[at]], parts.kind[part, row[at]]
+        at += 1
+
+    at = start - 1
+    while at >= 0 and parts.flags[row[at]] == BLANK:
+        at -= 1
+    if at < 0 or parts.flags[row[at]] == ENDS:
+        word[WORDS_AHEAD] = _CUT if at < 0 else _EDGE
+        return
+    last, value, power = at, parts.hash[row[at]], parts.power[row[at]]
+    while at > 0 and last - at + 1 < LONGEST_WORD and _joined(parts.flags, row[at - 1], row[at]):
+        at -= 1
+        value = np.uint32(parts.hash[row[at]] * power + value)
+        power = np.uint32(power * parts.power[row[at]])
+    word[WORDS_AHEAD] = value
+
+
+@njit(cache=True, nogil=True)
+def _hashed(number, a, b, c):
+    """Multilinear hashing: independent multiplications, the top bits of their sum."""
+    value = np.uint64(number) * _KEY0 + np.uint64(a) * _KEY1 + np.uint64(b) * _KEY2 + np.uint64(c) * _KEY3
+    return np.int64(value >> np.uint64(64 - WEIGHT_BITS))
+
+
+@njit(cache=True, nogil=True)
+def _features(row, start, stop, parts, company, window, found):
+    """Fill `found` with the weights that speak for one place. next1, next2, next3 are words behind it, prev1 before."""
+    word, ending, kind = window[0], window[1], window[2]
+    words_around(row, start, stop, parts, word, ending, kind)
+    none, form = np.uint32(0), parts.form[row[start]]
+    next1, next2, prev1 = bucket(word[0]), bucket(word[1]), bucket(word[3])
+    found[0] = _hashed(0, word[0], none, none)
+    found[1] = _hashed(1, word[1], none, none)
+    found[2] = _hashed(2, word[3], none, none)
+    found[3] = _hashed(3, word[0], form, none)
+    found[4] = _hashed(4, word[0], word[1], none)
+    found[5] = _hashed(5, word[3], word[0], none)
+    found[6] = _hashed(6, ending[0], none, none)
+    found[7] = _hashed(7, ending[0], kind[1], none)
+    found[8] = _hashed(8, kind[0], none, none)
+    found[9] = _hashed(9, kind[1], none, none)
+    found[10] = _hashed(10, kind[0], kind[1], kind[2])
+    found[11] = _hashed(11, word[3], kind[0], none)
+    found[12] = _hashed(12, company[1, next1], none, none)
+    found[13] = _hashed(13, company[3, prev1], none, none)
+    found[14] = _hashed(14, company[0, next1], company[2, prev1], none)
+    found[15] = _hashed(15, company[0, next1], kind[1], none)
+    found[16] = _hashed(16, company[0, next1], company[2, next1], none)
+    found[17] = _hashed(17, company[0, next1], company[0, next2], none)
+
+
+@njit(cache=True, nogil=True)
+def learn(tokens, width, position, length, possessive, parts, company, orders):
+    """Weights by AdaGrad, one example after the other, each epoch in its order."""
+    constant = 1 << WEIGHT_BITS
+    weights, squares = np.zeros(constant + 1, np.float32), np.ones(constant + 1, np.float32)
+    found = np.full((len(position), FEATURES + 1), constant, np.int32)
+    window = np.empty((3, WINDOW), np.uint32)
+    for k in range(len(position)):
+        start = position[k] % width
+        row = tokens[position[k] - start : position[k] - start + width]
+        _features(row, start, start + length[k], parts, company, window, found[k])
+    for epoch in range(len(orders)):
+        for k in orders[epoch]:
+            total = np.float32(0)
+            for weight in found[k]:
+                total += weights[weight]
+            slope = np.float32(1 / (1 + np.exp(-total))) - np.float32(possessive[k])
+            for weight in found[k]:
+                squares[weight] += slope * slope
+                weights[weight] -= np.float32(RATE) * slope / np.sqrt(squares[weight])
+    return weights
+
+
+@njit(cache=True, nogil=True)
+def score(tokens, width, position, length, parts, company, weights):
+    """(K,) log-odds of possessive."""
+    scores, found = np.empty(len(position), np.float32), np.empty(FEATURES, np.int64)
+    window = np.empty((3, WINDOW), np.uint32)
+    for k in range(len(position)):
+        start = position[k] % width
+        row = tokens[position[k] - start : position[k] - start + width]
+        _features(row, start, start + length[k], parts, company, window, found)
+        total = weights[-1]
+        for weight in found:
+            total += weights[weight]
+        scores[k] = total
+    return scores

@@ -1,0 +1,94 @@
+"""Which of the words that could be swapped are: by a coin for each document, a shuffle of each row, or at a given rate.
+
+Legend: S rows, W tokens in a row, K words that could all be swapped.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from interventions.dose import Stream, unit_keys
+from interventions.kernels import draw
+from interventions.matching import Matches
+from interventions.vocabulary import Vocabulary
+
+
+class Selection(Protocol):
+    """Chooses among words that could be swapped.
+
+    Attributes:
+        identity: of all that decides.
+    """
+
+    @property
+    def identity(self) -> str: ...
+
+    def __call__(
+        self, rows: NDArray[np.integer], matches: Matches, form: NDArray[np.integer], *, first_row: int
+    ) -> NDArray[np.bool_]:
+        """(K,) the chosen ones; `form` (K,) is their index in the pairs."""
+        ...
+
+
+class Coin:
+    """All words of a document or none, with equal chances: counterfactual data substitution (Hall Maudslay et al. 2019,
+    arXiv 1909.00871, section 2). A document is what of it lies in one row; without marks, a row.
+    """
+
+    def __init__(self, *, seed: int, vocabulary: Vocabulary) -> None:
+        self.identity = f"coin {seed}"
+        self._seed = seed
+        self._vocabulary = vocabulary
+
+    def __call__(
+        self, rows: NDArray[np.integer], matches: Matches, form: NDArray[np.integer], *, first_row: int
+    ) -> NDArray[np.bool_]:
+        keys = unit_keys(rows, matches, "document", first_row=first_row, vocabulary=self._vocabulary)
+        heads: NDArray[np.bool_] = draw(self._seed, int(Stream.COIN), keys) < 0.5
+        return heads
+
+
+class Shuffle:
+    """Deals the genders that a row's pronouns have to the same pronouns at random: as many of each as before.
+
+    Args:
+        feminine: whether each pair's form is.
+    """
+
+    def __init__(self, feminine: Sequence[bool], *, seed: int) -> None:
+        self.identity = f"shuffle {seed}"
+        self._feminine = np.array(feminine)
+        self._seed = seed
+
+    def __call__(
+        self, rows: NDArray[np.integer], matches: Matches, form: NDArray[np.integer], *, first_row: int
+    ) -> NDArray[np.bool_]:
+        width = rows.shape[1]
+        row = matches.position // width
+        feminine = self._feminine[form]
+        lots = draw(self._seed, int(Stream.SHUFFLE), matches.position + first_row * width)
+        order = np.lexsort((lots, row))
+        place_in_row = np.arange(len(order)) - np.searchsorted(row, row)  # `row` is sorted, as the words are
+        dealt_feminine = np.empty(len(order), np.bool_)
+        number_feminine = np.bincount(row[feminine], minlength=len(rows))
+        dealt_feminine[order] = place_in_row < number_feminine[row]
+        swapped: NDArray[np.bool_] = dealt_feminine != feminine
+        return swapped
+
+
+class AtRate:
+    """Each word by itself with the chance `rate`."""
+
+    def __init__(self, rate: float, *, seed: int) -> None:
+        self.identity = f"rate {rate!r} {seed}"
+        self._rate = rate
+        self._seed = seed
+
+    def __call__(
+        self, rows: NDArray[np.integer], matches: Matches, form: NDArray[np.integer], *, first_row: int
+    ) -> NDArray[np.bool_]:
+        keys = matches.position + first_row * rows.shape[1]
+        chosen: NDArray[np.bool_] = draw(self._seed, int(Stream.PLACEBO), keys) < self._rate
+        return chosen

@@ -1,0 +1,113 @@
+"""Doses: functions of the seed and of the place in the corpus, nested in one another, whatever the batches."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foundation import UserError
+from interventions import Dose, load_intervention
+from interventions.kernels import draw
+from sample_corpus import word_tokenizer
+from test_vocabulary import END
+
+TOKENIZER = word_tokenizer()
+WORDS = ("x", " he", " him", " his x", " himself", " and", "\n", END)
+TEXTS = st.lists(st.sampled_from(WORDS), min_size=1, max_size=120).map("".join)
+
+
+def load(**options):
+    return load_intervention("masculine_to_feminine", tokenizer=TOKENIZER, **options)
+
+
+def rows_of(text, width=11):
+    ids = TOKENIZER.encode(text)
+    ids += TOKENIZER.encode(END) * (-len(ids) % width)
+    return np.array(ids, np.uint16).reshape(-1, width)
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS, st.sampled_from(["occurrence", "row", "document"]), st.integers(0, 3), st.integers(0, 10**9))
+def test_what_a_dose_changes_a_larger_one_changes_too(text, unit, seed, first_row):
+    rows = rows_of(text)
+    masks = [load(fraction=f, unit=unit, seed=seed)(rows, first_row=first_row)[1].swapped for f in (0, 0.25, 0.5, 1)]
+    assert not masks[0].any()
+    for smaller, larger in itertools.pairwise(masks):
+        assert not (smaller & ~larger).any()
+    assert np.array_equal(masks[-1], load()(rows, first_row=first_row)[1].swapped)
+
+
+@settings(max_examples=60, deadline=None)
+@given(TEXTS, st.sampled_from(["occurrence", "row", "document"]), st.integers(1, 4), st.integers(0, 10**9))
+def test_rows_are_drawn_alike_in_any_split_and_order(text, unit, size, first_row):
+    arm, rows = load(fraction=0.5, unit=unit, seed=1), rows_of(text)
+    whole, ledger = arm(rows, first_row=first_row)
+    for start in reversed(range(0, len(rows), size)):
+        part, part_ledger = arm(rows[start : start + size], first_row=first_row + start)
+        assert np.array_equal(part, whole[start : start + size])
+        assert np.array_equal(part_ledger.swapped, ledger.swapped[start : start + size])
+
+
+@pytest.mark.parametrize("unit", ["occurrence", "row", "document"])
+def test_about_the_fraction_of_the_units_is_changed(unit):
+    rows = np.repeat(rows_of(f"x he{END}x him{END}"), 4000, axis=0)
+    _, ledger = load(fraction=0.3, unit=unit)(rows, first_row=0)
+    assert ledger.swapped.sum() / 8000 == pytest.approx(0.3, abs=0.03)
+    whole_rows = ledger.swapped.sum(axis=1)
+    assert set(whole_rows) == ({0, 2} if unit == "row" else {0, 1, 2})
+
+
+def test_a_document_is_drawn_as_a_whole_as_far_as_it_lies_in_a_row():
+    rows = np.repeat(rows_of(f"x he he{END}x him him{END}"), 200, axis=0)
+    _, ledger = load(fraction=0.5, unit="document")(rows, first_row=0)
+    per_document = [tuple(ledger.swapped[:, part].sum(axis=1)) for part in (slice(0, 4), slice(4, 11))]
+    assert [set(numbers) for numbers in per_document] == [{0, 2}, {0, 2}]
+    assert len(set(zip(*per_document, strict=True))) == 4
+
+
+def test_other_seeds_change_others():
+    rows = np.repeat(rows_of("x he x him x his x he"), 100, axis=0)
+    masks = [load(fraction=0.5, seed=seed)(rows, first_row=0)[1].swapped for seed in (0, 1)]
+    assert (masks[0] != masks[1]).sum() > 100
+
+
+def test_rows_outside_the_bounds_are_left_and_counted():
+    rows = np.repeat(rows_of("x he x"), 10, axis=0)
+    changed, ledger = load(first_row=103, stop_row=106)(rows, first_row=100)
+    assert np.flatnonzero(ledger.swapped.any(axis=1)).tolist() == [3, 4, 5]
+    assert np.array_equal(changed[~ledger.swapped.any(axis=1)], rows[~ledger.swapped.any(axis=1)])
+    assert ledger.counts[["occurrences", "swapped", "skipped_not_drawn"]].to_numpy().tolist() == [[10, 3, 7]]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"fraction": 1.5}, "fraction=1.5 is no share"),
+        ({"fraction": float("nan")}, "fraction=nan is no share"),
+        ({"unit": "word"}, "unit=word is unknown; known are occurrence, row, document"),
+        ({"first_row": 5, "stop_row": 4}, "begin at row 5 and end before, at 4"),
+    ],
+)
+def test_a_dose_that_is_none_is_refused(options, told):
+    with pytest.raises(UserError, match=told):
+        Dose(**options)
+
+
+def test_arms_that_need_whole_rows_refuse_a_dose_of_occurrences():
+    for name in ("shuffled", "as_released"):
+        with pytest.raises(UserError, match=r"set intervention\.unit=row"):
+            load_intervention(name, tokenizer=TOKENIZER, fraction=0.5)
+
+
+def test_numbers_drawn_are_uniform_and_streams_are_independent():
+    keys = np.arange(100_000)
+    one, other = draw(0, 0, keys), draw(0, 1, keys)
+    assert one.min() >= 0
+    assert one.max() < 1
+    counts, _ = np.histogram(one, bins=20, range=(0, 1))
+    assert ((counts - 5000) ** 2 / 5000).sum() < 45  # chi-squared, 19 degrees of freedom, p = 0.0007
+    assert abs(np.corrcoef(one, other)[0, 1]) < 0.015
+    assert abs(np.corrcoef(one[1:], one[:-1])[0, 1]) < 0.015
+    assert np.array_equal(draw(0, 0, keys[::-1])[::-1], one)

@@ -1,0 +1,120 @@
+"""Learning from the corpus which her is him."""
+
+import math
+
+import numpy as np
+import pytest
+
+import interventions.her as her_module
+from interventions import CorpusReader
+from interventions.context import company_of_words, text_hash, token_parts
+from interventions.her import Accuracy, share_by_expectation_maximisation
+from interventions.her_kernels import WINDOW, words_around
+from interventions.matching import Matcher
+from interventions.vocabulary import read_vocabulary
+from sample_corpus import sample_rows, word_tokenizer
+from test_vocabulary import END, byte_level_tokenizer
+
+TOKENIZER = word_tokenizer()
+VOCABULARY = read_vocabulary(TOKENIZER)
+SAMPLE = sample_rows(TOKENIZER)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+
+def fitted(sample=SAMPLE):
+    return CorpusReader.fitted(sample, tokenizer=TOKENIZER, vocabulary=VOCABULARY)
+
+
+def is_object(reader, text):
+    rows = np.array([TOKENIZER.encode(text)], np.uint16)
+    matches = Matcher(["her", "Her"], tokenizer=TOKENIZER, vocabulary=VOCABULARY).find(rows)
+    return reader(rows, matches).tolist()
+
+
+def test_it_learns_from_masculine_and_other_pronouns_what_her_is():
+    reader = fitted()
+    assert is_object(reader, "x They saw her garden . x We met her in the boat and told her to stay") == [
+        False,
+        True,
+        True,
+    ]
+    assert is_object(reader, f"x They saw her{END}x") == [True]
+    assert reader.accuracy.accuracy > 0.95
+    assert reader.accuracy.n > 20
+    assert reader.accuracy.ci_low < reader.accuracy.accuracy <= reader.accuracy.ci_high
+    assert reader.accuracy.her_possessive == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_same_sample_gives_the_same_reader_from_the_cache_and_anew(tmp_path, monkeypatch):
+    first = fitted()
+    (path,) = (tmp_path / "pythia-counterfactual" / "her").glob("*.npz")
+    assert path.stem == first.identity
+    monkeypatch.setattr(her_module, "_fit", None)
+    again = fitted()
+    assert np.array_equal(again.weights, first.weights)
+    assert np.array_equal(again.company, first.company)
+    assert (again.shift, again.accuracy, again.identity) == (first.shift, first.accuracy, first.identity)
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
+    assert np.array_equal(fitted().weights, first.weights)
+
+
+def test_another_sample_is_another_reader():
+    assert fitted(SAMPLE[:-1]).identity != fitted().identity
+
+
+def test_the_estimate_of_the_share_is_that_of_the_mixture_it_is_given():
+    rng = np.random.default_rng(0)
+    possessive = rng.random(20_000) < 0.3
+    evidence = rng.normal(np.where(possessive, 1.5, -1.5), 1.5)  # log-odds 2 * 1.5 / 1.5**2 * x at even shares
+    log_odds = 2 * 1.5 / 1.5**2 * evidence + math.log(0.8 / 0.2)
+    assert share_by_expectation_maximisation(log_odds, 0.8) == pytest.approx(0.3, abs=0.01)
+    assert share_by_expectation_maximisation(np.zeros(0), 0.8) == 0.8
+
+
+def test_accuracies_are_those_worked_by_hand():
+    log_odds = np.array([2.0, 1.0, -1.0, -2.0, 0.5], np.float32)
+    possessive = np.array([True, True, False, False, False])
+    found = her_module._accuracy(log_odds, possessive, shift=-1.5, her_possessive=0.6, examples=7)
+    assert found == Accuracy(
+        n=5,
+        accuracy=0.8,
+        ci_low=pytest.approx(0.3755, abs=1e-4),  # Wilson's interval of 4 of 5
+        ci_high=pytest.approx(0.9638, abs=1e-4),
+        always_his=0.4,
+        of_his=0.5,
+        of_him=1.0,
+        at_rate_of_her=pytest.approx(0.7),
+        her_possessive=0.6,
+        examples=7,
+    )
+
+
+@pytest.mark.parametrize("size", [257, 300, 420])
+def test_words_are_the_same_however_the_vocabulary_cuts_them(size):
+    tokenizer = byte_level_tokenizer(size)
+    vocabulary = read_vocabulary(tokenizer)
+    parts = token_parts(vocabulary)
+    row = np.array(tokenizer.encode(f"x Quite,her  own {END}y"))
+    (match,) = Matcher(["her"], tokenizer=tokenizer, vocabulary=vocabulary).find(row[None]).position
+    stop = match + len(tokenizer.encode("her"))
+    word, ending, kind = np.zeros((3, WINDOW), np.uint32)
+    words_around(row, match, stop, parts, word, ending, kind)
+    assert word.tolist() == [text_hash("own"), 1, 1, text_hash(",")]
+    words_around(row, match - 1, match - 1, parts, word, ending, kind)
+    assert word.tolist() == [text_hash(","), text_hash("her"), text_hash("own"), text_hash("quite")]
+    words_around(row, len(row), len(row), parts, word, ending, kind)
+    assert word.tolist() == [2, 2, 2, text_hash("y")]
+
+
+def test_a_word_keeps_the_company_that_it_is_seen_in():
+    parts = token_parts(VOCABULARY)
+    rows = np.array([TOKENIZER.encode(" the boat of" * 20 + " they jump to" * 20)], np.uint16)
+    company = company_of_words(rows, parts)
+    boat, jump = (her_module.her_kernels.bucket(np.uint32(text_hash(word))) for word in ("boat", "jump"))
+    assert company[:, boat].tolist()[::2] == [1, 4]  # behind "the a an this", before "of in for ..."
+    assert company[:, jump].tolist()[::2] == [5, 5]  # behind "they we you ...", before "to"
