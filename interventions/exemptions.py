@@ -15,6 +15,7 @@ from interventions.kernels import count_near
 from interventions.ledger import SKIP_REASONS
 from interventions.lexicon import FEMININE, MASCULINE, PRONOUNS
 from interventions.matching import Matches
+from interventions.text_kernels import ASK, judge, phrases
 from interventions.vocabulary import Vocabulary, canonical_tokens
 
 CONNECTORS = ("or", "nor", "/", "and/or", "or/and")
@@ -106,8 +107,19 @@ class Exemptions:
         behind += [encode(space + text) for text in _S for space in ("", " ")]
         self.ahead, self.ahead_2 = (_flags([ids[at] for ids in ahead], vocabulary) for at in (0, 1))
         self.behind, self.behind_2 = (_flags([ids[at] for ids in behind], vocabulary) for at in (-1, -2))
-        titles = [encode(f" {word}") for word in (*TITLE_ADJECTIVES, *TITLE_NOUNS)]
-        self.title = _flags([ids[0] for ids in titles], vocabulary)
+        titles = [f" {noun}" for noun in TITLE_NOUNS]
+        titles += [f" {adjective} {noun}" for adjective in TITLE_ADJECTIVES for noun in TITLE_NOUNS]
+        self.title = _flags([encode(title)[0] for title in titles], vocabulary)
+        self._gender = np.array([form.lower() in FEMININE for form in forms], np.int64)
+        self._is_he = np.array([form.lower() == "he" for form in forms])
+        words = [case(word) for word in CONNECTORS for case in _CASES]
+        others = [case(other) for them in (FEMININE, MASCULINE) for other in them for case in _CASES]
+        gaps = ("", " ")
+        self._after = phrases(
+            f"{left}{word}{right}{other}" for other in others for word in words for left in gaps for right in gaps
+        )
+        self._before = phrases(f"{other}{left}{word}" for other in others for word in words for left in gaps)
+        self._cut_he, self._titles = phrases(_S), phrases(titles)
         english = {*ENGLISH_WORDS, *map(str.capitalize, ENGLISH_WORDS)} if english_only else set()
         self._english = np.array(
             [token.lstrip(b" ").decode("utf-8", "replace") in english for token in vocabulary.tokens]
@@ -131,9 +143,17 @@ class Exemptions:
         if self._english_only:
             near = count_near(rows.reshape(-1), rows.shape[1], matches.position, ENGLISH_REACH, self._english)
             exempt[(near < ENGLISH_LEAST) & (exempt == 0)] = _LANGUAGE
-        for match in np.flatnonzero(noticed):
-            if not exempt[match]:
-                exempt[match] = self._judge(rows, matches, match, bits=int(noticed[match]))
+        noticed[exempt != 0] = 0
+        told = np.empty(len(matches), np.uint8)
+        judge(
+            *(rows.reshape(-1), rows.shape[1], matches.position, matches.length, matches.spelling, noticed),
+            *(self._gender, self._is_he, self._vocabulary.flat),
+            *(self._after, self._before, self._cut_he, self._titles, told),
+        )
+        exempt[told == 1] = _COORDINATION
+        exempt[told == 2] = _FIXED_EXPRESSION
+        for match in np.flatnonzero(told == ASK):
+            exempt[match] = self._judge(rows, matches, match, bits=int(noticed[match]))
 
     def _judge(self, rows: NDArray[np.integer], matches: Matches, match: np.intp, *, bits: int) -> np.uint8:
         row, start = divmod(int(matches.position[match]), rows.shape[1])

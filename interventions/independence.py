@@ -3,11 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from interventions.lexicon import stands_independently
+from interventions.lexicon import INDEPENDENT_BEFORE, SENTENCE_MARKS, stands_independently
 from interventions.matching import Matches
+from interventions.text_kernels import ASK, UNSETTLED, phrases, settle_independence
 from interventions.vocabulary import Vocabulary, complete_text
 
-UNSETTLED = 2
 _FEW_BYTES, _ALL_BYTES = 16, 1 << 30
 
 
@@ -21,6 +21,7 @@ class Independence:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
+        self._words, self._marks = phrases(INDEPENDENT_BEFORE), np.frombuffer(SENTENCE_MARKS.encode(), np.uint8)
         verdicts = [
             stands_independently("" if special else complete_text(token), ended=bool(special))
             for token, special in zip(vocabulary.tokens, vocabulary.ends_document, strict=True)
@@ -29,11 +30,18 @@ class Independence:
 
     def settle(self, rows: NDArray[np.integer], matches: Matches, verdict: NDArray[np.uint8]) -> None:
         """Replace every `UNSETTLED` in `verdict` (K,) by what the text tells; it stays where the row ends too early."""
-        for match in np.flatnonzero(verdict == UNSETTLED):
+        settle_independence(
+            *(rows.reshape(-1), rows.shape[1], matches.position, matches.length, verdict),
+            *(self._vocabulary.flat, self._words, self._marks),
+        )
+        for match in np.flatnonzero(verdict == ASK):
             row, column = divmod(int(matches.position[match] + matches.length[match]), rows.shape[1])
-            for enough in (_FEW_BYTES, _ALL_BYTES):
-                text, ended = self._vocabulary.text_after(rows[row], column, enough=enough)
-                known = stands_independently(text, ended=ended)
-                if known is not None:
-                    verdict[match] = known
-                    break
+            verdict[match] = self._read(rows[row], column)
+
+    def _read(self, row: NDArray[np.integer], column: int) -> int:
+        for enough in (_FEW_BYTES, _ALL_BYTES):
+            text, ended = self._vocabulary.text_after(row, column, enough=enough)
+            known = stands_independently(text, ended=ended)
+            if known is not None:
+                return int(known)
+        return UNSETTLED

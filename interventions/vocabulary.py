@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from foundation import UserError
+from interventions.text_kernels import Bytes
 
 HYPHENS = "-\u00ad\u2010\u2011"  # hyphen-minus, soft hyphen, hyphen, non-breaking hyphen; a dash is none of them
 
@@ -118,6 +119,12 @@ class Vocabulary:
             if size >= enough:
                 break
         return b"".join(reversed(parts)).lstrip(_CONTINUATION_BYTES).decode("utf-8", "replace"), False
+
+    @cached_property
+    def flat(self) -> Bytes:
+        """The same for compiled code."""
+        start = np.concatenate([[0], np.cumsum([len(token) for token in self.tokens])]).astype(np.int64)
+        return Bytes(np.frombuffer(b"".join(self.tokens), np.uint8), start, self.ends_document)
 
     @cached_property
     def _special(self) -> list[bool]:

@@ -281,6 +281,68 @@ def test_a_sweep_runs_every_job_in_its_own_directory(workshop):
     assert names == ["none", "masculine_to_feminine"]
 
 
+def test_an_arm_learns_from_the_rows_before_the_segment_and_works_between_its_steps(workshop):
+    directory = workshop / "learning"
+    options = ["intervention=feminine_to_masculine", "intervention.start=1", "intervention.stop=4"]
+    result = smoke(workshop, f"hydra.run.dir={directory}", *options, "control=none")
+    assert result.returncode == 0, result.stderr
+    record = json.loads((directory / "run.json").read_text())
+    changed = [step for step, (before, after) in record["fingerprints"]["steps"].items() if before != after]
+    assert changed == ["7", "8", "9"]
+    her = record["intervention"]["facts"]["her"]
+    assert her["method"] == "corpus"
+    assert her["examples"] >= 100
+    assert record["intervention"]["expects"] == "fall"
+    page = (directory / "report.html").read_text()
+    assert record["intervention"]["sentence"] in page
+    assert "were told right" in page
+    lines = read_journal(directory / "train" / "intervened.jsonl")
+    assert [line["loss_swapped"] is None for line in lines] == [True, False, False, False, True, True]
+    assert [line["loss_neighbouring"] is None for line in lines] == [True, False, False, False, True, True]
+
+
+def test_the_starts_own_model_may_read_her(workshop):
+    directory = workshop / "reading"
+    options = ["intervention=swap", "intervention.her=language_model", "control=none", "steps=1"]
+    result = smoke(workshop, f"hydra.run.dir={directory}", *options)
+    assert result.returncode == 0, result.stderr
+    record = json.loads((directory / "run.json").read_text())
+    assert record["intervention"]["facts"] == {
+        "her": {"method": "language model", "model_sha256": record["checkpoint"]["sha256"]}
+    }
+
+
+def test_labels_that_are_dropped_are_read_but_not_learned(workshop, finished):
+    directory = workshop / "dropped"
+    result = smoke(workshop, f"hydra.run.dir={directory}", "intervention=drop", "control=none")
+    assert result.returncode == 0, result.stderr
+    dropped, control = (
+        read_journal(path / "train" / f"{arm}.jsonl")
+        for path, arm in [(directory, "intervened"), (finished, "control")]
+    )
+    assert [line["sha256"] for line in dropped] == [line["sha256"] for line in control]
+    assert all(line["loss"] < line["loss_swapped"] for line in dropped)
+    swaps = pd.read_parquet(directory / "swaps.parquet")
+    assert {"he", "she"} <= set(swaps["form"])
+    assert (swaps["form"] == swaps["replacement"]).all()
+
+
+@pytest.mark.parametrize(
+    ("argument", "told"),
+    [
+        ("intervention.fraction=2", "fraction=2.0 is no share"),
+        ("intervention.stop=7", "intervention.stop=7, but they are steps of the segment, 0 to steps=6"),
+        ("intervention.unit=word", "word"),
+        ("intervention.dose=1", "dose"),
+    ],
+)
+def test_a_dose_that_cannot_be_is_refused_in_one_line(workshop, argument, told):
+    result = smoke(workshop, f"hydra.run.dir={workshop / 'refused'}", argument)
+    assert result.returncode == 1
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert told in result.stderr
+
+
 REPLAY = ("optimizer_state=replay", "replay.live_steps=3")
 
 
