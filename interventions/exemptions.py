@@ -15,7 +15,7 @@ from interventions.kernels import count_near
 from interventions.ledger import SKIP_REASONS
 from interventions.lexicon import FEMININE, MASCULINE, PRONOUNS
 from interventions.matching import Matches
-from interventions.text_kernels import ASK, judge, phrases
+from interventions.text_kernels import ACRONYM, ASK, SHOUT_CHARACTERS, TITLE, YES, judge, phrases
 from interventions.vocabulary import Vocabulary, canonical_tokens
 
 CONNECTORS = ("or", "nor", "/", "and/or", "or/and")
@@ -35,7 +35,7 @@ _COORDINATION, _FIXED_EXPRESSION, _ACRONYM, _LANGUAGE = (
     np.uint8(1 + SKIP_REASONS.index(reason)) for reason in ("coordination", "fixed_expression", "acronym", "language")
 )
 _LOOK_BYTES = 20  # the longest phrase of these rules, " or/and himself", has 15 characters
-_SHOUT_BYTES, _SHOUT_CHARACTERS = 128, 32
+_SHOUT_BYTES = 4 * SHOUT_CHARACTERS
 
 _CASES = (str.lower, str.capitalize, str.upper)
 _OTHERS = {
@@ -75,7 +75,7 @@ def is_acronym(before: str, after: str) -> bool:
     """Whether a form in capitals stands for something else ("the HIS"): neither word beside it, within 32 characters,
     has two or more capitals and no other letters, so that nobody shouts.
     """
-    before, after = before[-_SHOUT_CHARACTERS:], after[:_SHOUT_CHARACTERS]
+    before, after = before[-SHOUT_CHARACTERS:], after[:SHOUT_CHARACTERS]
     neighbours = [re.search(r"([^\W\d_]+)[\W\d_]*$", before), re.match(r"[\W\d_]*([^\W\d_]+)", after)]
     return not any(found and len(found[1]) > 1 and found[1].isupper() for found in neighbours)
 
@@ -112,13 +112,8 @@ class Exemptions:
         self.title = _flags([encode(title)[0] for title in titles], vocabulary)
         self._gender = np.array([form.lower() in FEMININE for form in forms], np.int64)
         self._is_he = np.array([form.lower() == "he" for form in forms])
-        words = [case(word) for word in CONNECTORS for case in _CASES]
-        others = [case(other) for them in (FEMININE, MASCULINE) for other in them for case in _CASES]
-        gaps = ("", " ")
-        self._after = phrases(
-            f"{left}{word}{right}{other}" for other in others for word in words for left in gaps for right in gaps
-        )
-        self._before = phrases(f"{other}{left}{word}" for other in others for word in words for left in gaps)
+        self._connectors = phrases(case(word) for word in CONNECTORS for case in _CASES)
+        self._others = phrases(case(other) for them in (FEMININE, MASCULINE) for other in them for case in _CASES)
         self._cut_he, self._titles = phrases(_S), phrases(titles)
         english = {*ENGLISH_WORDS, *map(str.capitalize, ENGLISH_WORDS)} if english_only else set()
         self._english = np.array(
@@ -148,10 +143,11 @@ class Exemptions:
         judge(
             *(rows.reshape(-1), rows.shape[1], matches.position, matches.length, matches.spelling, noticed),
             *(self._gender, self._is_he, self._vocabulary.flat),
-            *(self._after, self._before, self._cut_he, self._titles, told),
+            *(self._connectors, self._others, self._cut_he, self._titles, told),
         )
-        exempt[told == 1] = _COORDINATION
-        exempt[told == 2] = _FIXED_EXPRESSION
+        exempt[told == YES] = _COORDINATION
+        exempt[told == TITLE] = _FIXED_EXPRESSION
+        exempt[told == ACRONYM] = _ACRONYM
         for match in np.flatnonzero(told == ASK):
             exempt[match] = self._judge(rows, matches, match, bits=int(noticed[match]))
 

@@ -16,8 +16,7 @@ _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 @njit(cache=True, nogil=True)
 def find_words(
-    tokens, width, may_start, group_of, group_start, lengths, spelled, bare, opening, closing,
-    position, length, spelling, joint,
+    tokens, width, may_start, group_of, group_start, lengths, spelled, bare, opening, closing
 ):  # fmt: skip
     """Every spelling that stands as a word of its own, or may do so. In the order of the text, none within another.
 
@@ -27,14 +26,23 @@ def find_words(
         group_start: groups + 1 offsets in the P spellings, the longest of a group first.
         lengths, spelled, bare: (P,), (P, longest) and (P,) their tokens, and whether no space leads.
         opening, closing: (V,) how a word joins the token behind it, and the token before it.
-        position, length, spelling, joint: (S * W,) scratch; the first K are the answer.
 
     Returns:
-        K.
+        Spelling, position, length and joint of each, (K,).
     """
     found = 0
+    capacity = width + len(tokens) // 64
+    spelling, length = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
+    position, joint = np.empty(capacity, np.int64), np.empty(capacity, np.uint8)
     candidates = np.empty(width + 1, np.int32)
     for begin in range(0, len(tokens), width):
+        if found + width > capacity:
+            more = capacity + width
+            spelling = np.concatenate((spelling, np.empty(more, np.int32)))
+            length = np.concatenate((length, np.empty(more, np.int32)))
+            position = np.concatenate((position, np.empty(more, np.int64)))
+            joint = np.concatenate((joint, np.empty(more, np.uint8)))
+            capacity += more
         row = tokens[begin : begin + width]
         number = _columns(row, may_start, candidates)
         reached = 0
@@ -43,20 +51,19 @@ def find_words(
             if column < reached:
                 continue
             group = group_of[row[column]]
+            before_bare = CUT if column == 0 else closing[row[column - 1]]
             for choice in range(group_start[group], group_start[group + 1]):
                 stop = column + lengths[choice]
-                if stop > width:
+                before = before_bare if bare[choice] else FREE
+                if stop > width or before == WORD:
                     continue
-                same = True
-                for offset in range(1, lengths[choice]):
-                    same &= row[column + offset] == spelled[choice, offset]
-                if not same:
+                offset = 1
+                while offset < lengths[choice] and row[column + offset] == spelled[choice, offset]:
+                    offset += 1
+                if offset < lengths[choice]:
                     continue
                 after = CUT if stop == width else opening[row[stop]]
-                before = FREE
-                if bare[choice]:
-                    before = CUT if column == 0 else closing[row[column - 1]]
-                if after == WORD or before == WORD:
+                if after == WORD:
                     continue
                 position[found] = begin + column
                 length[found] = lengths[choice]
@@ -65,7 +72,7 @@ def find_words(
                 found += 1
                 reached = stop
                 break
-    return found
+    return spelling[:found], position[:found], length[:found], joint[:found]
 
 
 @njit(cache=True, nogil=True)
@@ -183,6 +190,22 @@ def draw(seed, stream, keys):
         bits = _mixed(salt ^ _mixed(np.uint64(keys[k]) + _GOLDEN))
         drawn[k] = (bits >> np.uint64(11)) * (1.0 / 9007199254740992.0)
     return drawn
+
+
+@njit(cache=True, nogil=True)
+def deal(row, lots, feminine, dealt):
+    """Fill `dealt` (K,): in each run of equal `row`, as many True as `feminine` has, where the lots are lowest."""
+    begin = 0
+    while begin < len(row):
+        end = begin
+        left = 0
+        while end < len(row) and row[end] == row[begin]:
+            left += feminine[end]
+            end += 1
+        order = np.argsort(lots[begin:end])
+        for place in range(end - begin):
+            dealt[begin + order[place]] = place < left
+        begin = end
 
 
 @njit(cache=True, nogil=True)

@@ -6,6 +6,7 @@ Legend: S rows, W tokens in a row, K words found.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from dataclasses import replace as with_changes
 from functools import cached_property
 
 import numpy as np
@@ -67,6 +68,17 @@ class Ledger:
         counts.insert(2, "occurrences", outcomes.sum(axis=1))
         counts = counts.groupby(["form", "replacement"], as_index=False).sum()
         return counts[counts["occurrences"] > 0].reset_index(drop=True)
+
+    def in_order_of_the_text(self) -> "Ledger":
+        """The same, sorted by position."""
+        order = np.argsort(self.position, kind="stable")
+        return with_changes(
+            self,
+            label=self.label[order],
+            position=self.position[order],
+            length=self.length[order],
+            outcome=self.outcome[order],
+        )
 
     def occurrences(self, *, first_row: int) -> pd.DataFrame:
         """A row for each word: row of the corpus, its first token there, tokens, form, replacement, outcome."""

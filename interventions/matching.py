@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from interventions.kernels import find_words
+from interventions.text_kernels import look_around
 from interventions.vocabulary import Joint, Vocabulary, canonical_tokens, joint
 
 _LOOK_BYTES = 8  # a hyphen and the character behind it have at most seven
@@ -91,20 +92,20 @@ class Matcher:
     def find(self, rows: NDArray[np.integer]) -> Matches:
         """All occurrences as whole words in (S, W) contiguous rows of known ids."""
         tokens, width = rows.reshape(-1), rows.shape[1]
-        position = np.empty(len(tokens), np.int64)
-        length, spelling = np.empty(len(tokens), np.int32), np.empty(len(tokens), np.int32)
-        joints = np.empty(len(tokens), np.uint8)
-        number = find_words(
-            *(tokens, width, self._may_start, self._group_of, self._group_start, self.lengths, self._spelled),
-            *(self._bare, self.vocabulary.opening, self.vocabulary.closing, position, length, spelling, joints),
-        )
         matches = Matches(
-            spelling[:number].copy(), position[:number].copy(), length[:number].copy(), joints[:number].copy()
+            *find_words(
+                *(tokens, width, self._may_start, self._group_of, self._group_start, self.lengths, self._spelled),
+                *(self._bare, self.vocabulary.opening, self.vocabulary.closing),
+            )
         )
-        unclear = np.flatnonzero(matches.joint == Joint.UNCLEAR)
-        for match in unclear:
+        look_around(
+            *(tokens, width, matches.position, matches.length, matches.spelling),
+            *(self._bare, self.vocabulary.flat, matches.joint),
+        )
+        for match in np.flatnonzero(matches.joint == Joint.UNCLEAR):
             matches.joint[match] = self._look_around(rows, matches, match)
-        return matches[matches.joint != Joint.WORD] if len(unclear) else matches
+        parts = matches.joint == Joint.WORD
+        return matches[~parts] if parts.any() else matches
 
     def _look_around(self, rows: NDArray[np.integer], matches: Matches, match: np.intp) -> Joint:
         """The greater joint of both sides, from their text."""

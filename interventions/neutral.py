@@ -6,7 +6,6 @@ Legend: S rows, W tokens in a row.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import replace as with_changes
 from typing import TypeVar
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from interventions.intervention import identity_of
+from interventions.kernels import replace
 from interventions.ledger import SKIP_REASONS, SWAPPED, Ledger
 from interventions.lexicon import AGREEMENT, SUBJECTS, in_every_case
 from interventions.matching import Matcher
@@ -50,16 +50,22 @@ class Neutral:
         self._vocabulary = vocabulary = pronouns.vocabulary
         self._pairs = in_every_case(AGREEMENT)
         self._matcher = Matcher([pair.form for pair in self._pairs], tokenizer=tokenizer, vocabulary=vocabulary)
-        self._plurals = [
+        plurals = [
             canonical_tokens(" " * spelling.led + self._pairs[spelling.form].replacement, tokenizer, vocabulary)
             for spelling in self._matcher.spellings
         ]
         self._words = [(pair.form, pair.replacement) for pair in self._pairs]
         self._contractions = []
         for mark in APOSTROPHES:
-            plurals = [canonical_tokens(mark + ending, tokenizer, vocabulary) for ending in ("re", "ve")]
-            self._contractions.append((canonical_tokens(mark + "s", tokenizer, vocabulary), plurals, len(self._words)))
-            self._words += [(mark + "s", mark + "re"), (mark + "s", mark + "ve")]
+            first_label, first_plural = len(self._words), len(plurals)
+            self._contractions.append((canonical_tokens(mark + "s", tokenizer, vocabulary), first_label, first_plural))
+            self._words += [(mark + "s", mark + ending) for ending in ("re", "ve")]
+            plurals += [canonical_tokens(mark + ending, tokenizer, vocabulary) for ending in ("re", "ve")]
+        self._plural_lengths = np.array([len(plural) for plural in plurals], np.int32)
+        self._plurals = np.zeros((len(plurals), self._plural_lengths.max()), np.int64)
+        for index, plural in enumerate(plurals):
+            self._plurals[index, : len(plural)] = plural
+        self._capitalised = np.array([pair.form[:1].isupper() for pair in self._pairs])
         self.identity = identity_of(
             name,
             vocabulary=vocabulary.fingerprint,
@@ -71,71 +77,61 @@ class Neutral:
         is_subject = np.array([form.lower() in SUBJECTS for form, _ in ledger.words])
         subjects = np.flatnonzero(is_subject[ledger.label] & (ledger.outcome == SWAPPED))
         starts, stops = ledger.position[subjects], ledger.position[subjects] + ledger.length[subjects]
-        found = self._verbs(rows, starts, stops) + self._contracted(rows, stops)
-        tokens, mask = swapped_rows.reshape(-1), ledger.swapped.reshape(-1)
-        for position, length, plural, _ in found:
-            if len(plural) == length:
-                tokens[position : position + length] = plural
-                mask[position : position + length] = True
-        return swapped_rows, _with_verbs(ledger, found, self._words)
+        found = np.concatenate([self._verbs(rows, starts, stops), *self._contracted(rows, stops)])
+        position, length, plural, label = found.T
+        outcome = np.where(self._plural_lengths[plural] == length, np.uint8(SWAPPED), _LENGTH)
+        replace(
+            *(swapped_rows.reshape(-1), position, length, plural, outcome),
+            *(self._plurals, ledger.swapped.reshape(-1)),
+        )
+        everything = with_changes(
+            ledger,
+            words=[*ledger.words, *self._words],
+            label=np.concatenate([ledger.label, label + len(ledger.words)]),
+            position=np.concatenate([ledger.position, position]),
+            length=np.concatenate([ledger.length, length.astype(np.int32)]),
+            outcome=np.concatenate([ledger.outcome, outcome]),
+        )
+        return swapped_rows, everything.in_order_of_the_text()
 
     def _verbs(
         self, rows: NDArray[np.integer], starts: NDArray[np.int64], stops: NDArray[np.int64]
-    ) -> list[tuple[int, int, tuple[int, ...], int]]:
-        """Position, length, plural and label of each verb beside a swapped subject."""
+    ) -> NDArray[np.int64]:
+        """(N, 4) position, length, plural and label of each verb beside a swapped subject."""
         width = rows.shape[1]
         matches = self._matcher.find(rows)
         forms = self._matcher.forms[matches.spelling]
         ends = matches.position + matches.length
-        capitalised = np.array([pair.form[:1].isupper() for pair in self._pairs])[forms]
-        behind = np.isin(matches.position, stops) & (matches.position % width > 0)
-        before = capitalised & np.isin(ends, starts) & (ends % width > 0)
+        behind = _among(matches.position, stops) & (matches.position % width > 0)
+        before = self._capitalised[forms] & _among(ends, starts) & (ends % width > 0)
         chosen = np.flatnonzero((behind | before) & (matches.joint == Joint.FREE))
-        return [
-            (
-                int(matches.position[match]),
-                int(matches.length[match]),
-                self._plurals[matches.spelling[match]],
-                int(forms[match]),
-            )
-            for match in chosen
-        ]
+        columns = (matches.position, matches.length, matches.spelling, forms)
+        return np.stack([column[chosen].astype(np.int64) for column in columns], axis=1)
 
-    def _contracted(
-        self, rows: NDArray[np.integer], stops: NDArray[np.int64]
-    ) -> list[tuple[int, int, tuple[int, ...], int]]:
-        """The same of each 's."""
+    def _contracted(self, rows: NDArray[np.integer], stops: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """The same of each kind of 's."""
         width, tokens = rows.shape[1], rows.reshape(-1)
         found = []
-        for ids, plurals, label in self._contractions:
+        for ids, first_label, first_plural in self._contractions:
             inside = stops[stops % width + len(ids) < width]
             inside = inside[inside % width > 0]
             for offset, token in enumerate(ids):
                 inside = inside[tokens[inside + offset] == token]
+            verbs = []
             for position in inside.tolist():
                 row, column = divmod(position + len(ids), width)
                 after, ended = self._vocabulary.text_after(rows[row], column, enough=_LOOK_BYTES)
-                if after[:1].isalnum() or not (after or ended):
-                    continue
-                reading = int(means_has(after))
-                found.append((position, len(ids), plurals[reading], label + reading))
+                if (after or ended) and not after[:1].isalnum():
+                    reading = int(means_has(after))
+                    verbs.append((position, len(ids), first_plural + reading, first_label + reading))
+            found.append(np.array(verbs, np.int64).reshape(-1, 4))
         return found
 
 
-def _with_verbs(
-    ledger: Ledger, found: list[tuple[int, int, tuple[int, ...], int]], words: Sequence[tuple[str, str]]
-) -> Ledger:
-    """The ledger of the pronouns and of the verbs, in the order of the text."""
-    position = np.concatenate([ledger.position, np.array([verb[0] for verb in found], np.int64)])
-    length = np.concatenate([ledger.length, np.array([verb[1] for verb in found], np.int32)])
-    verbs = np.array([verb[3] for verb in found], np.int32) + len(ledger.words)
-    outcome = np.array([SWAPPED if len(verb[2]) == verb[1] else _LENGTH for verb in found], np.uint8)
-    order = np.argsort(position, kind="stable")
-    return with_changes(
-        ledger,
-        words=[*ledger.words, *words],
-        label=np.concatenate([ledger.label, verbs])[order],
-        position=position[order],
-        length=length[order],
-        outcome=np.concatenate([ledger.outcome, outcome])[order],
-    )
+def _among(values: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether each value is one of `known`, which is sorted."""
+    if not len(known):
+        return np.zeros(len(values), np.bool_)
+    places = np.minimum(np.searchsorted(known, values), len(known) - 1)
+    among: NDArray[np.bool_] = known[places] == values
+    return among

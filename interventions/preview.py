@@ -189,8 +189,7 @@ def main(arguments: list[str]) -> None:
     page = _page_path(own.get("html", "intervention_preview.html"))
     positions = _positions_path(own["positions"]) if "positions" in own else None
     count = _count(own.get("samples", "3"))
-    given = [argument for argument in arguments if argument.partition("=")[0] not in own]
-    config = configure(given if any(argument.startswith("steps=") for argument in given) else [*given, "steps=1"])
+    config = configure(_run_arguments([argument for argument in arguments if argument.partition("=")[0] not in own]))
     if config.intervention.her is HerChoice.language_model:
         raise UserError(
             "intervention.her=language_model asks the model that the run begins with, which a preview does not load; "
@@ -228,7 +227,7 @@ def main(arguments: list[str]) -> None:
         moved_rows=int(rows_that_moved(rows, intervened, ledger).sum()),
         unlearned_tokens=0 if ledger.unlearned is None else int(ledger.unlearned.sum()),
         counts=counts,
-        kinds=tuple(_kinds(intervention.name, counts, samples, rows_elsewhere=elsewhere)),
+        kinds=tuple(kinds_of(intervention.name, counts, samples, rows_elsewhere=elsewhere)),
     )
     console = Console(highlight=False)
     show(preview, console=console)
@@ -364,17 +363,23 @@ class _Passages:
         for word in here[(ledger.outcome[here] == SWAPPED) | (here == chosen)].tolist():
             start = int(ledger.position[word]) - row * self._width
             place, between = slice(start, start + int(ledger.length[word])), slice(done, start)
-            learned = ledger.unlearned is None or ledger.outcome[word] != SWAPPED
+            learned = ledger.unlearned is None or bool(ledger.outcome[word] != SWAPPED)
             cuts += [_Cut(between, between), _Cut(place, place, plain=False, chosen=word == chosen, learned=learned)]
             done = place.stop
         rest = slice(done, self._width)
         return [*cuts, _Cut(rest, rest)]
 
     def _cuts_of_moved(self, row: int, start: int, stop: int) -> list[_Cut]:
-        """The row by what `difflib` finds inserted and deleted, and the tokens from `start` to `stop`."""
-        matcher = difflib.SequenceMatcher(
-            None, self._rows[row].tolist(), self._intervened[row].tolist(), autojunk=False
-        )
+        """The row by what `difflib` finds inserted and deleted, and the tokens from `start` to `stop`.
+
+        A run of one token that fills the new row's end is not compared: it may be that which vanished elsewhere.
+        """
+        old, new_row = self._rows[row], self._intervened[row]
+        others = np.flatnonzero(new_row != new_row[-1])
+        filled_from = int(others[-1]) + 1 if len(others) else 0
+        if self._width - filled_from == 1:
+            filled_from = self._width
+        matcher = difflib.SequenceMatcher(None, old.tolist(), new_row[:filled_from].tolist(), autojunk=False)
         cuts = []
         for tag, first, last, new_first, new_last in matcher.get_opcodes():
             if tag == "equal":
@@ -386,6 +391,9 @@ class _Passages:
             else:
                 chosen = first < stop and start < last
                 cuts.append(_Cut(slice(first, last), slice(new_first, new_last), plain=False, chosen=chosen))
+        if filled_from < self._width:
+            end = slice(self._width, self._width)
+            cuts.append(_Cut(end, slice(filled_from, self._width), plain=False))
         return cuts
 
     def _pieces(self, row: int, cuts: Sequence[_Cut], window: slice) -> tuple[Piece, ...]:
@@ -452,8 +460,9 @@ def fact_sentences(facts: Mapping[str, Any]) -> Iterator[str]:
         )
     if "padding" in facts:
         yield f"The tails of rows are filled with {facts['padding']}."
-    for name in facts.keys() - {"her", "rate", "coverage", "padding"}:
-        yield f"{name.replace('_', ' ').capitalize()}: {facts[name]}."
+    for name, value in facts.items():
+        if name not in ("her", "rate", "coverage", "padding"):
+            yield f"{name.replace('_', ' ').capitalize()}: {value}."
 
 
 def result_sentences(preview: Preview) -> list[str]:
@@ -486,7 +495,7 @@ def result_sentences(preview: Preview) -> list[str]:
     return sentences
 
 
-def _kinds(
+def kinds_of(
     intervention: str, counts: pd.DataFrame, samples: Sequence[Sample], *, rows_elsewhere: int
 ) -> Iterator[Kind]:
     """The outcomes that occurred."""
@@ -559,8 +568,8 @@ def _table(preview: Preview) -> Table:
 
 
 def _passage(sample: Sample, *, marked: bool) -> Text:
-    text = Text(_place(sample).translate(_ASCII) if marked else _place(sample), style="" if marked else "dim")
-    text.append("\n")
+    place = _place(sample)
+    text = Text.assemble(place.translate(_ASCII) if marked else (place, "dim"), "\n")
     text.append("[row begins] " if sample.opens else "... ")
     text.append_text(_line(sample.passage, marked=marked))
     text.append(" [row ends]" if sample.closes else " ...")
@@ -649,6 +658,21 @@ def _own_options(arguments: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def _run_arguments(given: list[str]) -> list[str]:
+    """What is run.py's, with a number of steps: a preview needs one.
+
+    Raises:
+        UserError: an intervention begins or ends within a run whose length is not given.
+    """
+    names = {argument.partition("=")[0] for argument in given}
+    if "steps" in names:
+        return given
+    for bound in ("intervention.start", "intervention.stop"):
+        if bound in names:
+            raise UserError(f"{bound} is a step of the run, whose length a preview does not know; give its steps= too")
+    return [*given, "steps=1"]
+
+
 def _count(text: str) -> int:
     if not re.fullmatch(r"[1-9]\d{0,5}", text):
         raise UserError(f"samples={text} is no number of passages; take 1 or more")
@@ -656,19 +680,22 @@ def _count(text: str) -> int:
 
 
 def _page_path(text: str) -> Path | None:
-    return None if text == "none" else _writable("html", text, remedy="take html=FILE, or html=none")
+    return None if text == "none" else _writable("html", text, otherwise=", or html=none")
 
 
 def _positions_path(text: str) -> Path:
     if Path(text).suffix != ".parquet":
         raise UserError(f"positions={text}: take a name that ends in .parquet")
-    return _writable("positions", text, remedy="take positions=FILE.parquet")
+    return _writable("positions", text)
 
 
-def _writable(option: str, text: str, *, remedy: str) -> Path:
+def _writable(option: str, text: str, *, otherwise: str = "") -> Path:
     path = Path(text)
     if not text or path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UserError(f"{option}={text} cannot be written; {remedy} in a directory that exists and can be written")
+        raise UserError(
+            f"{option}={text} cannot be written; take the name of a file in a directory that exists and can be "
+            f"written{otherwise}"
+        )
     return path
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interventions.dose import Stream, unit_keys
-from interventions.kernels import draw
+from interventions.kernels import deal, draw
 from interventions.matching import Matches
 from interventions.vocabulary import Vocabulary
 
@@ -69,11 +69,8 @@ class Shuffle:
         row = matches.position // width
         feminine = self._feminine[form]
         lots = draw(self._seed, int(Stream.SHUFFLE), matches.position + first_row * width)
-        order = np.lexsort((lots, row))
-        place_in_row = np.arange(len(order)) - np.searchsorted(row, row)  # `row` is sorted, as the words are
-        dealt_feminine = np.empty(len(order), np.bool_)
-        number_feminine = np.bincount(row[feminine], minlength=len(rows))
-        dealt_feminine[order] = place_in_row < number_feminine[row]
+        dealt_feminine = np.empty(len(matches), np.bool_)
+        deal(row, lots, feminine, dealt_feminine)
         swapped: NDArray[np.bool_] = dealt_feminine != feminine
         return swapped
 

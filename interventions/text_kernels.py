@@ -12,6 +12,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 NO, YES, UNSETTLED, ASK = 0, 1, 2, 3
+TITLE, ACRONYM = 4, 5
+SHOUT_CHARACTERS = 32
+FREE, CUT, COMPOUND, WORD, UNCLEAR = 0, 1, 2, 3, 4  # as `interventions.vocabulary.Joint`
 WINDOW_BYTES = 64
 
 
@@ -63,18 +66,18 @@ def read_ahead(row, column, known, window):
 
 @njit(cache=True, nogil=True)
 def read_behind(row, column, known, window):
-    """Fill the end of `window` with the text before a column. Its length."""
+    """Fill the end of `window` with the text before a column. Its length, and whether the document begins with it."""
     size = 0
     for at in range(column - 1, -1, -1):
         token = row[at]
         if known.ends_document[token]:
-            return size
+            return size, True
         for byte in range(known.start[token + 1] - 1, known.start[token] - 1, -1):
             if size == len(window):
-                return size
+                return size, False
             size += 1
             window[len(window) - size] = known.text[byte]
-    return size
+    return size, False
 
 
 @njit(cache=True, nogil=True)
@@ -152,72 +155,190 @@ def settle_independence(tokens, width, position, length, verdict, known, words, 
 
 
 @njit(cache=True, nogil=True)
-def _ahead(text, size, table, first, last):
-    """Whether one of the phrases [first, last) opens the text, no letter behind it."""
-    for index in range(first, last):
-        stop = table.length[index]
-        if _stands_here(text, size, 0, table.text[index], stop):
-            if stop == size or (text[stop] < 128 and not _is_word(text[stop])):
-                return YES
-            if text[stop] >= 128:
-                return ASK
+def _joint(near, far, size, ended):
+    """`vocabulary.joint` of a text of `size` bytes of which `near` is next to the word and `far` behind it."""
+    if size == 0:
+        return FREE if ended else CUT
+    if near >= 128:
+        return UNCLEAR
+    if near != 45:
+        return WORD if _is_word(near) else FREE
+    if size == 1:
+        return FREE if ended else CUT
+    if far >= 128:
+        return UNCLEAR
+    return COMPOUND if _is_word(far) else FREE
+
+
+@njit(cache=True, nogil=True)
+def look_around(tokens, width, position, length, spelling, bare, known, joint):
+    """Replace each UNCLEAR in `joint` (K,) by what the text on both sides of the word tells; it stays for Python."""
+    window = np.empty(4, np.uint8)
+    for k in range(len(position)):
+        if joint[k] != UNCLEAR:
+            continue
+        start = position[k] % width
+        row = tokens[position[k] - start : position[k] - start + width]
+        size, ended = read_ahead(row, start + length[k], known, window)
+        joint[k] = _joint(window[0], window[1], size, ended)
+        if bare[spelling[k]]:
+            size, ended = read_behind(row, start, known, window)
+            joint[k] = max(joint[k], _joint(window[3], window[2], size, ended))
+
+
+@njit(cache=True, nogil=True)
+def _open_to(text, size, at):
+    """Whether no letter stands at a place of the text: YES, NO, or ASK."""
+    if at < 0 or at >= size:
+        return YES
+    if text[at] >= 128:
+        return ASK
+    return NO if _is_word(text[at]) else YES
+
+
+@njit(cache=True, nogil=True)
+def _other_ahead(text, size, connectors, others, first, last):
+    """Whether the text opens with a connector and one of others[first:last], at most one space before each."""
+    for index in range(len(connectors.length)):
+        for gap in range(2):
+            at = gap + connectors.length[index]
+            if (gap == 1 and text[0] != 32) or not _stands_here(text, size, gap, connectors.text[index], at - gap):
+                continue
+            for second in range(2):
+                if second == 1 and (at >= size or text[at] != 32):
+                    continue
+                for other in range(first, last):
+                    stop = at + second + others.length[other]
+                    if _stands_here(text, size, at + second, others.text[other], others.length[other]):
+                        opened = _open_to(text, size, stop)
+                        if opened != NO:
+                            return opened
     return NO
 
 
 @njit(cache=True, nogil=True)
-def _behind(window, size, table, first, last):
-    """Whether one of the phrases [first, last) closes the text at the end of `window`, no letter before it."""
-    for index in range(first, last):
-        at = len(window) - table.length[index]
-        if table.length[index] <= size and _stands_here(
-            window, len(window), at, table.text[index], table.length[index]
-        ):
-            if table.length[index] == size or (window[at - 1] < 128 and not _is_word(window[at - 1])):
-                return YES
-            if window[at - 1] >= 128:
-                return ASK
+def _other_behind(window, size, connectors, others, first, last):
+    """Whether the text at the end of `window` closes with one of others[first:last] and a connector, at most one space
+    between them.
+    """
+    end, low = len(window), len(window) - size
+    for index in range(len(connectors.length)):
+        at = end - connectors.length[index]
+        if at < low or not _stands_here(window, end, at, connectors.text[index], connectors.length[index]):
+            continue
+        for gap in range(2):
+            if gap == 1 and (at - 1 < low or window[at - 1] != 32):
+                continue
+            for other in range(first, last):
+                begin = at - gap - others.length[other]
+                if begin >= low and _stands_here(window, end, begin, others.text[other], others.length[other]):
+                    opened = YES if begin == low else _open_to(window, end, begin - 1)
+                    if opened != NO:
+                        return opened
     return NO
+
+
+@njit(cache=True, nogil=True)
+def _opens(text, size, table):
+    """Whether one of the phrases opens the text, no letter behind it."""
+    for index in range(len(table.length)):
+        if _stands_here(text, size, 0, table.text[index], table.length[index]):
+            opened = _open_to(text, size, table.length[index])
+            if opened != NO:
+                return opened
+    return NO
+
+
+@njit(cache=True, nogil=True)
+def _closes(window, size, table):
+    """Whether one of the phrases closes the text at the end of `window`, no letter before it."""
+    end, low = len(window), len(window) - size
+    for index in range(len(table.length)):
+        begin = end - table.length[index]
+        if begin >= low and _stands_here(window, end, begin, table.text[index], table.length[index]):
+            opened = YES if begin == low else _open_to(window, end, begin - 1)
+            if opened != NO:
+                return opened
+    return NO
+
+
+@njit(cache=True, nogil=True)
+def _is_letter(byte):
+    return 65 <= byte <= 90 or 97 <= byte <= 122
+
+
+@njit(cache=True, nogil=True)
+def _shouted_ahead(text, size):
+    """Whether the first word of the text has two or more letters, all of them capitals."""
+    at = 0
+    while at < size and text[at] < 128 and not _is_letter(text[at]):
+        at += 1
+    begin = at
+    while at < size and 65 <= text[at] <= 90:
+        at += 1
+    if at < size and text[at] >= 128:
+        return ASK
+    ends = at == size or not _is_letter(text[at])
+    return YES if ends and at - begin > 1 else NO
+
+
+@njit(cache=True, nogil=True)
+def _shouted_behind(window, size):
+    """The same of the last word of the text at the end of `window`."""
+    low, at = len(window) - size, len(window) - 1
+    while at >= low and window[at] < 128 and not _is_letter(window[at]):
+        at -= 1
+    end = at
+    while at >= low and 65 <= window[at] <= 90:
+        at -= 1
+    if at >= low and window[at] >= 128:
+        return ASK
+    begins = at < low or not _is_letter(window[at])
+    return YES if begins and end - at > 1 else NO
 
 
 @njit(cache=True, nogil=True)
 def judge(
-    tokens, width, position, length, spelling, noticed, gender, is_he, known, after, before, cut_he, titles, found
-):
+    tokens, width, position, length, spelling, noticed, gender, is_he, known, connectors, others, cut_he, titles, found
+):  # fmt: skip
     """What the text beside noticed words makes of them, by the bits of `kernels.examine` that are left in `noticed`.
 
     Args:
-        gender: (P,) of each spelling, 0 or 1; of the two halves of `after` and `before`, its own is read.
+        gender: (P,) of each spelling, 0 or 1: which half of `others` names the other one.
         is_he: (P,) whether it is he.
-        after, before: phrases behind and before a word that name the other gender; cut_he: "s/" and the like.
-        titles: phrases behind a possessive.
-        found: (K,) filled: 0 nothing, 1 both genders named, 2 a title, `ASK` where Python must tell, also of capitals.
+        connectors, others, cut_he, titles: phrases; `cut_he` are "s/" and the like, `titles` stand behind a possessive.
+        found: (K,) filled: 0 nothing, 1 both genders named, `TITLE`, `ACRONYM`, `ASK` where Python must tell.
     """
     window = np.empty(WINDOW_BYTES, np.uint8)
+    half = len(others.length) // 2
     for k in range(len(position)):
-        found[k] = 0
+        found[k] = NO
         bits = noticed[k]
         if bits == 0:
             continue
-        if bits & 4:
-            found[k] = ASK
-            continue
         start = position[k] % width
         row = tokens[position[k] - start : position[k] - start + width]
+        first = gender[spelling[k]] * half
         verdict = NO
         if bits & 8:
-            size = read_behind(row, start, known, window)
-            half = len(before.length) // 2
-            verdict = _behind(window, size, before, gender[spelling[k]] * half, (gender[spelling[k]] + 1) * half)
+            size, _ = read_behind(row, start, known, window)
+            verdict = _other_behind(window, size, connectors, others, first, first + half)
             if verdict == NO and is_he[spelling[k]]:
-                verdict = _behind(window, size, cut_he, 0, len(cut_he.length))
+                verdict = _closes(window, size, cut_he)
         if verdict == NO and bits & 3:
             size, _ = read_ahead(row, start + length[k], known, window)
             if bits & 1:
-                half = len(after.length) // 2
-                verdict = _ahead(window, size, after, gender[spelling[k]] * half, (gender[spelling[k]] + 1) * half)
+                verdict = _other_ahead(window, size, connectors, others, first, first + half)
             if verdict == NO and bits & 2:
-                verdict = _ahead(window, size, titles, 0, len(titles.length))
+                verdict = _opens(window, size, titles)
                 if verdict == YES:
-                    found[k] = 2
-                    continue
+                    verdict = TITLE
+        if verdict == NO and bits & 4:
+            size, _ = read_behind(row, start, known, window)
+            verdict = _shouted_behind(window, min(size, SHOUT_CHARACTERS))
+            if verdict == NO:
+                size, _ = read_ahead(row, start + length[k], known, window)
+                verdict = _shouted_ahead(window, min(size, SHOUT_CHARACTERS))
+            found[k] = ASK if verdict == ASK else ACRONYM if verdict == NO else NO
+            continue
         found[k] = verdict
