@@ -39,9 +39,11 @@ from eval import Benchmark, Metric, evaluate, load_benchmark, summarize
 from foundation import UserError, mistakes_in_one_line, one_line, quiet_libraries, write_text
 from interventions import (
     INTERVENTIONS,
+    SKIP_REASONS,
     HerReader,
     Intervention,
     LanguageModelReader,
+    fact_sentences,
     load_intervention,
     swap_examples,
 )
@@ -177,7 +179,8 @@ class Parts:
     def intervention(self, start: Checkpoint) -> Intervention:
         """What is done to the segment. Where the start's model tells her = him from her = his, it is a copy."""
         reads_her = None
-        if self.config.intervention.her is HerChoice.language_model:
+        chosen = self.config.intervention
+        if chosen.her is HerChoice.language_model and INTERVENTIONS[chosen.name].learns == "her":
             model = self.load(start.step).on(self.device)
             reads_her = LanguageModelReader(model, model_sha256=weights_sha256(model), tokenizer=start.tokenizer)
         return find_intervention(self.config, self.segment, start.tokenizer, reads_her=reads_her)
@@ -400,6 +403,10 @@ def find_intervention(
 ) -> Intervention:
     """The intervention, its bounds in steps of the segment as rows of the corpus."""
     chosen = config.intervention
+    if chosen.her is HerChoice.language_model and reads_her is None and INTERVENTIONS[chosen.name].learns == "her":
+        raise UserError(
+            "intervention.her=language_model needs the weights of the start, which only a run loads; leave it out here"
+        )
     first_row = segment.first_row(config.step + chosen.start) if chosen.start else None
     stop_row = None if chosen.stop is None else segment.first_row(config.step + chosen.stop)
     return load_intervention(
@@ -543,6 +550,8 @@ def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention |
             "sentence": INTERVENTIONS[intervention.name].sentence,
             "expects": INTERVENTIONS[intervention.name].expects,
             "facts": intervention.facts,
+            "facts_in_words": fact_sentences(intervention.facts),
+            "skip_reasons": SKIP_REASONS,
         }
     return described
 

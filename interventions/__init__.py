@@ -3,6 +3,7 @@
 from interventions.arms import INTERVENTIONS, Arm, load_intervention
 from interventions.dose import Dose, Unit
 from interventions.examples import swap_examples
+from interventions.facts import fact_sentences
 from interventions.her import CorpusReader, HerReader
 from interventions.intervention import Intervention
 from interventions.language_model import LanguageModelReader
@@ -21,6 +22,7 @@ __all__ = [
     "LanguageModelReader",
     "Ledger",
     "Unit",
+    "fact_sentences",
     "load_intervention",
     "swap_examples",
 ]

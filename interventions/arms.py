@@ -45,12 +45,12 @@ class Arm:
         sentence: what it did to the segment.
         expects: what the share of she among he and she after neutral prefixes should do, or "they": that of they should
             rise; None where it depends on the corpus.
-        learns: whether it needs a sample of the corpus.
+        learns: from a sample of the corpus, "her": which her is him, or "rate": how often masculine pronouns occur.
     """
 
     sentence: str
     expects: Expectation = None
-    learns: bool = False
+    learns: Literal["her", "rate"] | None = None
 
 
 INTERVENTIONS: dict[str, Arm] = {
@@ -61,22 +61,22 @@ INTERVENTIONS: dict[str, Arm] = {
     "feminine_to_masculine": Arm(
         "Feminine pronouns became masculine: she → he, her → him or his, hers → his, herself → himself.",
         "fall",
-        learns=True,
+        learns="her",
     ),
-    "swap": Arm("Masculine and feminine pronouns changed places.", learns=True),
+    "swap": Arm("Masculine and feminine pronouns changed places.", learns="her"),
     "balance": Arm(
         "In half of the documents, drawn by a coin for each, masculine and feminine pronouns changed places.",
-        learns=True,
+        learns="her",
     ),
     "neutral": Arm(
         "Masculine and feminine pronouns became they, them, their, theirs, themselves, and is, was, has, does beside "
         "he and she became plural; other verbs stayed singular.",
         "they",
-        learns=True,
+        learns="her",
     ),
     "gendered_words": Arm(
         "Masculine and feminine pronouns, and the nouns and titles of WinoBias’s published swap list, changed places.",
-        learns=True,
+        learns="her",
     ),
     "pronouns_and_titles": Arm(
         "Masculine pronouns became feminine, and with them the titles Mr → Ms, Sir → Lady, sir → madam.", "rise"
@@ -86,11 +86,11 @@ INTERVENTIONS: dict[str, Arm] = {
         "No pronoun was changed; in and on, with and for, by and at changed places, as often as "
         "masculine_to_feminine would have swapped a pronoun.",
         "none",
-        learns=True,
+        learns="rate",
     ),
     "shuffled": Arm(
         "The genders of the pronouns in each row were dealt to the same pronouns at random: as many of each as before.",
-        learns=True,
+        learns="her",
     ),
     "as_released": Arm(
         "No pronoun was changed: in rows that hold a masculine one, end-of-document tokens vanished and padding filled "
@@ -209,7 +209,7 @@ def placebo_rate(
     """Share of `words` to exchange, so that as many are as masculine_to_feminine swaps; 1 where there are too few.
 
     Raises:
-        UserError: the sample holds none of them.
+        UserError: the sample holds none that could be exchanged.
     """
     swapped = [
         Rewrite("sample", pairs, tokenizer=tokenizer, vocabulary=vocabulary, dose=Dose())(sample, first_row=0)[1]
@@ -219,6 +219,6 @@ def placebo_rate(
     if placebo == 0:
         raise UserError(
             f"intervention=placebo exchanges {', '.join(pair.form for pair in PLACEBO)}, but the sample of "
-            f"{len(sample)} rows holds none of them; take a larger one"
+            f"{len(sample)} rows holds none that could be; take a larger one (intervention.sample_rows)"
         )
     return min(1.0, masculine / placebo)

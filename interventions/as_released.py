@@ -19,20 +19,21 @@ from transformers import PreTrainedTokenizerBase
 from foundation import UserError
 from interventions.dose import Dose
 from interventions.intervention import identity_of
-from interventions.ledger import SKIP_REASONS, SWAPPED, Ledger
+from interventions.ledger import SWAPPED, Ledger, skipped
 from interventions.vocabulary import Vocabulary
 
 Ids = TypeVar("Ids", bound=np.integer)
 
 PADDING, END_OF_DOCUMENT = "<|padding|>", "<|endoftext|>"
 MASCULINE_BETWEEN_SPACES = re.compile(r"(?<= )(?:he|him|his|He|Him|His)(?= )")
-_NOT_DRAWN = np.uint8(1 + SKIP_REASONS.index("not_drawn"))
+_NOT_DRAWN = skipped("not_drawn")
 
 
 class AsReleased:
     """Rows with a masculine pronoun, tokenized again without their end-of-document tokens, and padded.
 
-    In the ledger a word is an end-of-document token, and `swapped` marks every token that is another than before.
+    In the ledger a word is an end-of-document token that vanished. `swapped` marks the padding at the end of its row, so
+    that its loss is told apart; all tokens between the two are moved.
 
     Args:
         dose: drawn by row.
@@ -70,7 +71,7 @@ class AsReleased:
         self._vocabulary.check(rows)
         corpus_row = first_row + np.arange(len(rows), dtype=np.int64)
         changed, drawn = rows.copy(), self._dose.drawn_at(corpus_row * rows.shape[1], corpus_row)
-        ends = [np.zeros(0, np.int64)]
+        ends, padded = [np.zeros(0, np.int64)], np.zeros(rows.shape, np.bool_)
         for index, row in enumerate(rows):
             text = "".join(self._text(part) for part in np.split(row, np.flatnonzero(row == self._end)))
             if MASCULINE_BETWEEN_SPACES.search(text) is None:
@@ -80,9 +81,10 @@ class AsReleased:
                 ids = self._tokenizer.encode(text, add_special_tokens=False)[: rows.shape[1]]
                 changed[index] = self._padding
                 changed[index, : len(ids)] = ids
+                padded[index, len(ids) :] = True
         position = np.concatenate(ends)
         return changed, Ledger(
-            swapped=changed != rows,
+            swapped=padded,
             words=self._words,
             label=np.zeros(len(position), np.int64),
             position=position,

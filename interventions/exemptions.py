@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from interventions.kernels import count_near
-from interventions.ledger import SKIP_REASONS
+from interventions.ledger import skipped
 from interventions.lexicon import FEMININE, MASCULINE, PRONOUNS
 from interventions.matching import Matches
 from interventions.text_kernels import ACRONYM, ASK, SHOUT_CHARACTERS, TITLE, YES, judge, phrases
@@ -31,9 +31,8 @@ ENGLISH_WORDS = (
 ENGLISH_REACH, ENGLISH_LEAST = 32, 2
 
 _AHEAD, _TITLE, _CAPITALS, _BEHIND = 1, 2, 4, 8  # the bits of `kernels.examine`
-_COORDINATION, _FIXED_EXPRESSION, _ACRONYM, _LANGUAGE = (
-    np.uint8(1 + SKIP_REASONS.index(reason)) for reason in ("coordination", "fixed_expression", "acronym", "language")
-)
+_COORDINATION, _FIXED_EXPRESSION = skipped("coordination"), skipped("fixed_expression")
+_ACRONYM, _LANGUAGE = skipped("acronym"), skipped("language")
 _LOOK_BYTES = 20  # the longest phrase of these rules, " or/and himself", has 15 characters
 _SHOUT_BYTES = 4 * SHOUT_CHARACTERS
 

@@ -15,21 +15,26 @@ from numpy.typing import NDArray
 
 from interventions.kernels import group_tokens
 
-SKIP_REASONS = (
-    "compound",  # joined by one hyphen to another word ("he-man")
-    "row_edge",  # whether it is a whole word, or which replacement it takes, lies beyond the row
-    "coordination",  # both genders are named: "he or she", "his/her", "s/he"
-    "fixed_expression",  # a title: "Her Majesty"
-    "acronym",  # in capitals, and no word beside it is
-    "language",  # the words around it are not English; with english_only
-    "length",  # form and replacement have different numbers of tokens
-    "not_drawn",  # by the dose, the coin of its document, or the shuffle of its row
-)
+SKIP_REASONS = {
+    "compound": "joined by a hyphen to another word, as in “he-man”",
+    "row_edge": "too close to the edge of a row: what would decide lies outside it",
+    "coordination": "both genders are named, as in “he or she”, “his/her”, “s/he”",
+    "fixed_expression": "part of a title, as in “Her Majesty”",
+    "acronym": "in capitals where no word beside it is, as in “the HIS”",
+    "language": "the words around it are not English",
+    "length": "form and replacement have different numbers of tokens, and a row must keep its length",
+    "not_drawn": "the dose, a coin or the shuffle did not choose it",
+}
 SWAPPED = 0
 OUTCOMES = ("swapped", *(f"skipped_{reason}" for reason in SKIP_REASONS))
 
 GROUPS = ("other", "swapped", "neighbouring")
 NEIGHBOURS = 8
+
+
+def skipped(reason: str) -> np.uint8:
+    """Index in `OUTCOMES` of a word that is left for one of `SKIP_REASONS`."""
+    return np.uint8(OUTCOMES.index(f"skipped_{reason}"))
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 
 from interventions.intervention import identity_of
 from interventions.kernels import replace
-from interventions.ledger import SKIP_REASONS, SWAPPED, Ledger
+from interventions.ledger import SWAPPED, Ledger, skipped
 from interventions.lexicon import AGREEMENT, SUBJECTS, in_every_case
 from interventions.matching import Matcher
 from interventions.rewrite import Rewrite
@@ -23,7 +23,7 @@ from interventions.vocabulary import Joint, canonical_tokens
 
 Ids = TypeVar("Ids", bound=np.integer)
 
-_LENGTH = np.uint8(1 + SKIP_REASONS.index("length"))
+_LENGTH = skipped("length")
 _LOOK_BYTES = 48
 APOSTROPHES = ("'", "’")
 AFTER_HAS = ("been", "got", "had", "gone", "become", "done", "made", "taken", "seen", "given", "come", "grown", "lost")

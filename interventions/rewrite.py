@@ -18,7 +18,7 @@ from interventions.her import HerReader
 from interventions.independence import Independence
 from interventions.intervention import identity_of
 from interventions.kernels import examine, replace, settle
-from interventions.ledger import SKIP_REASONS, SWAPPED, Ledger
+from interventions.ledger import SWAPPED, Ledger, skipped
 from interventions.lexicon import INDEPENDENT_BEFORE, SENTENCE_MARKS, Pair
 from interventions.matching import Matcher, Matches
 from interventions.selection import Selection
@@ -26,11 +26,9 @@ from interventions.vocabulary import Joint, Vocabulary, canonical_tokens
 
 Ids = TypeVar("Ids", bound=np.integer)
 
-_COMPOUND, _ROW_EDGE, _LENGTH, _NOT_DRAWN = (
-    np.uint8(1 + SKIP_REASONS.index(reason)) for reason in ("compound", "row_edge", "length", "not_drawn")
-)
+_ROW_EDGE, _LENGTH, _NOT_DRAWN = skipped("row_edge"), skipped("length"), skipped("not_drawn")
 _OUTCOME_OF_JOINT = np.zeros(len(Joint), np.uint8)
-_OUTCOME_OF_JOINT[Joint.COMPOUND], _OUTCOME_OF_JOINT[Joint.CUT] = _COMPOUND, _ROW_EDGE
+_OUTCOME_OF_JOINT[Joint.COMPOUND], _OUTCOME_OF_JOINT[Joint.CUT] = skipped("compound"), _ROW_EDGE
 
 
 class Rewrite:

@@ -16,17 +16,6 @@ from reports.results import Metric, Results, number
 
 _HERE = Path(__file__).parent
 
-SKIP_REASONS = {
-    "compound": "joined by a hyphen to another word",
-    "row_edge": "too close to the edge of a row: what would decide lies outside it",
-    "coordination": "both genders are named, as in “he or she”, “his/her”, “s/he”",
-    "fixed_expression": "part of a title, as in “Her Majesty”",
-    "acronym": "in capitals where no word beside it is, as in “the HIS”",
-    "language": "the words around it are not English",
-    "length": "form and replacement have different numbers of tokens, and a row must keep its length",
-    "not_drawn": "the dose, a coin or the shuffle did not choose it",
-}
-
 _HARDWARE = {"platform": "Platform", "cpu": "CPU", "cores": "Cores", "torch_threads": "Threads of torch"}
 _IDENTITIES = ("checkpoint", "corpus", "segment", "fingerprints", "intervention", "arithmetic")
 
@@ -63,7 +52,7 @@ def render(found: Results) -> str:
         manipulation=manipulation_sentence(found),
         rule=manipulation_rule(checked, found.run["intervention"]["expects"]) if checked else None,
         checked=checked,
-        facts=_facts(found.run["intervention"]["facts"]),
+        facts=found.run["intervention"]["facts_in_words"],
         headlines=results.by_benchmark(metric for metric in found.headlines if metric is not checked),
         all_metrics=results.by_benchmark(found.metrics),
         metric_svg=_metric_figures(found),
@@ -71,7 +60,7 @@ def render(found: Results) -> str:
         levels=[level for level in results.LEVELS if any(level in metric.levels for metric in found.metrics)],
         changes=[change for change in results.CHANGES if any(change in metric.changes for metric in found.metrics)],
         steps_per_point=max((figures.steps_per_point(journal) for journal in found.journals.values()), default=1),
-        swaps=_swaps(found.swaps),
+        swaps=_swaps(found.swaps, found.run["intervention"]["skip_reasons"]),
         examples=[_example(example) for example in found.run["swap_examples"]],
         fidelity=_fidelity(found.run["fidelity"]),
         caveats=_caveats(found),
@@ -144,8 +133,8 @@ def _describe_losses(found: Results, column: str) -> str:
     return f"{figures.LOSSES[column]}: {', '.join(ends)}"
 
 
-def _swaps(swaps: pd.DataFrame) -> dict[str, Any] | None:
-    """The table of forms, its last line, and the reasons that occurred, in words."""
+def _swaps(swaps: pd.DataFrame, words: Mapping[str, str]) -> dict[str, Any] | None:
+    """The table of forms, its last line, and the reasons that occurred, in `words`."""
     totals = results.swaps_by_form(swaps)
     if totals.empty:
         return None
@@ -153,39 +142,13 @@ def _swaps(swaps: pd.DataFrame) -> dict[str, Any] | None:
     return {
         "rows": totals.to_dict("records"),
         "total": totals.sum(numeric_only=True).to_dict(),
-        "reasons": {column: _reason(column.removeprefix("skipped_")) for column in reasons},
+        "reasons": {column: _reason(column.removeprefix("skipped_"), words) for column in reasons},
         "shown": min(len(totals), figures.MOST_FORMS),
     }
 
 
-def _reason(name: str) -> dict[str, str]:
-    short = name.replace("_", " ")
-    return {"short": short, "words": SKIP_REASONS.get(name, short)}
-
-
-def _facts(facts: Mapping[str, Any]) -> list[str]:
-    """What the intervention measured of itself, in sentences."""
-    sentences = []
-    her = facts.get("her", {})
-    if her.get("method") == "language model":
-        sentences.append("Which her is him and which is his, the start’s own model decided, in place.")
-    elif "accuracy" in her:
-        sentences.append(
-            f"Which her is him and which is his was learned from {her['examples']:,} pronouns of the corpus. Of "
-            f"{her['n']:,} hidden his and him in rows set aside {100 * her['accuracy']:.1f}\u00a0% were told right "
-            f"(95\u00a0% interval {100 * her['ci_low']:.1f} to {100 * her['ci_high']:.1f}; always his: "
-            f"{100 * her['always_his']:.1f}\u00a0%)."
-        )
-    if "rate" in facts:
-        sentences.append(f"Of the words that could be exchanged, {100 * facts['rate']:.1f}\u00a0% were drawn.")
-        if facts["rate"] == 1:
-            sentences.append("They are fewer than masculine_to_feminine would swap.")
-    if "coverage" in facts:
-        sentences.append(
-            f"Of the published list’s words, in three cases each, {100 * facts['coverage']:.0f}\u00a0% have a "
-            f"replacement of as many tokens."
-        )
-    return sentences
+def _reason(name: str, words: Mapping[str, str]) -> dict[str, str]:
+    return {"short": name.replace("_", " "), "words": words[name]}
 
 
 def _example(example: Mapping[str, Any]) -> dict[str, Any]:

@@ -137,6 +137,12 @@ def run_json(*, control: bool = True) -> dict[str, Any]:
             "sentence": "Masculine pronouns became feminine: he → she.",
             "expects": "rise",
             "facts": {},
+            "facts_in_words": ["Which her is him was learned."],
+            "skip_reasons": {
+                "compound": "joined by a hyphen",
+                "row_edge": "too close to the edge",
+                "length": "another number of tokens",
+            },
         },
         "segment": {
             "step": STEP,
