@@ -22,16 +22,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from corpus.remote import check_model_on_hub
+from corpus.build import END_OF_DOCUMENT
+from corpus.tokenizer import PYTHIA_TOKENIZER, decoder, open_tokenizer
 from corpus.view import Decode, Intervened, View, parse_sequences, show
 from foundation import UserError, atomic_file, run_command
 from interventions.vocabulary import read_vocabulary
 from run import configure, find_corpus, find_intervention, find_segment
-
-PYTHIA_TOKENIZER = "EleutherAI/pythia-70m-deduped"
-END_OF_DOCUMENT = "<|endoftext|>"
 
 
 def main(arguments: list[str]) -> None:
@@ -47,7 +44,7 @@ def main(arguments: list[str]) -> None:
     segment = find_segment(config, corpus)
     batch = range(segment.first_row(config.step), segment.stop_row)
     sequences = parse_sequences(own.get("rows", "0:2" if out is None else f"0:{len(batch)}"), len(batch))
-    tokenizer = _tokenizer(own.get("tokenizer") or str(corpus.tokenizer or PYTHIA_TOKENIZER))
+    tokenizer = open_tokenizer(own.get("tokenizer") or str(corpus.tokenizer or PYTHIA_TOKENIZER))
     rows = corpus.rows(batch[sequences.start], batch[sequences.stop - 1] + 1)
     read_vocabulary(tokenizer).check(rows)
     intervened = None
@@ -62,11 +59,6 @@ def main(arguments: list[str]) -> None:
         _write(view, decoder(tokenizer), out)
 
 
-def decoder(tokenizer: PreTrainedTokenizerBase) -> Decode:
-    """Ids to text as it stands, without the tidying that some tokenizers do."""
-    return lambda ids: str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))
-
-
 def _checked_path(out: str) -> Path:
     path = Path(out)
     if path.suffix not in (".npy", ".parquet"):
@@ -74,24 +66,6 @@ def _checked_path(out: str) -> Path:
     if not path.parent.is_dir() or path.is_dir():
         raise UserError(f"out={path}: take the name of a file in a directory that exists")
     return path
-
-
-def _tokenizer(place: str) -> PreTrainedTokenizerBase:
-    if not Path(place).exists():
-        check_model_on_hub(place, remedy="set tokenizer=FILE to a tokenizer.json, or to the directory of a checkpoint")
-    try:
-        tokenizer: PreTrainedTokenizerBase = (
-            PreTrainedTokenizerFast(tokenizer_file=place)
-            if Path(place).is_file()
-            else AutoTokenizer.from_pretrained(place)
-        )
-    except Exception as error:  # the tokenizers library raises nothing narrower for a bad file
-        raise UserError(
-            f"tokenizer={place} cannot be read ({error}); name a tokenizer.json of GPT-NeoX's kind"
-        ) from error
-    if END_OF_DOCUMENT not in tokenizer.get_vocab():
-        raise UserError(f"tokenizer={place} has no token {END_OF_DOCUMENT}; name a tokenizer of GPT-NeoX's kind")
-    return tokenizer
 
 
 def _write(view: View, decode: Decode, path: Path) -> None:

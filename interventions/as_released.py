@@ -32,8 +32,8 @@ _NOT_DRAWN = skipped("not_drawn")
 class AsReleased:
     """Rows with a masculine pronoun, tokenized again without their end-of-document tokens, and padded.
 
-    In the ledger a word is an end-of-document token that vanished. `swapped` marks the padding at the end of its row, so
-    that its loss is told apart; all tokens between the two are moved.
+    In the ledger a word is an end-of-document token that vanished. `swapped` marks the padding at the end of its row,
+    so that its loss is told apart; all tokens between the two are moved.
 
     Args:
         dose: drawn by row.

@@ -12,7 +12,7 @@ Legend: S rows, W tokens in a row, K places.
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -68,7 +68,7 @@ class Accuracy:
         of_his, of_him: share that is right of each, as her is read.
         at_rate_of_her: share that would be right if as many were possessive as are of her.
         her_possessive: that share of her, as estimated.
-        examples: what was learned from.
+        examples, examples_possessive: what was learned from, and the share of it that is possessive.
     """
 
     n: int
@@ -81,6 +81,7 @@ class Accuracy:
     at_rate_of_her: float
     her_possessive: float
     examples: int
+    examples_possessive: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,11 +148,12 @@ class CorpusReader:
 
 
 def _identity(sample: NDArray[np.integer], vocabulary: Vocabulary) -> str:
-    """SHA-256 of the sample, the vocabulary and every constant of the method."""
+    """SHA-256 of the sample, the vocabulary, every constant of the method and what is stored of it."""
     method = [
         *(POSSESSIVES, OBJECTS, HELD_OUT_EVERY, _EPOCHS, _EM_ROUNDS),
         *(her_kernels.LONGEST_WORD, her_kernels.WORDS_AHEAD, her_kernels.COMPANY_BITS, her_kernels.WEIGHT_BITS),
         *(her_kernels.FEATURES, her_kernels.RATE, context.LEAST_SEEN),
+        *([field.name for field in fields(Accuracy)],),
         *(context.CLOSED_CLASS, context.COMPANY_BEFORE, context.COMPANY_BEHIND, context.ENDINGS),
     ]
     content = hashlib.sha256(json.dumps([method, vocabulary.fingerprint, sample.shape]).encode())
@@ -195,7 +197,9 @@ def _fit(
     if not hidden.any():
         return weights, company, shift, None
     scores = reader.log_odds(sample, matches[hidden])
-    accuracy = _accuracy(scores, possessive[hidden], shift=shift, her_possessive=her_possessive, examples=number)
+    accuracy = _accuracy(
+        scores, possessive[hidden], shift=shift, her_possessive=her_possessive, examples=possessive[examples]
+    )
     return weights, company, shift, accuracy
 
 
@@ -235,7 +239,7 @@ def _accuracy(
     *,
     shift: float,
     her_possessive: float,
-    examples: int,
+    examples: NDArray[np.bool_],
 ) -> Accuracy:
     right = (log_odds > 0) == possessive
     as_her = (log_odds + shift > 0) == possessive
@@ -253,5 +257,6 @@ def _accuracy(
         of_him=of_him,
         at_rate_of_her=her_possessive * of_his + (1 - her_possessive) * of_him,
         her_possessive=her_possessive,
-        examples=examples,
+        examples=len(examples),
+        examples_possessive=float(examples.mean()),
     )

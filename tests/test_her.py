@@ -79,7 +79,7 @@ def test_the_estimate_of_the_share_is_that_of_the_mixture_it_is_given():
 def test_accuracies_are_those_worked_by_hand():
     log_odds = np.array([2.0, 1.0, -1.0, -2.0, 0.5], np.float32)
     possessive = np.array([True, True, False, False, False])
-    found = her_module._accuracy(log_odds, possessive, shift=-1.5, her_possessive=0.6, examples=7)
+    found = her_module._accuracy(log_odds, possessive, shift=-1.5, her_possessive=0.6, examples=np.arange(8) < 6)
     assert found == Accuracy(
         n=5,
         accuracy=0.8,
@@ -90,7 +90,8 @@ def test_accuracies_are_those_worked_by_hand():
         of_him=1.0,
         at_rate_of_her=pytest.approx(0.7),
         her_possessive=0.6,
-        examples=7,
+        examples=8,
+        examples_possessive=0.75,
     )
 
 

@@ -1,0 +1,43 @@
+"""Tokenizers that read the rows of a corpus."""
+
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from corpus.build import END_OF_DOCUMENT
+from corpus.remote import check_model_on_hub
+from corpus.view import Decode
+from foundation import UserError
+
+PYTHIA_TOKENIZER = "EleutherAI/pythia-70m-deduped"
+
+
+def open_tokenizer(place: str) -> PreTrainedTokenizerBase:
+    """Open a tokenizer of GPT-NeoX's kind.
+
+    Args:
+        place: a tokenizer.json, a directory, or a name on the hub.
+
+    Raises:
+        UserError: there is none, it cannot be read, or it has no end-of-document token.
+    """
+    if not Path(place).exists():
+        check_model_on_hub(place, remedy="set tokenizer=FILE to a tokenizer.json, or to the directory of a checkpoint")
+    try:
+        tokenizer: PreTrainedTokenizerBase = (
+            PreTrainedTokenizerFast(tokenizer_file=place)
+            if Path(place).is_file()
+            else AutoTokenizer.from_pretrained(place)
+        )
+    except Exception as error:  # the tokenizers library raises nothing narrower for a bad file
+        raise UserError(
+            f"tokenizer={place} cannot be read ({error}); name a tokenizer.json of GPT-NeoX's kind"
+        ) from error
+    if END_OF_DOCUMENT not in tokenizer.get_vocab():
+        raise UserError(f"tokenizer={place} has no token {END_OF_DOCUMENT}; name a tokenizer of GPT-NeoX's kind")
+    return tokenizer
+
+
+def decoder(tokenizer: PreTrainedTokenizerBase) -> Decode:
+    """Ids to text as it stands, without the tidying that some tokenizers do."""
+    return lambda ids: str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))

@@ -1,0 +1,33 @@
+"""A preview of an intervention as one file that needs nothing but itself."""
+
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from interventions.ledger import OUTCOMES, SWAPPED
+from interventions.preview_text import Preview, heading, place, result_sentences
+
+_HERE = Path(__file__).parent
+
+
+def render(preview: Preview) -> str:
+    """The page as text; the same preview gives the same bytes."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("preview.html.jinja").render(
+        css=Markup((_HERE / "preview.css").read_text("utf-8")),
+        preview=preview,
+        results=result_sentences(preview),
+        counts=preview.counts.to_dict("records"),
+        total=preview.counts.sum(numeric_only=True).to_dict(),
+        swapped=OUTCOMES[SWAPPED],
+        heading=heading,
+        place=place,
+    )
