@@ -1,6 +1,8 @@
 """How fast interventions rewrite rows: tokens a second of one core, beside numpy.take over the same array.
 
-python -m perf.interventions [--record] [NAME ...]     about three minutes; all arms, or those named
+python -m perf.interventions [--record] [--tokenizer=FILE] [NAME ...]
+
+About three minutes; all arms, or those named.
 
 The rows are the demo's text, in rows of 2,049 tokens, as one batch of Pythia has them. Every sentence of it has a
 pronoun; so each arm is also timed on the same rows with three quarters of the pronouns overwritten by the token before
@@ -31,17 +33,23 @@ TURNS = 15
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--record", action="store_true", help="append the figures to perf/record.jsonl")
+    parser.add_argument("--tokenizer", help="a tokenizer.json to encode the text with; the demo's where none is named")
     parser.add_argument("names", nargs="*", metavar="NAME", help="interventions to time")
     arguments = parser.parse_args()
     found = origin()
     corpus = find_corpus(configure(["model=demo"]).corpus)
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(corpus.tokenizer))
     sample = corpus.rows(0, corpus.num_rows)
+    if arguments.tokenizer:
+        texts = tokenizer.batch_decode(sample.tolist(), clean_up_tokenization_spaces=False)
+        tokenizer = PreTrainedTokenizerFast(tokenizer_file=arguments.tokenizer)
+        ids = np.concatenate(tokenizer(texts)["input_ids"]).astype(np.uint16)
+        sample = ids[: len(ids) // ROW_TOKENS * ROW_TOKENS].reshape(-1, ROW_TOKENS)
     dense = np.resize(sample, (ROWS, ROW_TOKENS))
     arrays = {"dense": dense, "thinned": thinned(dense, tokenizer)}
     for name in arguments.names or INTERVENTIONS:
         arm = load_intervention(name, tokenizer=tokenizer, sample=sample)
-        figures: dict[str, Any] = {}
+        figures: dict[str, Any] = {"tokens in the vocabulary": len(tokenizer)}
         for density, rows in arrays.items():
             _, ledger = arm(rows, first_row=0)
             figures[f"{density}, words found, share of tokens"] = round(len(ledger.position) / rows.size, 4)
