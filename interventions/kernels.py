@@ -16,11 +16,12 @@ _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 @njit(cache=True, nogil=True)
 def find_words(
-    tokens, width, may_start, group_of, group_start, lengths, spelled, bare, opening, closing
+    tokens, width, everywhere, places, may_start, group_of, group_start, lengths, spelled, bare, opening, closing
 ):  # fmt: skip
     """Every spelling that stands as a word of its own, or may do so. In the order of the text, none within another.
 
     Args:
+        everywhere: whether words may begin anywhere, or only at `places` (N,), which are sorted.
         may_start: (V,) 1 where a spelling begins with the token.
         group_of: (V,) group of the spellings that begin with it.
         group_start: groups + 1 offsets in the P spellings, the longest of a group first.
@@ -30,7 +31,7 @@ def find_words(
     Returns:
         Spelling, position, length and joint of each, (K,).
     """
-    found = 0
+    found = next_place = 0
     capacity = width + len(tokens) // 64
     spelling, length = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
     position, joint = np.empty(capacity, np.int64), np.empty(capacity, np.uint8)
@@ -44,7 +45,15 @@ def find_words(
             joint = np.concatenate((joint, np.empty(more, np.uint8)))
             capacity += more
         row = tokens[begin : begin + width]
-        number = _columns(row, may_start, candidates)
+        if everywhere:
+            number = _columns(row, may_start, candidates)
+        else:
+            number = 0
+            while next_place < len(places) and places[next_place] < begin + width:
+                column = places[next_place] - begin
+                candidates[number] = column
+                number += may_start[row[column]]
+                next_place += 1
         reached = 0
         for index in range(number):
             column = candidates[index]

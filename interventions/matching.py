@@ -89,12 +89,18 @@ class Matcher:
         for index, spelling in enumerate(self.spellings):
             self._spelled[index, : len(spelling.tokens)] = spelling.tokens
 
-    def find(self, rows: NDArray[np.integer]) -> Matches:
-        """All occurrences as whole words in (S, W) contiguous rows of known ids."""
+    def find(self, rows: NDArray[np.integer], *, at: NDArray[np.int64] | None = None) -> Matches:
+        """All occurrences as whole words in (S, W) contiguous rows of known ids.
+
+        Args:
+            at: only those that begin at these positions, counted through all rows and sorted.
+        """
         tokens, width = rows.reshape(-1), rows.shape[1]
+        places = np.zeros(0, np.int64) if at is None else at
         matches = Matches(
             *find_words(
-                *(tokens, width, self._may_start, self._group_of, self._group_start, self.lengths, self._spelled),
+                *(tokens, width, at is None, places),
+                *(self._may_start, self._group_of, self._group_start, self.lengths, self._spelled),
                 *(self._bare, self.vocabulary.opening, self.vocabulary.closing),
             )
         )

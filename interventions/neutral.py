@@ -66,6 +66,9 @@ class Neutral:
         for index, plural in enumerate(plurals):
             self._plurals[index, : len(plural)] = plural
         self._capitalised = np.array([pair.form[:1].isupper() for pair in self._pairs])
+        self._ends_capitalised = np.zeros(vocabulary.size, np.bool_)
+        ends = [s.tokens[-1] for s in self._matcher.spellings if self._capitalised[s.form]]
+        self._ends_capitalised[ends] = True
         self.identity = identity_of(
             name,
             vocabulary=vocabulary.fingerprint,
@@ -99,14 +102,21 @@ class Neutral:
     ) -> NDArray[np.int64]:
         """(N, 4) position, length, plural and label of each verb beside a swapped subject."""
         width = rows.shape[1]
-        matches = self._matcher.find(rows)
-        forms = self._matcher.forms[matches.spelling]
-        ends = matches.position + matches.length
-        behind = _among(matches.position, stops) & (matches.position % width > 0)
-        before = self._capitalised[forms] & _among(ends, starts) & (ends % width > 0)
-        chosen = np.flatnonzero((behind | before) & (matches.joint == Joint.FREE))
-        columns = (matches.position, matches.length, matches.spelling, forms)
-        return np.stack([column[chosen].astype(np.int64) for column in columns], axis=1)
+        behind = self._matcher.find(rows, at=stops[stops % width > 0])
+        led = starts[starts % width > 0]
+        led = led[self._ends_capitalised[rows.reshape(-1)[led - 1]]]
+        places = np.unique([led - length for length in range(1, int(self._matcher.lengths.max()) + 1)])
+        before = self._matcher.find(rows, at=places[places >= 0])
+        ends = before.position + before.length
+        capitalised = self._capitalised[self._matcher.forms[before.spelling]]
+        before = before[capitalised & np.isin(ends, led) & ~np.isin(before.position, behind.position)]
+        verbs = []
+        for matches in (behind, before):
+            matches = matches[matches.joint == Joint.FREE]
+            forms = self._matcher.forms[matches.spelling]
+            columns = (matches.position, matches.length, matches.spelling, forms)
+            verbs.append(np.stack([column.astype(np.int64) for column in columns], axis=1))
+        return np.concatenate(verbs)
 
     def _contracted(self, rows: NDArray[np.integer], stops: NDArray[np.int64]) -> list[NDArray[np.int64]]:
         """The same of each kind of 's."""
@@ -126,12 +136,3 @@ class Neutral:
                     verbs.append((position, len(ids), first_plural + reading, first_label + reading))
             found.append(np.array(verbs, np.int64).reshape(-1, 4))
         return found
-
-
-def _among(values: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each value is one of `known`, which is sorted."""
-    if not len(known):
-        return np.zeros(len(values), np.bool_)
-    places = np.minimum(np.searchsorted(known, values), len(known) - 1)
-    among: NDArray[np.bool_] = known[places] == values
-    return among

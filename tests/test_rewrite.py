@@ -183,7 +183,7 @@ def counts_of(found: list[Occurrence]) -> list[tuple]:
     for occurrence in found:
         row = table.setdefault((occurrence.form, occurrence.replacement), [0] * (2 + len(SKIP_REASONS)))
         row[0] += 1
-        row[1 if occurrence.reason is None else 2 + SKIP_REASONS.index(occurrence.reason)] += 1
+        row[1 if occurrence.reason is None else 2 + list(SKIP_REASONS).index(occurrence.reason)] += 1
     return sorted((*words, *numbers) for words, numbers in table.items())
 
 
