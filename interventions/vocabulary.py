@@ -84,7 +84,8 @@ class Vocabulary:
             raise UserError(
                 f"rows are {rows.dtype}, too narrow for a vocabulary of {self.size} tokens; make them of a wider type"
             )
-        for found in (int(rows.max(initial=0)), int(rows.min(initial=0))):
+        lowest = 0 if rows.dtype.kind == "u" else int(rows.min(initial=0))
+        for found in (int(rows.max(initial=0)), lowest):
             if not 0 <= found < self.size:
                 raise UserError(
                     f"rows hold token id {found}, but the vocabulary ends at {self.size - 1} ({self.size} tokens); "
