@@ -27,10 +27,13 @@ def data_plan(segment: Segment, rows: tuple[int, int] | None = None) -> list[tup
     ]
     if read_first < first:
         lines.append(
-            ("before", f"{first - read_first:,} rows, from {read_first:,}, to learn from and rebuild Adam's moments on")
+            (
+                "before",
+                f"{first - read_first:,} rows, from {read_first:,}, that Adam's moments or the intervention learn from",
+            )
         )
     if read_stop > stop:
-        lines.append(("after", f"{read_stop - stop:,} rows to learn from and compare models on"))
+        lines.append(("after", f"{read_stop - stop:,} rows that models are compared on, or learned from"))
     lines.append(("data", size_text(cost.needed_bytes)))
     if cost.cache is None:
         return [*lines, ("to fetch", "nothing: it is on this machine")]

@@ -65,8 +65,8 @@ class Accuracy:
         n: hidden words.
         accuracy, ci_low, ci_high: share that is right, and its 95 % interval (Wilson).
         always_his: share that would be right without looking.
-        of_his, of_him: share that is right of each, as her is read.
-        at_rate_of_her: share that would be right if as many were possessive as are of her.
+        of_his, of_him: share that is right of each, as her is read; None where there is none.
+        at_rate_of_her: share that would be right if as many were possessive as are of her; None where one is not known.
         her_possessive: that share of her, as estimated.
         examples, examples_possessive: what was learned from, and the share of it that is possessive.
     """
@@ -76,9 +76,9 @@ class Accuracy:
     ci_low: float
     ci_high: float
     always_his: float
-    of_his: float
-    of_him: float
-    at_rate_of_her: float
+    of_his: float | None
+    of_him: float | None
+    at_rate_of_her: float | None
     her_possessive: float
     examples: int
     examples_possessive: float
@@ -245,8 +245,11 @@ def _accuracy(
     as_her = (log_odds + shift > 0) == possessive
     n, share = len(right), float(right.mean())
     centre, spread = share + _Z**2 / (2 * n), _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
-    of_his = float(as_her[possessive].mean()) if possessive.any() else math.nan
-    of_him = float(as_her[~possessive].mean()) if not possessive.all() else math.nan
+    of_his = float(as_her[possessive].mean()) if possessive.any() else None
+    of_him = float(as_her[~possessive].mean()) if not possessive.all() else None
+    at_rate_of_her = None
+    if of_his is not None and of_him is not None:
+        at_rate_of_her = her_possessive * of_his + (1 - her_possessive) * of_him
     return Accuracy(
         n=n,
         accuracy=share,
@@ -255,7 +258,7 @@ def _accuracy(
         always_his=float(possessive.mean()),
         of_his=of_his,
         of_him=of_him,
-        at_rate_of_her=her_possessive * of_his + (1 - her_possessive) * of_him,
+        at_rate_of_her=at_rate_of_her,
         her_possessive=her_possessive,
         examples=len(examples),
         examples_possessive=float(examples.mean()),

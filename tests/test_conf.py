@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 import run
 from foundation import UserError
+from interventions import INTERVENTIONS
 from test_recipe import pythia
 from training import Architecture, Numerics
 
@@ -38,6 +39,11 @@ def test_every_experiment_composes_and_lacks_nothing(experiment):
 def test_every_experiment_opens_with_its_command(experiment):
     _, first_line, *_ = (ROOT / "conf" / "experiment" / f"{experiment}.yaml").read_text().splitlines()
     assert first_line.startswith(f"# python run.py experiment={experiment}")
+
+
+def test_every_intervention_has_its_file_of_that_name():
+    files = (ROOT / "conf" / "intervention").glob("*.yaml")
+    assert {path.stem: OmegaConf.load(path).name for path in files} == {name: name for name in INTERVENTIONS}
 
 
 def test_an_experiment_wins_over_the_defaults():

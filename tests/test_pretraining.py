@@ -3,7 +3,6 @@ import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -55,7 +54,7 @@ def corpus_of(text):
 def batch_of(corpus):
     def batch_at(step):
         rows = corpus.rows(step * RECIPE.sequences_per_step, (step + 1) * RECIPE.sequences_per_step)
-        return Batch(rows, np.zeros(rows.shape, bool), {"sha256": fingerprint(rows)})
+        return Batch(rows, {"sha256": fingerprint(rows)})
 
     return batch_at
 

@@ -639,7 +639,7 @@ def test_the_paper_s_run_is_planned_without_asking_the_hub(elsewhere, tmp_path):
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    assert "before    1,269,760 rows, from 134,922,240, to rebuild Adam's moments on" in done.stdout
+    assert "before    1,269,760 rows, from 134,922,240, that Adam's moments or the" in done.stdout
     assert "47.17 GB, in whole blocks, by 352 requests" in done.stdout
     assert "weights   step 133,000 of hf://EleutherAI/pythia-1.4b-deduped" in done.stdout
     plan = " ".join(done.stdout.split())

@@ -72,7 +72,7 @@ def test_a_neox_checkpoint_is_continued_where_its_own_schedule_stood(directory, 
 
     def batch_at(step):
         rows = np.random.default_rng(step).integers(1, 40, (8, 9)).astype(np.uint16)
-        return Batch(rows, np.zeros(rows.shape, bool), {})
+        return Batch(rows, {})
 
     end = train(
         start,
