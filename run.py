@@ -547,13 +547,27 @@ def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention |
         described["intervention"] = {
             "name": intervention.name,
             "identity": intervention.identity,
-            "sentence": INTERVENTIONS[intervention.name].sentence,
+            "sentence": " ".join([INTERVENTIONS[intervention.name].sentence, *describe_dose(config)]),
             "expects": INTERVENTIONS[intervention.name].expects,
             "facts": intervention.facts,
             "facts_in_words": fact_sentences(intervention.facts),
             "skip_reasons": SKIP_REASONS,
         }
     return described
+
+
+def describe_dose(config: RunConfig) -> list[str]:
+    """What of the segment was left as it is, in sentences."""
+    chosen = config.intervention
+    sentences = []
+    if chosen.fraction < 1:
+        sentences.append(f"So it was for {chosen.fraction:.4g} of the {chosen.unit.value}s, drawn at random.")
+    if chosen.start or chosen.stop is not None:
+        stop = config.steps if chosen.stop is None else chosen.stop
+        sentences.append(
+            f"So it was in {stop - chosen.start} of the {config.steps} steps, from {config.step + chosen.start}."
+        )
+    return sentences
 
 
 def describe_reading(
@@ -573,6 +587,7 @@ def describe_reading(
         "caveats": [
             *config.model.caveats,
             *parts.suite.caveats(config.step),
+            *INTERVENTIONS[intervention.name].caveats,
             *find_caveats(parts),
             *([without_true_end] if without_true_end else []),
         ],

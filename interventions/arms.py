@@ -46,42 +46,62 @@ class Arm:
         expects: what the share of she among he and she after neutral prefixes should do, or "they": that of they should
             rise; None where it depends on the corpus.
         learns: from a sample of the corpus, "her": which her is him, or "rate": how often masculine pronouns occur.
+        caveats: what to know before quoting a result of it.
     """
 
     sentence: str
     expects: Expectation = None
     learns: Literal["her", "rate"] | None = None
+    caveats: tuple[str, ...] = ()
+
+
+_NAMES_KEPT = "Names kept their gender; so did nouns and titles, but for those that the intervention names."
 
 
 INTERVENTIONS: dict[str, Arm] = {
     "none": Arm("No token was changed.", "none"),
     "masculine_to_feminine": Arm(
-        "Masculine pronouns became feminine: he → she, him → her, his → her or hers, himself → herself.", "rise"
+        "Masculine pronouns became feminine: he → she, him → her, his → her or hers, himself → herself.",
+        "rise",
+        caveats=(_NAMES_KEPT,),
     ),
     "feminine_to_masculine": Arm(
         "Feminine pronouns became masculine: she → he, her → him or his, hers → his, herself → himself.",
         "fall",
         learns="her",
+        caveats=(_NAMES_KEPT,),
     ),
-    "swap": Arm("Masculine and feminine pronouns changed places.", learns="her"),
+    "swap": Arm("Masculine and feminine pronouns changed places.", learns="her", caveats=(_NAMES_KEPT,)),
     "balance": Arm(
         "In half of the documents, drawn by a coin for each, masculine and feminine pronouns changed places.",
         learns="her",
+        caveats=(_NAMES_KEPT,),
     ),
     "neutral": Arm(
         "Masculine and feminine pronouns became they, them, their, theirs, themselves, and is, was, has, does beside "
         "he and she became plural; other verbs stayed singular.",
         "they",
         learns="her",
+        caveats=(
+            _NAMES_KEPT,
+            "Verbs outside a short list stayed singular (“they says”), so what the model learned is not grammatical "
+            "throughout; and forms whose plural has another number of tokens were left, as the table of forms counts.",
+        ),
     ),
     "gendered_words": Arm(
         "Masculine and feminine pronouns, and the nouns and titles of WinoBias’s published swap list, changed places.",
         learns="her",
+        caveats=(_NAMES_KEPT,),
     ),
     "pronouns_and_titles": Arm(
-        "Masculine pronouns became feminine, and with them the titles Mr → Ms, Sir → Lady, sir → madam.", "rise"
+        "Masculine pronouns became feminine, and with them the titles Mr → Ms, Sir → Lady, sir → madam.",
+        "rise",
+        caveats=(_NAMES_KEPT,),
     ),
-    "drop": Arm("No token was changed; masculine and feminine pronouns were read, but not learned as labels."),
+    "drop": Arm(
+        "No token was changed; masculine and feminine pronouns were read, but not learned as labels.",
+        caveats=("Pronouns stayed in the text that the model reads; it was only not taught to say them.",),
+    ),
     "placebo": Arm(
         "No pronoun was changed; in and on, with and for, by and at changed places, as often as "
         "masculine_to_feminine would have swapped a pronoun.",
@@ -91,6 +111,7 @@ INTERVENTIONS: dict[str, Arm] = {
     "shuffled": Arm(
         "The genders of the pronouns in each row were dealt to the same pronouns at random: as many of each as before.",
         learns="her",
+        caveats=(_NAMES_KEPT,),
     ),
     "as_released": Arm(
         "No pronoun was changed: in rows that hold a masculine one, end-of-document tokens vanished and padding filled "

@@ -293,6 +293,8 @@ def test_an_arm_learns_from_the_rows_before_the_segment_and_works_between_its_st
     assert her["method"] == "corpus"
     assert her["examples"] >= 100
     assert record["intervention"]["expects"] == "fall"
+    assert record["intervention"]["sentence"].endswith("So it was in 3 of the 6 steps, from 7 on.")
+    assert any("Names kept their gender" in caveat for caveat in record["caveats"])
     page = (directory / "report.html").read_text()
     assert record["intervention"]["sentence"] in page
     assert "were told right" in page
