@@ -16,7 +16,7 @@ from interventions.ledger import skipped
 from interventions.lexicon import FEMININE, MASCULINE, PRONOUNS
 from interventions.matching import Matches
 from interventions.text_kernels import ACRONYM, ASK, SHOUT_CHARACTERS, TITLE, YES, judge, phrases
-from interventions.vocabulary import Vocabulary, canonical_tokens
+from interventions.vocabulary import Vocabulary, canonical_tokens_of_all
 
 CONNECTORS = ("or", "nor", "/", "and/or", "or/and")
 TITLE_NOUNS = (
@@ -93,22 +93,22 @@ class Exemptions:
     def __init__(
         self, forms: Sequence[str], *, tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary, english_only: bool
     ) -> None:
-        def encode(text: str) -> tuple[int, ...]:
-            return canonical_tokens(text, tokenizer, vocabulary)
+        def encode(texts: Iterable[str]) -> list[tuple[int, ...]]:
+            return canonical_tokens_of_all(list(texts), tokenizer, vocabulary)
 
         self._forms = forms
         self._vocabulary = vocabulary
         self.alert = np.array([_alert(form) for form in forms], np.uint8)
         joined = [f"{space}{case(word)}" for word in CONNECTORS for space in ("", " ") for case in _CASES]
         pronouns = [f"{space}{case(word)}" for word in PRONOUNS for space in ("", " ") for case in _CASES]
-        ahead = [encode(word + pronoun) for word in joined for pronoun in pronouns]
-        behind = [encode(pronoun + word) for word in joined for pronoun in pronouns]
-        behind += [encode(space + text) for text in _S for space in ("", " ")]
+        ahead = encode(word + pronoun for word in joined for pronoun in pronouns)
+        behind = encode(pronoun + word for word in joined for pronoun in pronouns)
+        behind += encode(space + text for text in _S for space in ("", " "))
         self.ahead, self.ahead_2 = (_flags([ids[at] for ids in ahead], vocabulary) for at in (0, 1))
         self.behind, self.behind_2 = (_flags([ids[at] for ids in behind], vocabulary) for at in (-1, -2))
         titles = [f" {noun}" for noun in TITLE_NOUNS]
         titles += [f" {adjective} {noun}" for adjective in TITLE_ADJECTIVES for noun in TITLE_NOUNS]
-        self.title = _flags([encode(title)[0] for title in titles], vocabulary)
+        self.title = _flags([ids[0] for ids in encode(titles)], vocabulary)
         self._gender = np.array([form.lower() in FEMININE for form in forms], np.int64)
         self._is_he = np.array([form.lower() == "he" for form in forms])
         self._connectors = phrases(case(word) for word in CONNECTORS for case in _CASES)

@@ -165,14 +165,22 @@ def canonical_tokens(text: str, tokenizer: PreTrainedTokenizerBase, vocabulary: 
     Raises:
         UserError: they stand for another text: the tokenizer lower-cases, or puts a space before words.
     """
-    ids = tuple(tokenizer.encode(text, add_special_tokens=False))
-    found = b"".join(vocabulary.tokens[token] for token in ids)
-    if found != text.encode():
-        raise UserError(
-            f"the tokenizer turns {text!r} into {found!r}; expected one that keeps text as it is (no lower-casing, "
-            f"add_prefix_space=False)"
-        )
-    return ids
+    return canonical_tokens_of_all([text], tokenizer, vocabulary)[0]
+
+
+def canonical_tokens_of_all(
+    texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary
+) -> list[tuple[int, ...]]:
+    """The ids that the tokenizer gives each text; see `canonical_tokens`."""
+    encoded = [tuple(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
+    for text, ids in zip(texts, encoded, strict=True):
+        found = b"".join(vocabulary.tokens[token] for token in ids)
+        if found != text.encode():
+            raise UserError(
+                f"the tokenizer turns {text!r} into {found!r}; expected one that keeps text as it is (no lower-casing, "
+                f"add_prefix_space=False)"
+            )
+    return encoded
 
 
 _CONTINUATION_BYTES = bytes(range(0x80, 0xC0))

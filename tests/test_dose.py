@@ -28,7 +28,7 @@ def rows_of(text, width=11):
     return np.array(ids, np.uint16).reshape(-1, width)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(TEXTS, st.sampled_from(["occurrence", "row", "document"]), st.integers(0, 3), st.integers(0, 10**9))
 def test_what_a_dose_changes_a_larger_one_changes_too(text, unit, seed, first_row):
     rows = rows_of(text)
@@ -39,7 +39,7 @@ def test_what_a_dose_changes_a_larger_one_changes_too(text, unit, seed, first_ro
     assert np.array_equal(masks[-1], load()(rows, first_row=first_row)[1].swapped)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(TEXTS, st.sampled_from(["occurrence", "row", "document"]), st.integers(1, 4), st.integers(0, 10**9))
 def test_rows_are_drawn_alike_in_any_split_and_order(text, unit, size, first_row):
     arm, rows = load(fraction=0.5, unit=unit, seed=1), rows_of(text)
