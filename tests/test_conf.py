@@ -15,7 +15,7 @@ from training import Architecture, Numerics
 ROOT = Path(__file__).parent.parent
 COMMANDS = {  # they connect the parts, as run.py does
     *(ROOT / "corpus" / f"{name}.py" for name in ("show", "fetch", "verify")),
-    ROOT / "interventions" / "preview.py",
+    ROOT / "interventions" / "preview" / "__main__.py",
     ROOT / "training" / "conformance.py",
 }
 SIZES = ["14m", "31m", "70m", "160m", "410m", "1b", "1.4b", "2.8b", "6.9b", "12b"]

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 
-import interventions.her as her_module
+import interventions.her.corpus_reader as her_module
 from interventions import CorpusReader
-from interventions.context import company_of_words, text_hash, token_parts
 from interventions.her import Accuracy, share_by_expectation_maximisation
-from interventions.her_kernels import WINDOW, words_around
+from interventions.her.context import company_of_words, text_hash, token_parts
+from interventions.her.kernels import WINDOW, words_around
 from interventions.matching import Matcher
 from interventions.vocabulary import read_vocabulary
 from sample_corpus import sample_rows, word_tokenizer
@@ -116,6 +116,6 @@ def test_a_word_keeps_the_company_that_it_is_seen_in():
     parts = token_parts(VOCABULARY)
     rows = np.array([TOKENIZER.encode(" the boat of" * 20 + " they jump to" * 20)], np.uint16)
     company = company_of_words(rows, parts)
-    boat, jump = (her_module.her_kernels.bucket(np.uint32(text_hash(word))) for word in ("boat", "jump"))
+    boat, jump = (her_module.kernels.bucket(np.uint32(text_hash(word))) for word in ("boat", "jump"))
     assert company[:, boat].tolist()[::2] == [1, 4]  # behind "the a an this", before "of in for ..."
     assert company[:, jump].tolist()[::2] == [5, 5]  # behind "they we you ...", before "to"

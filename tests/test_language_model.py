@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from interventions import LanguageModelReader, load_intervention
-from interventions.language_model import AFTER, BEFORE
+from interventions.her.language_model import AFTER, BEFORE
 from interventions.matching import Matcher
 from interventions.vocabulary import read_vocabulary
 

@@ -17,10 +17,11 @@ from corpus import build_corpus
 from corpus.tokenizer import open_tokenizer
 from corpus.view import visible
 from foundation import mistakes_in_one_line
-from interventions import OUTCOMES, Ledger, fact_sentences, load_intervention, preview
-from interventions.preview_page import render
-from interventions.preview_text import Preview, show
-from interventions.samples import draw_samples, kinds_of
+from interventions import OUTCOMES, Ledger, fact_sentences, load_intervention
+from interventions.preview import __main__ as preview
+from interventions.preview.page import render
+from interventions.preview.samples import draw_samples, kinds_of
+from interventions.preview.text import Preview, show
 from test_samples import applied, decode, rows_of
 
 CHROMIUM = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)

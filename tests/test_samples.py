@@ -3,7 +3,7 @@
 import numpy as np
 
 from interventions import OUTCOMES, load_intervention
-from interventions.samples import ELSEWHERE, Piece, draw_samples
+from interventions.preview.samples import ELSEWHERE, Piece, draw_samples
 from test_vocabulary import byte_level_tokenizer, decoded
 
 TOKENIZER = byte_level_tokenizer(700)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from interventions.ledger import OUTCOMES, SWAPPED
-from interventions.samples import ELSEWHERE, Kind, Piece, Sample, treated
+from interventions.preview.samples import ELSEWHERE, Kind, Piece, Sample, treated
 
 TERMINAL_FORMS = 16
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from interventions.her_kernels import BLANK, CLOSES, COMPANY_BITS, ENDS, OPENS, bucket, count_company
+from interventions.her.kernels import BLANK, CLOSES, COMPANY_BITS, ENDS, OPENS, bucket, count_company
 from interventions.vocabulary import Vocabulary
 
 LEAST_SEEN = 5  # times that a word must occur for its company to count

@@ -38,9 +38,9 @@ from corpus.tokenizer import PYTHIA_TOKENIZER, decoder, open_tokenizer
 from corpus.view import parse_sequences, visible
 from foundation import UserError, atomic_file, run_command, write_text
 from interventions import INTERVENTIONS, fact_sentences
-from interventions.preview_page import render
-from interventions.preview_text import Preview, show
-from interventions.samples import draw_samples, kinds_of, rows_that_moved, rows_without_a_word
+from interventions.preview.page import render
+from interventions.preview.samples import draw_samples, kinds_of, rows_that_moved, rows_without_a_word
+from interventions.preview.text import Preview, show
 from run import configure, find_corpus, find_intervention, find_segment
 
 OWN = ("rows", "samples", "html", "positions", "tokenizer")

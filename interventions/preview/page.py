@@ -6,7 +6,7 @@ import jinja2
 from markupsafe import Markup
 
 from interventions.ledger import OUTCOMES, SWAPPED
-from interventions.preview_text import Preview, heading, place, result_sentences
+from interventions.preview.text import Preview, heading, place, result_sentences
 
 _HERE = Path(__file__).parent
 

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from foundation import UserError, atomic_file, cache_directory
-from interventions import context, her_kernels
-from interventions.context import TokenParts, company_of_words, token_parts
 from interventions.dose import Stream
-from interventions.her_kernels import learn, score
+from interventions.her import context, kernels
+from interventions.her.context import TokenParts, company_of_words, token_parts
+from interventions.her.kernels import learn, score
 from interventions.independence import Independence
 from interventions.kernels import draw
 from interventions.matching import Matcher, Matches
@@ -151,8 +151,8 @@ def _identity(sample: NDArray[np.integer], vocabulary: Vocabulary) -> str:
     """SHA-256 of the sample, the vocabulary, every constant of the method and what is stored of it."""
     method = [
         *(POSSESSIVES, OBJECTS, HELD_OUT_EVERY, _EPOCHS, _EM_ROUNDS),
-        *(her_kernels.LONGEST_WORD, her_kernels.WORDS_AHEAD, her_kernels.COMPANY_BITS, her_kernels.WEIGHT_BITS),
-        *(her_kernels.FEATURES, her_kernels.RATE, context.LEAST_SEEN),
+        *(kernels.LONGEST_WORD, kernels.WORDS_AHEAD, kernels.COMPANY_BITS, kernels.WEIGHT_BITS),
+        *(kernels.FEATURES, kernels.RATE, context.LEAST_SEEN),
         *([field.name for field in fields(Accuracy)],),
         *(context.CLOSED_CLASS, context.COMPANY_BEFORE, context.COMPANY_BEHIND, context.ENDINGS),
     ]
