@@ -563,10 +563,8 @@ def describe_dose(config: RunConfig) -> list[str]:
     if chosen.fraction < 1:
         sentences.append(f"So it was for {chosen.fraction:.4g} of the {chosen.unit.value}s, drawn at random.")
     if chosen.start or chosen.stop is not None:
-        stop = config.steps if chosen.stop is None else chosen.stop
-        sentences.append(
-            f"So it was in {stop - chosen.start} of the {config.steps} steps, from {config.step + chosen.start}."
-        )
+        number = (config.steps if chosen.stop is None else chosen.stop) - chosen.start
+        sentences.append(f"So it was in {number} of the {config.steps} steps, from {config.step + chosen.start} on.")
     return sentences
 
 
