@@ -84,7 +84,8 @@ class AsReleased:
                 padded[index, len(ids) :] = True
         position = np.concatenate(ends)
         return changed, Ledger(
-            swapped=padded,
+            shape=rows.shape,
+            marked=padded,
             words=self._words,
             label=np.zeros(len(position), np.int64),
             position=position,

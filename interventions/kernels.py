@@ -225,13 +225,21 @@ def _mixed(bits):
 
 
 @njit(cache=True, nogil=True)
-def replace(tokens, position, length, target, outcome, target_tokens, mask):
-    """Write target_tokens[target[k]] over the `length[k]` tokens of each word of outcome 0, and mark them in `mask`."""
+def replace(tokens, position, length, target, outcome, target_tokens):
+    """Write target_tokens[target[k]] over the `length[k]` tokens of each word of outcome 0."""
     for k in range(len(position)):
         if outcome[k] == 0:
             for offset in range(length[k]):
                 tokens[position[k] + offset] = target_tokens[target[k], offset]
-                mask[position[k] + offset] = True
+
+
+@njit(cache=True, nogil=True)
+def mark(position, length, outcome, mask):
+    """Set `mask` (S * W,) at the tokens of each word of outcome 0."""
+    for k in range(len(position)):
+        if outcome[k] == 0:
+            for place in range(position[k], position[k] + length[k]):
+                mask[place] = True
 
 
 @njit(cache=True, nogil=True)

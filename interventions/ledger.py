@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interventions.kernels import group_tokens
+from interventions.kernels import group_tokens, mark
 
 SKIP_REASONS = {
     "compound": "joined by a hyphen to another word, as in “he-man”",
@@ -42,22 +42,38 @@ class Ledger:
     """What was done to some rows: every word that was found, and what became of it.
 
     Attributes:
-        swapped: (S, W) True at every token of a swapped word.
+        shape: (S, W) of the rows.
         words: form and replacement, for each label.
         label: (K,) index in `words`.
         position: (K,) of a word's first token, counted through all rows.
         length: (K,) its tokens.
         outcome: (K,) index in `OUTCOMES`.
-        unlearned: (S, W) tokens that are not to be learned as labels; None where all are.
+        learned: whether swapped words are learned as labels.
+        marked: (S, W) what `swapped` is where that is not the tokens of the swapped words.
     """
 
-    swapped: NDArray[np.bool_]
+    shape: tuple[int, ...]
     words: Sequence[tuple[str, str]]
     label: NDArray[np.integer]
     position: NDArray[np.int64]
     length: NDArray[np.int32]
     outcome: NDArray[np.uint8]
-    unlearned: NDArray[np.bool_] | None = None
+    learned: bool = True
+    marked: NDArray[np.bool_] | None = None
+
+    @cached_property
+    def swapped(self) -> NDArray[np.bool_]:
+        """(S, W) True at every token of a swapped word."""
+        if self.marked is not None:
+            return self.marked
+        swapped = np.zeros(self.shape, np.bool_)
+        mark(self.position, self.length, self.outcome, swapped.reshape(-1))
+        return swapped
+
+    @property
+    def unlearned(self) -> NDArray[np.bool_] | None:
+        """(S, W) tokens that are not to be learned as labels; None where all are."""
+        return None if self.learned else self.swapped
 
     @cached_property
     def counts(self) -> pd.DataFrame:
@@ -87,7 +103,7 @@ class Ledger:
 
     def occurrences(self, *, first_row: int) -> pd.DataFrame:
         """A row for each word: row of the corpus, its first token there, tokens, form, replacement, outcome."""
-        row, token = np.divmod(self.position, self.swapped.shape[1])
+        row, token = np.divmod(self.position, self.shape[1])
         forms, replacements = zip(*self.words, strict=True) if self.words else ((), ())
         return pd.DataFrame(
             {
@@ -114,6 +130,4 @@ class Ledger:
 def empty_ledger(rows: NDArray[np.integer]) -> Ledger:
     """Of rows in which nothing was looked for."""
     nothing = np.zeros(0, np.int64)
-    return Ledger(
-        np.zeros(rows.shape, np.bool_), (), nothing, nothing, nothing.astype(np.int32), nothing.astype(np.uint8)
-    )
+    return Ledger(rows.shape, (), nothing, nothing, nothing.astype(np.int32), nothing.astype(np.uint8))

@@ -83,10 +83,7 @@ class Neutral:
         found = np.concatenate([self._verbs(rows, starts, stops), *self._contracted(rows, stops)])
         position, length, plural, label = found.T
         outcome = np.where(self._plural_lengths[plural] == length, np.uint8(SWAPPED), _LENGTH)
-        replace(
-            *(swapped_rows.reshape(-1), position, length, plural, outcome),
-            *(self._plurals, ledger.swapped.reshape(-1)),
-        )
+        replace(swapped_rows.reshape(-1), position, length, plural, outcome, self._plurals)
         everything = with_changes(
             ledger,
             words=[*ledger.words, *self._words],

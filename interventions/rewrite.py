@@ -117,13 +117,11 @@ class Rewrite:
         )
         self._draw(rows, matches, outcome, first_row=first_row)
 
-        swapped_rows, mask = rows.copy(), np.zeros(rows.shape, np.bool_)
-        replace(
-            *(swapped_rows.reshape(-1), matches.position, matches.length, target, outcome),
-            *(self._target_tokens, mask.reshape(-1)),
+        swapped_rows = rows.copy()
+        replace(swapped_rows.reshape(-1), matches.position, matches.length, target, outcome, self._target_tokens)
+        return swapped_rows, Ledger(
+            rows.shape, self._words, label, matches.position, matches.length, outcome, self._learned
         )
-        unlearned = None if self._learned else mask
-        return swapped_rows, Ledger(mask, self._words, label, matches.position, matches.length, outcome, unlearned)
 
     def coverage(self) -> float:
         """Share of the forms, led by a space, whose replacement has as many tokens."""
