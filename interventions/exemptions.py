@@ -18,7 +18,7 @@ from interventions.matching import Matches
 from interventions.text_kernels import ACRONYM, ASK, SHOUT_CHARACTERS, TITLE, YES, judge, phrases
 from interventions.vocabulary import Vocabulary, canonical_tokens_of_all
 
-CONNECTORS = ("or", "nor", "/", "and/or", "or/and")
+CONNECTORS = (" or ", " nor ", " and/or ", " or/and ", "/", " /", "/ ", " / ")
 TITLE_NOUNS = (
     *("Majesty", "Majesties", "Highness", "Excellency", "Holiness", "Eminence", "Grace"),
     *("Honor", "Honour", "Lordship", "Ladyship", "Worship"),
@@ -42,9 +42,16 @@ _OTHERS = {
     for forms, others in [(MASCULINE, FEMININE), (FEMININE, MASCULINE)]
     for form in forms
 }
-_AND_OR = "|".join(sorted((re.escape(case(word)) for word in CONNECTORS for case in _CASES), key=len, reverse=True))
-_AFTER = {form: re.compile(rf" ?(?:{_AND_OR}) ?(?:{'|'.join(them)})(?!\w)") for form, them in _OTHERS.items()}
-_BEFORE = {form: re.compile(rf"(?<!\w)(?:{'|'.join(them)}) ?(?:{_AND_OR})$") for form, them in _OTHERS.items()}
+_AHEAD_OF = [case(word) for word in CONNECTORS for case in (str.lower, str.title, str.upper)]
+_BEHIND_OF = list(dict.fromkeys(word.rstrip(" ") for word in _AHEAD_OF))  # a space behind it leads the word itself
+_AFTER = {
+    form: re.compile(rf"(?:{'|'.join(map(re.escape, _AHEAD_OF))})(?:{'|'.join(them)})(?!\w)")
+    for form, them in _OTHERS.items()
+}
+_BEFORE = {
+    form: re.compile(rf"(?<!\w)(?:{'|'.join(them)})(?:{'|'.join(map(re.escape, _BEHIND_OF))})$")
+    for form, them in _OTHERS.items()
+}
 _S = ("s/", "(s)", "S/", "(S)")
 _S_BEFORE_HE = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, _S))})$")
 _TITLE_AFTER = re.compile(rf" (?:(?:{'|'.join(TITLE_ADJECTIVES)}) )?(?:{'|'.join(TITLE_NOUNS)})(?!\w)")
@@ -53,7 +60,7 @@ _TITLE_AFTER = re.compile(rf" (?:(?:{'|'.join(TITLE_ADJECTIVES)}) )?(?:{'|'.join
 def names_both_genders(form: str, before: str, after: str) -> bool:
     """Whether a pronoun stands in "he or she", "his/her", "him nor her", "herself and/or himself", "s/he" or "(s)he".
 
-    The two are joined by one of `CONNECTORS`, with at most one space on either side.
+    The two are joined by one of `CONNECTORS`.
 
     Args:
         form: the pronoun.
@@ -99,10 +106,9 @@ class Exemptions:
         self._forms = forms
         self._vocabulary = vocabulary
         self.alert = np.array([_alert(form) for form in forms], np.uint8)
-        joined = [f"{space}{case(word)}" for word in CONNECTORS for space in ("", " ") for case in _CASES]
         pronouns = [f"{space}{case(word)}" for word in PRONOUNS for space in ("", " ") for case in _CASES]
-        ahead = encode(word + pronoun for word in joined for pronoun in pronouns)
-        behind = encode(pronoun + word for word in joined for pronoun in pronouns)
+        ahead = encode(word + pronoun.lstrip() for word in _AHEAD_OF for pronoun in pronouns)
+        behind = encode(pronoun + word for word in _BEHIND_OF for pronoun in pronouns)
         behind += encode(space + text for text in _S for space in ("", " "))
         self.ahead, self.ahead_2 = (_flags([ids[at] for ids in ahead], vocabulary) for at in (0, 1))
         self.behind, self.behind_2 = (_flags([ids[at] for ids in behind], vocabulary) for at in (-1, -2))
@@ -111,7 +117,7 @@ class Exemptions:
         self.title = _flags([ids[0] for ids in encode(titles)], vocabulary)
         self._gender = np.array([form.lower() in FEMININE for form in forms], np.int64)
         self._is_he = np.array([form.lower() == "he" for form in forms])
-        self._connectors = phrases(case(word) for word in CONNECTORS for case in _CASES)
+        self._ahead_of, self._behind_of = phrases(_AHEAD_OF), phrases(_BEHIND_OF)
         self._others = phrases(case(other) for them in (FEMININE, MASCULINE) for other in them for case in _CASES)
         self._cut_he, self._titles = phrases(_S), phrases(titles)
         english = {*ENGLISH_WORDS, *map(str.capitalize, ENGLISH_WORDS)} if english_only else set()
@@ -142,7 +148,7 @@ class Exemptions:
         judge(
             *(rows.reshape(-1), rows.shape[1], matches.position, matches.length, matches.spelling, noticed),
             *(self._gender, self._is_he, self._vocabulary.flat),
-            *(self._connectors, self._others, self._cut_he, self._titles, told),
+            *(self._ahead_of, self._behind_of, self._others, self._cut_he, self._titles, told),
         )
         exempt[told == YES] = _COORDINATION
         exempt[told == TITLE] = _FIXED_EXPRESSION

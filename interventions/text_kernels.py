@@ -198,43 +198,33 @@ def _open_to(text, size, at):
 
 @njit(cache=True, nogil=True)
 def _other_ahead(text, size, connectors, others, first, last):
-    """Whether the text opens with a connector and one of others[first:last], at most one space before each."""
+    """Whether the text opens with a connector and one of others[first:last]."""
     for index in range(len(connectors.length)):
-        for gap in range(2):
-            at = gap + connectors.length[index]
-            if (gap == 1 and text[0] != 32) or not _stands_here(text, size, gap, connectors.text[index], at - gap):
-                continue
-            for second in range(2):
-                if second == 1 and (at >= size or text[at] != 32):
-                    continue
-                for other in range(first, last):
-                    stop = at + second + others.length[other]
-                    if _stands_here(text, size, at + second, others.text[other], others.length[other]):
-                        opened = _open_to(text, size, stop)
-                        if opened != NO:
-                            return opened
+        at = connectors.length[index]
+        if not _stands_here(text, size, 0, connectors.text[index], at):
+            continue
+        for other in range(first, last):
+            if _stands_here(text, size, at, others.text[other], others.length[other]):
+                opened = _open_to(text, size, at + others.length[other])
+                if opened != NO:
+                    return opened
     return NO
 
 
 @njit(cache=True, nogil=True)
 def _other_behind(window, size, connectors, others, first, last):
-    """Whether the text at the end of `window` closes with one of others[first:last] and a connector, at most one space
-    between them.
-    """
+    """Whether the text at the end of `window` closes with one of others[first:last] and a connector."""
     end, low = len(window), len(window) - size
     for index in range(len(connectors.length)):
         at = end - connectors.length[index]
         if at < low or not _stands_here(window, end, at, connectors.text[index], connectors.length[index]):
             continue
-        for gap in range(2):
-            if gap == 1 and (at - 1 < low or window[at - 1] != 32):
-                continue
-            for other in range(first, last):
-                begin = at - gap - others.length[other]
-                if begin >= low and _stands_here(window, end, begin, others.text[other], others.length[other]):
-                    opened = YES if begin == low else _open_to(window, end, begin - 1)
-                    if opened != NO:
-                        return opened
+        for other in range(first, last):
+            begin = at - others.length[other]
+            if begin >= low and _stands_here(window, end, begin, others.text[other], others.length[other]):
+                opened = YES if begin == low else _open_to(window, end, begin - 1)
+                if opened != NO:
+                    return opened
     return NO
 
 
@@ -299,14 +289,16 @@ def _shouted_behind(window, size):
 
 @njit(cache=True, nogil=True)
 def judge(
-    tokens, width, position, length, spelling, noticed, gender, is_he, known, connectors, others, cut_he, titles, found
+    tokens, width, position, length, spelling, noticed, gender, is_he, known,
+    ahead_of, behind_of, others, cut_he, titles, found,
 ):  # fmt: skip
     """What the text beside noticed words makes of them, by the bits of `kernels.examine` that are left in `noticed`.
 
     Args:
         gender: (P,) of each spelling, 0 or 1: which half of `others` names the other one.
         is_he: (P,) whether it is he.
-        connectors, others, cut_he, titles: phrases; `cut_he` are "s/" and the like, `titles` stand behind a possessive.
+        ahead_of, behind_of, others, cut_he, titles: phrases; `cut_he` are "s/" and the like, `titles` stand behind a
+            possessive.
         found: (K,) filled: 0 nothing, 1 both genders named, `TITLE`, `ACRONYM`, `ASK` where Python must tell.
     """
     window = np.empty(WINDOW_BYTES, np.uint8)
@@ -322,13 +314,13 @@ def judge(
         verdict = NO
         if bits & 8:
             size, _ = read_behind(row, start, known, window)
-            verdict = _other_behind(window, size, connectors, others, first, first + half)
+            verdict = _other_behind(window, size, behind_of, others, first, first + half)
             if verdict == NO and is_he[spelling[k]]:
                 verdict = _closes(window, size, cut_he)
         if verdict == NO and bits & 3:
             size, _ = read_ahead(row, start + length[k], known, window)
             if bits & 1:
-                verdict = _other_ahead(window, size, connectors, others, first, first + half)
+                verdict = _other_ahead(window, size, ahead_of, others, first, first + half)
             if verdict == NO and bits & 2:
                 verdict = _opens(window, size, titles)
                 if verdict == YES:

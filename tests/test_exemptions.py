@@ -37,6 +37,9 @@ def test_both_genders_are_named(form, before, after):
         ("she", "x he for", " left"),
         ("him", "x s/", " left"),
         ("he", "xs/", " left"),
+        ("she", "x heor", " left"),
+        ("he", "x", "or she"),
+        ("he", "x", " orshe"),
     ],
 )
 def test_one_gender_is_named(form, before, after):

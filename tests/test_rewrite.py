@@ -57,8 +57,8 @@ WORDS = (
 )
 WHOLE_WORD = re.compile(r"(?<![\w\u0301])(he|him|his|himself|she|her|hers|herself)(?![\w\u0301])", re.IGNORECASE)
 JOINED = re.compile(
-    r"(?<!\w)(?:(?:he|him|his|himself)( ?)(?:and/or|or/and|nor|or|/)( ?)(?:she|her|hers|herself)"
-    r"|(?:she|her|hers|herself)( ?)(?:and/or|or/and|nor|or|/)( ?)(?:he|him|his|himself))(?!\w)",
+    r"(?<!\w)(?:(?:he|him|his|himself)(?: (?:and/or|or/and|nor|or) | ?/ ?)(?:she|her|hers|herself)"
+    r"|(?:she|her|hers|herself)(?: (?:and/or|or/and|nor|or) | ?/ ?)(?:he|him|his|himself))(?!\w)",
     re.IGNORECASE,
 )
 TITLE = re.compile(
@@ -115,7 +115,9 @@ def her(after: str, *, cut: bool) -> str | None:
 
 def weird(joined: str) -> bool:
     """Whether a word or connector is in none of the three cases."""
-    return any(word not in (word.lower(), word.capitalize(), word.upper()) for word in re.split(r"[ /]+", joined))
+    first, connector, last = re.fullmatch(r"(\w+)([ /].*[ /]|/)(\w+)", joined).groups()
+    words = [(word, word.capitalize()) for word in (first, last)] + [(connector, connector.title())]
+    return any(word not in (word.lower(), capital, word.upper()) for word, capital in words)
 
 
 def exemption(document: str, start: int, form: str, *, led: bool) -> str | None:
@@ -125,7 +127,7 @@ def exemption(document: str, start: int, form: str, *, led: bool) -> str | None:
         match = JOINED.match(document, begin)
         if match and (begin == start or match.end() == stop) and not weird(match.group()):
             return "coordination"
-    if form.lower() == "he" and re.search(r"(?<!\w)(?:s/|\(s\))$", document[:start], re.IGNORECASE):
+    if form.lower() == "he" and re.search(r"(?<!\w)(?:s/|\(s\)) ?$", document[:start], re.IGNORECASE):
         return "coordination"
     if (match := TITLE.match(document, start)) and match.group()[len(form) :].istitle():
         return "fixed_expression"
@@ -311,6 +313,7 @@ def test_what_is_skipped_is_counted_with_its_reason():
         ("x he or she x", "coordination"),
         ("x her/his x", "coordination"),
         ("x s/he x", "coordination"),
+        ("x s/ he x", "coordination"),
         ("x (s)he x", "coordination"),
         ("x HIS OR HER x", "coordination"),
         ("x himself and/or herself x", "coordination"),
