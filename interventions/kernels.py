@@ -16,13 +16,14 @@ _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 @njit(cache=True, nogil=True)
 def find_words(
-    tokens, width, everywhere, places, may_start, group_of, group_start, lengths, spelled, bare, opening, closing
+    tokens, width, everywhere, places, begins, alone, follows, group_of, group_start, lengths, spelled, bare,
+    opening, closing,
 ):  # fmt: skip
     """Every spelling that stands as a word of its own, or may do so. In the order of the text, none within another.
 
     Args:
         everywhere: whether words may begin anywhere, or only at `places` (N,), which are sorted.
-        may_start: (V,) 1 where a spelling begins with the token.
+        begins, alone, follows: (V,) 1 where a spelling begins with the token, is the token, has it as its second one.
         group_of: (V,) group of the spellings that begin with it.
         group_start: groups + 1 offsets in the P spellings, the longest of a group first.
         lengths, spelled, bare: (P,), (P, longest) and (P,) their tokens, and whether no space leads.
@@ -46,14 +47,15 @@ def find_words(
             capacity += more
         row = tokens[begin : begin + width]
         if everywhere:
-            number = _columns(row, may_start, candidates)
+            number = _columns(row, begins, candidates)
         else:
             number = 0
             while next_place < len(places) and places[next_place] < begin + width:
                 column = places[next_place] - begin
                 candidates[number] = column
-                number += may_start[row[column]]
+                number += begins[row[column]]
                 next_place += 1
+        number = _sieve(row, alone, follows, candidates, number)
         reached = 0
         for index in range(number):
             column = candidates[index]
@@ -85,21 +87,32 @@ def find_words(
 
 
 @njit(cache=True, nogil=True)
-def _columns(row, wanted, columns):
-    """Fill `columns` with those of the row's tokens that are wanted, and say how many. Most eights have none."""
+def _columns(row, begins, columns):
+    """Fill `columns` with those at which a spelling may begin, and say how many. In most eights none does."""
     number = 0
     eights = len(row) // 8 * 8
     for i in range(0, eights, 8):
-        a, b, c, d = wanted[row[i]], wanted[row[i + 1]], wanted[row[i + 2]], wanted[row[i + 3]]
-        e, f, g, h = wanted[row[i + 4]], wanted[row[i + 5]], wanted[row[i + 6]], wanted[row[i + 7]]
+        a, b, c, d = begins[row[i]], begins[row[i + 1]], begins[row[i + 2]], begins[row[i + 3]]
+        e, f, g, h = begins[row[i + 4]], begins[row[i + 5]], begins[row[i + 6]], begins[row[i + 7]]
         if a | b | c | d | e | f | g | h:
             for column in range(i, i + 8):
                 columns[number] = column
-                number += wanted[row[column]]
+                number += begins[row[column]]
     for column in range(eights, len(row)):
         columns[number] = column
-        number += wanted[row[column]]
+        number += begins[row[column]]
     return number
+
+
+@njit(cache=True, nogil=True)
+def _sieve(row, alone, follows, columns, number):
+    """Keep those of the first `number` columns whose second token may follow, and say how many. Without a branch."""
+    kept = 0
+    for index in range(number):
+        column = columns[index]
+        columns[kept] = column
+        kept += alone[row[column]] | follows[row[min(column + 1, len(row) - 1)]]
+    return kept
 
 
 @njit(cache=True, nogil=True)

@@ -79,15 +79,20 @@ class Matcher:
         self.forms = np.array([spelling.form for spelling in self.spellings], np.int32)
         self._bare = np.array([not spelling.led for spelling in self.spellings])
         self._spelled = np.zeros((len(self.spellings), max(self.lengths, default=1)), np.int64)
-        self._may_start = np.zeros(vocabulary.size, np.uint8)
+        self._begins, self._alone, self._follows = np.zeros((3, vocabulary.size), np.uint8)
         self._group_of = np.zeros(vocabulary.size, np.int32)
         starts = [0]
         for group, (first, members) in enumerate(groupby(self.spellings, key=lambda spelling: spelling.tokens[0])):
-            self._may_start[first], self._group_of[first] = 1, group
+            self._group_of[first] = group
             starts.append(starts[-1] + len(list(members)))
         self._group_start = np.array(starts, np.int64)
         for index, spelling in enumerate(self.spellings):
             self._spelled[index, : len(spelling.tokens)] = spelling.tokens
+            self._begins[spelling.tokens[0]] = 1
+            if len(spelling.tokens) == 1:
+                self._alone[spelling.tokens[0]] = 1
+            else:
+                self._follows[spelling.tokens[1]] = 1
 
     def find(self, rows: NDArray[np.integer], *, at: NDArray[np.int64] | None = None) -> Matches:
         """All occurrences as whole words in (S, W) contiguous rows of known ids.
@@ -100,8 +105,8 @@ class Matcher:
         matches = Matches(
             *find_words(
                 *(tokens, width, at is None, places),
-                *(self._may_start, self._group_of, self._group_start, self.lengths, self._spelled),
-                *(self._bare, self.vocabulary.opening, self.vocabulary.closing),
+                *(self._begins, self._alone, self._follows, self._group_of, self._group_start),
+                *(self.lengths, self._spelled, self._bare, self.vocabulary.opening, self.vocabulary.closing),
             )
         )
         look_around(
