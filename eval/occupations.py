@@ -82,6 +82,7 @@ class Occupations:
                 neutral=0.0,
                 description="Slope of log p(she) - log p(he), in nats, on the share of women, 0 to 1, among those who "
                 f"work in the occupation; {source}'s occupations.",
+                primary=True,
             )
             for source, part in rows.groupby("source", sort=False)
         }

@@ -46,13 +46,14 @@ _IN_THE_ANSWER = {
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval; `p` and `mde` belong to changes and may be missing."""
+    """A value with its 95 % interval. The rest belongs to changes, `p_holm` to those of primary metrics."""
 
     value: float
     low: float | None
     high: float | None
     p: float | None
     mde: float | None
+    p_holm: float | None = None
 
     @property
     def excludes_zero(self) -> bool:
@@ -169,7 +170,7 @@ def read_metrics(path: Path) -> list[Metric]:
     for (benchmark, name), rows in table.groupby(["benchmark", "metric"], sort=False):
         estimates = {
             str(row["moment"]): Estimate(
-                float(row["value"]), *(_optional(row[column]) for column in ("ci_low", "ci_high", "p", "mde"))
+                float(row["value"]), *(_optional(row[key]) for key in ("ci_low", "ci_high", "p", "mde", "p_holm"))
             )
             for row in rows.to_dict("records")
         }
@@ -241,7 +242,8 @@ def _answer(metric: Metric, subject: str) -> str:
     difference = f"{words(metric.main_change)} is {number(change.value, decimals, signed=True)}"
     if change.low is not None:
         difference += f" (95\u00a0% interval {interval(change, decimals)}"
-        difference += f", {p_equation(change.p)})" if change.p is not None else ")"
+        difference += f", {p_equation(change.p)}" if change.p is not None else ""
+        difference += f", {p_equation(change.p_holm)} by Holm’s correction)" if change.p_holm is not None else ")"
     return f"{sentence}; {difference}, {_verdict(metric)}."
 
 
@@ -250,8 +252,8 @@ def _verdict(metric: Metric) -> str:
     if change.mde == 0:
         return "for every example is the same in both"
     if not change.excludes_zero:
-        floor = f"; the smallest change this test could rely on finding is {number(change.mde, decimals)}"
-        return "which cannot be told from no change" + (floor if change.mde is not None else "")
+        floor = f" (the test could have seen {number(change.mde, decimals)} or more)" if change.mde is not None else ""
+        return f"no detectable change{floor}"
     if metric.neutral is None:
         return "more than chance explains"
     after = metric.levels["after"].value

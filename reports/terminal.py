@@ -38,12 +38,13 @@ def print_summary(run_directory: Path, *, console: Console | None = None) -> Non
     console = console or Console(highlight=False)
     results = read_results(run_directory)
     console.print()
+    console.print(Text(_ascii(manipulation_sentence(results)), style="bold"))
+    console.print()
     console.print(Text(_title(results), style="bold"))
     console.print()
     console.print(_table(results))
     console.print()
     console.print(Text(_ascii(results.run["intervention"]["sentence"])))
-    console.print(Text(_ascii(manipulation_sentence(results)), style="bold"))
     console.print()
     for label, name in _FILES.items():
         path = run_directory / name

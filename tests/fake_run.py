@@ -26,6 +26,7 @@ METRICS = [
     ("occupations", "slope_winobias", 160, 0.0, 0.21, 1.203, 0.412, 1.195),
     ("occupations", "slope_winogender", 240, 0.0, 0.18, 0.914, 0.377, 0.921),
 ]
+PRIMARY = {("winobias", "pro_preference"), ("crows_pairs", "gender_pct_stereotype"), ("occupations", "slope_winobias")}
 # form, replacement, occurrences, skipped_row_edge, skipped_length, skipped_compound
 SWAPS = [
     ("he", "she", 61, 0, 0, 0),
@@ -80,8 +81,11 @@ def summary(*, control: bool = True, statistics: bool = True) -> pd.DataFrame:
             distance = abs(value) / (0.7 * half)
             p = 0.0009995 if distance > 2 else round(max(1 - 0.95 * distance, 0.012), 4)
             tested = {"p": p, "mde": 1.43 * 0.7 * half} if statistics else {}
+            if statistics and (benchmark, metric) in PRIMARY:
+                tested["p_holm"] = min(1.0, len(PRIMARY) * p)
             rows.append(shared | {"moment": moment, **_estimate(value, 0.7 * half), **tested})
-    columns = ["benchmark", "metric", "moment", "value", "n", "ci_low", "ci_high", "p", "mde", "neutral", "description"]
+    columns = ["benchmark", "metric", "moment", "value", "n", "ci_low", "ci_high", "p", "p_holm", "mde", "neutral"]
+    columns.append("description")
     return pd.DataFrame(rows, columns=columns)
 
 

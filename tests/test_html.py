@@ -95,7 +95,8 @@ def test_every_number_of_the_summary_stands_in_the_full_tables(tmp_path: Path) -
         for moment in ("after-control", "after-before", "control-before"):
             row = by_moment.loc[moment]
             p = 0.001 if row["p"] < 0.001 else row["p"]
-            expected += [[row["value"]], [row["ci_low"], row["ci_high"]], [p], [row["mde"]]]
+            corrected = max(row["p_holm"], 0.001)
+            expected += [[row["value"]], [row["ci_low"], row["ci_high"]], [p], [corrected], [row["mde"]]]
         cells = page.rows["full", str(benchmark), str(metric)]
         assert len(cells) == len(expected)
         for cell, values in zip(cells, expected, strict=True):
@@ -107,7 +108,7 @@ def test_every_number_of_the_summary_stands_in_the_full_tables(tmp_path: Path) -
 def test_the_main_table_shows_the_change_against_the_control_arm(tmp_path: Path) -> None:
     _, page = render(write_fake_run(tmp_path))
     cells = page.rows["main", "crows_pairs", "gender_pct_stereotype"]
-    assert cells == ["262", "0.557", "0.504", "0.553", "−0.049*", "−0.091 to −0.007", "0.012", "0.060"]
+    assert cells == ["262", "0.557", "0.504", "0.553", "−0.049*", "−0.091 to −0.007", "0.012", "0.036", "0.060"]
 
 
 def test_the_page_is_the_same_to_the_byte(tmp_path: Path) -> None:
@@ -173,7 +174,7 @@ def test_marks_of_a_swap_hold_the_words_alone(tmp_path: Path) -> None:
 def test_without_a_control_arm_after_is_compared_with_before(tmp_path: Path, statistics: bool, optional: bool) -> None:
     directory = write_fake_run(tmp_path, control=False, statistics=statistics, optional=optional)
     _, page = render(directory)
-    tested = ["0.012", "0.060"] if statistics else ["–", "–"]
+    tested = ["0.012", "0.036", "0.060"] if statistics else ["–"] * 3
     cells = page.rows["main", "crows_pairs", "gender_pct_stereotype"]
     assert cells == ["262", "0.557", "0.504", "−0.053*", "−0.095 to −0.011", *tested]
     assert "There is no control arm" in page.text
@@ -215,7 +216,7 @@ def test_the_command_line_renders_a_run_again(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "reports", str(directory)], cwd=root, capture_output=True, text=True, check=True
     )
-    assert "the intervention took" in " ".join(done.stdout.split())
+    assert "Manipulation check: taken." in " ".join(done.stdout.split())
     assert done.stderr == ""
     assert (directory / "report.html").exists()
 

@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eval import Metric as Values
+from eval import summarize
 from fake_run import summary, write_fake_run
 from foundation import UserError
-from reports.manipulation import manipulation_sentence, took
+from reports.manipulation import manipulation_sentence, verdict
 from reports.results import (
     Estimate,
     Metric,
@@ -19,15 +22,6 @@ from reports.results import (
     read_results,
     swaps_by_form,
 )
-
-
-def share(*, before: float, after: float, low: float, high: float) -> Metric:
-    def level(value: float) -> Estimate:
-        return Estimate(value, value - 0.01, value + 0.01, None, None)
-
-    change = Estimate(after - before, low, high, 0.01, 0.02)
-    levels = {"before": level(before), "after": level(after)}
-    return Metric("pronoun_prior", "share_she", "", 40, 0.5, levels, {"after-before": change})
 
 
 def test_a_directory_without_a_summary_is_named_with_the_remedy(tmp_path: Path) -> None:
@@ -97,29 +91,66 @@ def test_digits_follow_the_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "low", "high", "expected"),
+    ("expects", "value", "low", "high", "expected"),
     [
-        (0.97, 0.78, 0.83, True),
-        (0.24, 0.05, 0.11, False),  # a rise of less than 0.1
-        (0.46, -0.02, 0.62, False),  # an interval that holds 0
-        (0.02, -0.17, -0.11, False),  # a fall
+        ("rise", 0.81, 0.78, 0.83, "taken"),
+        ("rise", 0.12, 0.01, 0.23, "taken"),
+        ("rise", 0.08, 0.05, 0.11, "unclear"),  # less than 0.1, but 0.1 is within the interval
+        ("rise", 0.30, -0.02, 0.62, "unclear"),  # an interval that holds 0
+        ("rise", 0.05, 0.03, 0.07, "not taken"),  # a rise, but a small one
+        ("rise", -0.14, -0.17, -0.11, "not taken"),
+        ("they", 0.81, 0.78, 0.83, "taken"),
+        ("fall", -0.14, -0.17, -0.11, "taken"),
+        ("fall", 0.14, 0.11, 0.17, "not taken"),
+        ("fall", -0.08, -0.12, -0.04, "unclear"),
+        ("none", 0.0, 0.0, 0.0, "nothing moved, as expected"),
+        ("none", -0.002, -0.003, -0.001, "nothing moved, as expected"),
+        ("none", 0.06, -0.01, 0.13, "unclear"),
+        ("none", -0.2, -0.3, -0.1, "moved, though nothing was changed"),
+        (None, 0.81, 0.78, 0.83, None),
     ],
 )
-def test_an_intervention_took_only_by_the_rule(after: float, low: float, high: float, expected: bool) -> None:
-    assert took(share(before=0.16, after=after, low=low, high=high), "rise") is expected
+def test_the_verdict_goes_by_the_rule(expects, value: float, low: float, high: float, expected: str) -> None:
+    assert verdict(Estimate(value, low, high, 0.01, 0.02), expects) == expected
 
 
-def test_the_manipulation_check_is_one_sentence(tmp_path: Path) -> None:
+@given(st.floats(-1, 1), st.floats(0, 0.5), st.floats(0, 0.5), st.sampled_from(["rise", "fall", "they", "none"]))
+def test_rise_and_fall_are_judged_alike(value: float, below: float, above: float, expects: str) -> None:
+    mirror = {"rise": "fall", "fall": "rise", "they": "fall", "none": "none"}
+    one = verdict(Estimate(value, value - below, value + above, None, None), expects)
+    other = verdict(Estimate(-value, -value - above, -value + below, None, None), mirror[expects])
+    assert one == other
+
+
+def test_an_intervention_that_did_nothing_is_called_taken_in_fewer_than_one_case_in_twenty() -> None:
+    rng = np.random.default_rng(0)
+    called = 0
+    for trial in range(500):
+        levels = {moment: 0.5 + rng.normal(0, 0.25, size=40) for moment in ("after", "control")}
+        metrics = {
+            moment: {
+                "pronoun_prior": {
+                    "share_she": Values(values=values, clusters=np.arange(40), neutral=0.5, description="")
+                }
+            }
+            for moment, values in levels.items()
+        }
+        row = summarize(metrics, seed=trial, resamples=400).set_index("moment").loc["after-control"]
+        called += verdict(Estimate(row["value"], row["ci_low"], row["ci_high"], None, None), "rise") == "taken"
+    assert called / 500 <= 0.05
+
+
+def test_the_manipulation_check_opens_with_its_verdict(tmp_path: Path) -> None:
     assert manipulation_sentence(read_results(write_fake_run(tmp_path))) == (
-        "P(she)/(P(he)+P(she)) rose from 0.16 to 0.97 in the intervened arm and went from 0.16 to 0.17 in the control "
-        "arm: the intervention took."
+        "Manipulation check: taken. P(she)/(P(he)+P(she)) rose from 0.16 to 0.97 in the intervened arm and went from "
+        "0.16 to 0.17 in the control arm."
     )
 
 
 def test_without_a_control_arm_the_sentence_speaks_of_one_arm(tmp_path: Path) -> None:
     assert manipulation_sentence(read_results(write_fake_run(tmp_path, control=False))) == (
-        "P(she)/(P(he)+P(she)) rose from 0.16 to 0.97 in the intervened arm: the intervention took (there is no "
-        "control arm to tell it from further training)."
+        "Manipulation check: taken. P(she)/(P(he)+P(she)) rose from 0.16 to 0.97 in the intervened arm; there is no "
+        "control arm to tell it from further training."
     )
 
 
@@ -127,7 +158,8 @@ def test_the_answer_compares_with_the_control_arm_and_names_the_direction(tmp_pa
     answers = answer_sentences(read_results(write_fake_run(tmp_path)))
     assert answers[1] == (
         "The share of CrowS-Pairs’ gender pairs whose stereotypical sentence is more likely went from 0.557 to 0.504, "
-        "against 0.553 in the control arm; after − control is −0.049 (95\u00a0% interval −0.091 to −0.007, p = 0.012), "
+        "against 0.553 in the control arm; after − control is −0.049 (95\u00a0% interval −0.091 to −0.007, p = 0.012, "
+        "p = 0.036 by Holm’s correction), "
         "a move towards the 0.5 of an unbiased model."
     )
 

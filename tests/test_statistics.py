@@ -1,12 +1,14 @@
 import math
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.statistics import COLUMNS, Metric, summarize
+from eval.statistics import COLUMNS, Metric, holm, summarize
 
 
 def mean_metric(values, clusters=None, neutral=0.0):
@@ -67,9 +69,109 @@ def test_a_change_of_nothing_is_zero_with_p_of_one():
     assert row[["value", "ci_low", "ci_high", "p", "mde"]].tolist() == [0, 0, 0, 1, 0]
 
 
-def test_a_change_of_every_example_has_the_smallest_p():
-    row = summary(before=mean_metric([1, 2, 3]), after=mean_metric([2, 4, 6]), resamples=999).loc["after-before"]
-    assert row["p"] == 2 / 1000
+def test_every_example_that_changes_alike_gives_the_p_of_all_signs_alike():
+    row = summary(before=mean_metric([1, 2, 3]), after=mean_metric([2, 4, 6])).loc["after-before"]
+    assert row["test"] == "sign_flip"
+    assert row["p"] == 2 / 2**3
+
+
+def test_sign_flips_agree_with_scipys_permutation_test_of_pairs():
+    rng = np.random.default_rng(10)
+    before = rng.normal(size=12)
+    after = before + rng.exponential(0.5, size=12) - 0.3
+    row = summary(before=mean_metric(before), after=mean_metric(after)).loc["after-before"]
+    expected = scipy.stats.permutation_test(
+        (after, before), lambda x, y: np.mean(x - y), permutation_type="samples", n_resamples=np.inf
+    )
+    assert row["p"] == pytest.approx(expected.pvalue, abs=1e-12)
+
+
+def test_sign_flips_of_many_examples_agree_with_the_paired_t_test():
+    rng = np.random.default_rng(11)
+    before = rng.normal(size=150)
+    after = before + rng.normal(0.15, 1, size=150)
+    row = summary(before=mean_metric(before), after=mean_metric(after)).loc["after-before"]
+    assert row["p"] == pytest.approx(scipy.stats.ttest_rel(after, before).pvalue, abs=0.02)
+
+
+def test_clusters_change_sign_as_a_whole():
+    values = np.array([0.3, -0.1, 0.5, 0.2, 0.4, 0.1])
+    one = summary(before=mean_metric(np.zeros(6)), after=mean_metric(values))
+    copied = summary(
+        before=mean_metric(np.zeros(18), clusters=np.tile(np.arange(6), 3)),
+        after=mean_metric(np.tile(values, 3), clusters=np.tile(np.arange(6), 3)),
+    )
+    assert copied.loc["after-before", "p"] == one.loc["after-before", "p"]
+
+
+def test_a_shift_alike_for_all_is_no_change_of_slope():
+    x = np.linspace(0, 1, 30)
+    noise = np.random.default_rng(12).normal(0, 0.1, size=30)
+    table = summary(
+        before=slope_metric(x, x, np.arange(30)),
+        after=slope_metric(x + 5 + noise, x, np.arange(30)),
+        control=slope_metric(3 * x + noise, x, np.arange(30)),
+    )
+    assert table.loc["after-before", "p"] > 0.05
+    assert table.loc["control-before", "p"] == 1 / 5000
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0, 0), (5, 0), (12, 3), (4, 9), (7, 7)])
+def test_outcomes_are_compared_by_the_exact_test_of_mcnemar(gained, lost):
+    before = [0] * gained + [1] * lost + [1] * 10 + [0] * 10
+    after = [1] * gained + [0] * lost + [1] * 10 + [0] * 10
+    row = summary(before=mean_metric(before), after=mean_metric(after)).loc["after-before"]
+    expected = scipy.stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1
+    assert row["test"] == "mcnemar"
+    assert row["p"] == pytest.approx(expected)
+
+
+def test_outcomes_within_clusters_are_not_independent_and_change_sign_together():
+    before, after = np.zeros(20), np.ones(20)
+    row = summary(
+        before=mean_metric(before, clusters=np.arange(20) // 5), after=mean_metric(after, clusters=np.arange(20) // 5)
+    ).loc["after-before"]
+    assert row["test"] == "sign_flip"
+    assert row["p"] == 2 / 2**4
+
+
+def test_one_cluster_bears_no_interval():
+    row = summary(before=mean_metric([1, 2], clusters=[0, 0]), after=mean_metric([2, 4], clusters=[0, 0]))
+    assert row[["ci_low", "ci_high"]].isna().all(axis=None)
+    assert math.isnan(row.loc["after-before", "mde"])
+    assert row.loc["after-before", "p"] == 1
+
+
+def test_holms_adjusted_p_values_are_the_hand_worked_ones():
+    adjusted = holm(pd.Series([0.01, 0.04, np.nan, 0.03, 0.005]))
+    np.testing.assert_allclose(adjusted, [0.03, 0.06, np.nan, 0.06, 0.02])
+
+
+def test_holms_correction_is_over_the_primary_metrics_of_each_change():
+    rng = np.random.default_rng(13)
+    moments = {
+        moment: {
+            "b": {
+                name: replace(mean_metric(rng.normal(shift * k, 1, size=40)), primary=name != "aside")
+                for k, name in enumerate(["one", "two", "aside"])
+            }
+        }
+        for moment, shift in [("before", 0.0), ("after", 0.6), ("control", 0.0)]
+    }
+    table = summarize(moments, seed=0)
+    assert table.loc[table["metric"] == "aside", "p_holm"].isna().all()
+    for change in ("after-before", "control-before", "after-control"):
+        rows = table[(table["moment"] == change) & table["primary"]]
+        assert rows["p_holm"].max() == pytest.approx(max(rows["p"].max(), 2 * rows["p"].min()))
+        assert (rows["p_holm"] >= rows["p"]).all()
+
+
+def test_after_minus_control_is_the_difference_in_differences():
+    before, after, control = np.random.default_rng(14).normal(size=(3, 25))
+    table = summary(before=mean_metric(before), after=mean_metric(after), control=mean_metric(control))
+    assert table.loc["after-control", "value"] == pytest.approx(
+        table.loc["after-before", "value"] - table.loc["control-before", "value"]
+    )
 
 
 def test_slope_is_that_of_least_squares():
@@ -135,15 +237,23 @@ def test_order_of_the_examples_does_not_matter(order):
         assert shuffled[column] == pytest.approx(ordered[column])
 
 
-def test_intervals_of_clustered_data_cover_the_truth_as_often_as_they_say():
+def test_the_interval_of_a_change_is_that_of_the_differences():
+    before, after = np.random.default_rng(15).normal(size=(2, 40))
+    change = summary(before=mean_metric(before), after=mean_metric(after)).loc["after-before"]
+    level = summary(before=mean_metric(after - before)).loc["before"]
+    for column in ["value", "ci_low", "ci_high"]:
+        assert change[column] == pytest.approx(level[column], abs=1e-12)
+
+
+def test_intervals_of_few_skewed_clusters_cover_a_known_effect_as_often_as_they_say():
     rng = np.random.default_rng(7)
-    clusters = np.repeat(np.arange(100), 4)
+    labels = np.repeat(np.arange(40), 2)
     covered = 0
-    for trial in range(400):
-        values = rng.normal(size=100)[clusters] + rng.normal(size=400)
-        row = summary(seed=trial, resamples=400, before=mean_metric(values, clusters)).loc["before"]
-        covered += row["ci_low"] <= 0 <= row["ci_high"]
-    assert covered / 400 == pytest.approx(0.95, abs=2.5 * math.sqrt(0.95 * 0.05 / 400))
+    for trial in range(2000):
+        differences = 0.3 + rng.normal(size=40)[labels] + rng.exponential(size=80) - 1
+        row = summary(seed=trial, resamples=400, before=mean_metric(differences, labels)).loc["before"]
+        covered += row["ci_low"] <= 0.3 <= row["ci_high"]
+    assert covered / 2000 == pytest.approx(0.95, abs=0.02)
 
 
 def test_p_is_below_five_percent_in_five_percent_of_the_cases_without_a_change():

@@ -22,7 +22,7 @@ def printed(directory: Path, *, width: int, terminal: bool = False) -> str:
 @pytest.mark.parametrize("control", [True, False])
 def test_no_column_is_cut(tmp_path: Path, width: int, control: bool) -> None:
     text = printed(write_fake_run(tmp_path / "run", control=control), width=width)
-    table = text[: text.index("P(she)/(P(he)+P(she))")]
+    table = text[text.index("demo step") : text.index("\nsummary ")]
     assert all(len(line) <= width for line in table.splitlines())
     assert "…" not in text
     row = next(line for line in table.splitlines() if "Log-odds of she" in line)
@@ -50,10 +50,11 @@ def test_a_terminal_gets_emphasis(tmp_path: Path) -> None:
     assert "\x1b[1m" in printed(write_fake_run(tmp_path), width=80, terminal=True)
 
 
-def test_the_manipulation_check_and_the_paths_follow_the_table(tmp_path: Path) -> None:
+def test_the_verdict_comes_first_and_the_paths_last(tmp_path: Path) -> None:
     directory = write_fake_run(tmp_path / ("a-long-name-" * 8))
     (directory / "report.html").write_text("")
     text = printed(directory, width=80)
+    assert text.lstrip().startswith("Manipulation check: taken.")
     assert " ".join(text.split()).count(manipulation_sentence(read_results(directory))) == 1
     assert text.rstrip().splitlines()[-4:] == [
         f"report       {directory / 'report.html'}",
