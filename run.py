@@ -249,12 +249,12 @@ def assemble(config: RunConfig, record: RunRecord) -> Parts:
     """Find the parts of a run. A suite that the kit makes itself is pre-trained here."""
     device = choose_device(config.device)
     precision = choose_precision(config.training.precision.value, device, trained_in=config.model.precision)
-    benchmarks = {name: load_benchmark(name, **options) for name, options in config.benchmarks.items()}
     check_start(config)
     began_with = record.known("corpus") or {}
     segment = find_segment(config, find_corpus(config.corpus, revision=began_with.get("revision")))
     suite = find_suite(config, segment.corpus, device)
     segment.corpus.expect(*find_rows(config, segment, suite))
+    benchmarks = find_benchmarks(config, segment)
     return Parts(config, record, device, precision, benchmarks, segment, suite)
 
 
@@ -355,11 +355,12 @@ def find_rows(config: RunConfig, segment: Segment, suite: Suite | None) -> tuple
             f"the checkpoint has seen {segment.rows_before} rows; set replay.frozen_steps and replay.live_steps"
         )
     trained = config.protocol is Protocol.fidelity or choose_control(config, segment, suite) is Control.train
-    first = min(first, learned_first)
-    if not (trained and has_true_end(config, segment, suite)):
-        return first, learned_stop
-    held_out, _ = segment.held_out_rows(config.fidelity.rows)
-    return min(first, held_out), max(learned_stop, held_out + config.fidelity.rows)
+    first, stop = min(first, learned_first), learned_stop
+    counts = [held_out_count(config), config.fidelity.rows if trained and has_true_end(config, segment, suite) else 0]
+    for count in filter(None, counts):
+        held_out, _ = segment.held_out_rows(count)
+        first, stop = min(first, held_out), max(stop, held_out + count)
+    return first, stop
 
 
 def find_replay(config: RunConfig, suite: Suite, source: str) -> ReplayPlan:
@@ -444,6 +445,26 @@ def find_corpus(config: dict[str, Any], *, revision: str | None = None) -> Corpu
         options["revision"] = revision
     corpus: Corpus = open_or_build(**options)
     return corpus
+
+
+def find_benchmarks(config: RunConfig, segment: Segment) -> dict[str, Benchmark]:
+    """The benchmarks by name; that of held-out rows is given its rows."""
+    options = {name: dict(given) for name, given in config.benchmarks.items()}
+    if "held_out" in options:
+        count = held_out_count(config)
+        first, _ = segment.held_out_rows(count)
+        options["held_out"] = {"token_rows": segment.corpus.rows(first, first + count)}
+    return {name: load_benchmark(name, **given) for name, given in options.items()}
+
+
+def held_out_count(config: RunConfig) -> int:
+    """Rows that the benchmark `held_out` asks for, 0 without it."""
+    if "held_out" not in config.benchmarks:
+        return 0
+    count = config.benchmarks["held_out"]["rows"]
+    if not (isinstance(count, int) and count > 0):
+        raise UserError(f"benchmarks.held_out.rows={count} is no number of rows; set 1 or more")
+    return count
 
 
 def find_segment(config: RunConfig, corpus: Corpus) -> Segment:
@@ -620,6 +641,11 @@ def find_caveats(parts: Parts) -> list[str]:
         differing.append(
             "Whether PolyPythias were trained with the schedule of gpt-neox v1.0 or with that of gpt-neox #1008 is not "
             "documented; training.lr_schedule=neox_1008 is the other."
+        )
+    if (count := held_out_count(config)) and not parts.segment.held_out_rows(count)[1]:
+        differing.append(
+            "The corpus ends with the segment: the loss on held-out rows is that on its last rows, which the arms were "
+            "trained on."
         )
     if config.adam_step.name == "neox_resume":
         differing.append("Adam's bias correction was restarted, as it was whenever GPT-NeoX resumed.")

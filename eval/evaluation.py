@@ -8,6 +8,7 @@ import pandas as pd
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
 from eval.crows_pairs import CrowsPairs
+from eval.held_out import HeldOut
 from eval.likelihood import Request, Scores, score_requests
 from eval.occupations import Occupations
 from eval.pronoun_prior import PronounPrior
@@ -33,7 +34,7 @@ class Benchmark(Protocol):
 
 
 BENCHMARKS: dict[str, type[Benchmark]] = {
-    benchmark.name: benchmark for benchmark in (WinoBias, CrowsPairs, PronounPrior, Occupations)
+    benchmark.name: benchmark for benchmark in (WinoBias, CrowsPairs, PronounPrior, Occupations, HeldOut)
 }
 
 
@@ -52,7 +53,7 @@ def evaluate(
     model: GPTNeoXForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    benchmarks: Sequence[str | Benchmark] = tuple(BENCHMARKS),
+    benchmarks: Sequence[str | Benchmark] = ("winobias", "crows_pairs", "pronoun_prior", "occupations"),
     tokens_per_batch: int = 8192,
     progress: bool | None = None,
 ) -> dict[str, pd.DataFrame]:

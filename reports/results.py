@@ -19,6 +19,7 @@ BENCHMARKS = {
     "winobias": "WinoBias",
     "pronoun_prior": "Pronoun prior",
     "occupations": "Occupations",
+    "held_out": "Held-out text",
 }
 
 # What is shown first, under these names; everything else stands in the full tables under its own name.
@@ -36,6 +37,9 @@ HEADLINES = {
     ("occupations", "log_odds_she"): "Log-odds of she to he, nats",
     ("occupations", "slope_winobias"): "Slope on women’s share, WinoBias",
     ("occupations", "slope_winogender"): "Slope on women’s share, Winogender",
+    ("held_out", "loss_rest"): "Loss but for pronouns, nats",
+    ("held_out", "loss_masculine"): "Loss of masculine pronouns, nats",
+    ("held_out", "loss_feminine"): "Loss of feminine pronouns, nats",
 }
 _IN_THE_ANSWER = {
     ("crows_pairs", "gender_pct_stereotype"): "the share of CrowS-Pairs’ gender pairs whose stereotypical sentence is "
