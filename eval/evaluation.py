@@ -14,6 +14,7 @@ from eval.occupations import Occupations
 from eval.pronoun_prior import PronounPrior
 from eval.statistics import Metric
 from eval.winobias import WinoBias
+from eval.winogender import Winogender
 from foundation import UserError
 
 
@@ -34,7 +35,7 @@ class Benchmark(Protocol):
 
 
 BENCHMARKS: dict[str, type[Benchmark]] = {
-    benchmark.name: benchmark for benchmark in (WinoBias, CrowsPairs, PronounPrior, Occupations, HeldOut)
+    benchmark.name: benchmark for benchmark in (WinoBias, CrowsPairs, PronounPrior, Occupations, Winogender, HeldOut)
 }
 
 

