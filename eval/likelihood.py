@@ -22,17 +22,23 @@ from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerBase
 from foundation import UserError
 
 Scores = list[npt.NDArray[np.float64]]
-"""For each request the log-probabilities of its continuation's tokens, in nats."""
+"""For each request the log-probabilities of its continuation's n tokens in nats, (n,); (2, n) with their ranks in the
+second row where the request is ranked: how many tokens of the vocabulary are more likely, 0 for the likeliest."""
 
 _LOGITS_AT_ONCE = 2**26  # 256 MB in float32
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Ask for log p(continuation | context); both are token ids, and the context has one at least."""
+    """Ask for log p(continuation | context); both are token ids, and the context has one at least.
+
+    Attributes:
+        ranked: ask for the ranks of the continuation's tokens too.
+    """
 
     context: tuple[int, ...]
     continuation: tuple[int, ...]
+    ranked: bool = False
 
     @property
     def input(self) -> tuple[int, ...]:
@@ -173,21 +179,35 @@ def _score_batch(model: GPTNeoXForCausalLM, rows: list[tuple[int, ...]], members
 
     hidden_RTD = model.gpt_neox(torch.from_numpy(ids_RT).to(model.device), use_cache=False).last_hidden_state
     hidden_ND = hidden_RTD.flatten(0, 1)[torch.from_numpy(places_N).to(model.device)]
-    log_p_N = _log_probabilities(
-        hidden_ND, model.get_output_embeddings().weight, torch.from_numpy(targets_N).to(model.device)
+    scores_KN = _score_targets(
+        hidden_ND,
+        model.get_output_embeddings().weight,
+        torch.from_numpy(targets_N).to(model.device),
+        ranks=any(request.ranked for _, request in members),
     )
-    return np.split(log_p_N.cpu().numpy().astype(np.float64), np.cumsum(lengths)[:-1])
+    scores = np.split(scores_KN.cpu().numpy().astype(np.float64), np.cumsum(lengths)[:-1], axis=1)
+    return [both if request.ranked else both[0] for both, (_, request) in zip(scores, members, strict=True)]
 
 
-def _log_probabilities(hidden_ND: torch.Tensor, weight_VD: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
-    """log softmax(hidden @ weight.T)[target] in float32, (N,), with a bounded number of logits at once."""
+def _score_targets(
+    hidden_ND: torch.Tensor, weight_VD: torch.Tensor, targets_N: torch.Tensor, *, ranks: bool
+) -> torch.Tensor:
+    """log softmax(hidden @ weight.T)[target] in float32, (1, N), with a bounded number of logits at once.
+
+    Args:
+        ranks: below them, (2, N), how many logits are higher than the target's.
+    """
     weight_VD = weight_VD.float()
     chunk = max(1, _LOGITS_AT_ONCE // len(weight_VD))
     parts = []
     for hidden_nD, targets_n in zip(hidden_ND.split(chunk), targets_N.split(chunk), strict=True):
         logits_nV = torch.nn.functional.linear(hidden_nD.float(), weight_VD)
-        parts.append(logits_nV.gather(1, targets_n[:, None])[:, 0] - logits_nV.logsumexp(1))
-    return torch.cat(parts)
+        target_logits_n1 = logits_nV.gather(1, targets_n[:, None])
+        scores = [target_logits_n1[:, 0] - logits_nV.logsumexp(1)]
+        if ranks:
+            scores.append((logits_nV > target_logits_n1).sum(1).float())
+        parts.append(torch.stack(scores))
+    return torch.cat(parts, dim=1)
 
 
 @contextlib.contextmanager

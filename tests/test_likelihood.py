@@ -1,5 +1,6 @@
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,3 +163,18 @@ def test_scores_equal_those_of_lm_evaluation_harness(tiny_model, tiny_tokenizer)
     requests += [Request(request.context[1:], request.continuation) for request in with_prefix]
     ours = [score.sum() for score in score_requests(tiny_model, requests, progress=False)]
     np.testing.assert_allclose(ours, expected, atol=1e-4)
+
+
+def test_ranks_stand_below_the_scores_of_those_who_ask(tiny_model, tiny_tokenizer):
+    plain = text_requests(tiny_tokenizer, TEXTS)
+    ranked = [replace(request, ranked=True) for request in plain[:2]]
+    scores = score_requests(tiny_model, [*ranked, *plain], progress=False)
+    assert [score.ndim for score in scores] == [2, 2, 1, 1, 1, 1]
+    for request, score, alone in zip(ranked, scores[:2], scores[2:4], strict=True):
+        np.testing.assert_array_equal(score[0], alone)
+        ids = torch.tensor([[*request.context, *request.continuation]])
+        with torch.no_grad():
+            logits = tiny_model(ids).logits[0, :-1]
+        order = logits.argsort(dim=-1, descending=True, stable=True)
+        expected = [(order[place] == token).nonzero().item() for place, token in enumerate(request.continuation)]
+        assert score[1].tolist() == expected
