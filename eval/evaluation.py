@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import pandas as pd
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
-from eval.crows_pairs import CrowsPairs
+from eval.crows_pairs import CrowsPairs, CrowsPairsFrench, CrowsPairsRevised
 from eval.likelihood import Request, Scores, score_requests
 from eval.occupations import Occupations
 from eval.pronoun_prior import PronounPrior
@@ -33,7 +33,8 @@ class Benchmark(Protocol):
 
 
 BENCHMARKS: dict[str, type[Benchmark]] = {
-    benchmark.name: benchmark for benchmark in (WinoBias, CrowsPairs, PronounPrior, Occupations)
+    benchmark.name: benchmark
+    for benchmark in (WinoBias, CrowsPairs, PronounPrior, Occupations, CrowsPairsRevised, CrowsPairsFrench)
 }
 
 
@@ -52,7 +53,7 @@ def evaluate(
     model: GPTNeoXForCausalLM,
     tokenizer: PreTrainedTokenizerBase,
     *,
-    benchmarks: Sequence[str | Benchmark] = tuple(BENCHMARKS),
+    benchmarks: Sequence[str | Benchmark] = ("winobias", "crows_pairs", "pronoun_prior", "occupations"),
     tokens_per_batch: int = 8192,
     progress: bool | None = None,
 ) -> dict[str, pd.DataFrame]:
@@ -61,7 +62,7 @@ def evaluate(
     Args:
         model: see `score_requests`.
         tokenizer: the one that the model was trained with.
-        benchmarks: names or benchmarks.
+        benchmarks: names or benchmarks; by default those of a run.
         tokens_per_batch: bounds rows times longest row of a forward pass.
         progress: show a progress bar; None shows it on a terminal only.
 
