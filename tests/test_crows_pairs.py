@@ -4,7 +4,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 
 from eval import load_benchmark, summarize
 from eval.crows_pairs.differences import (
@@ -222,6 +222,7 @@ def test_the_rows_of_every_metric_can_be_summarized(benchmark, rows):
     assert len(table) < 60
 
 
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.tuples(st.floats(-300, 0), st.floats(-300, 0)), min_size=1, max_size=20))
 def test_the_compatible_metrics_are_those_of_lm_evaluation_harness(tmp_path_factory, log_likelihoods):
     utils = pytest.importorskip("lm_eval.tasks.crows_pairs.utils", reason="lm-eval is not installed")
@@ -255,6 +256,7 @@ def test_labels_split_two_sentences_into_a_beginning_differences_and_a_shared_re
     assert more[n : n + 1] != less[n : n + 1] or more == less, "and the longest one"
 
 
+@settings(deadline=None, max_examples=40)
 @given(TOKENS, TOKENS, st.integers(0, 2**32 - 1))
 def test_parts_add_up_to_the_whole(tmp_path_factory, more, less, seed):
     sentences = [" ".join(["start", *map(str, tokens)]) for tokens in (more, less)]

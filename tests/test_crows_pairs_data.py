@@ -5,7 +5,7 @@ from pathlib import Path
 import datasets
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from eval.crows_pairs import FRENCH, ORIGINAL, REVISED, PairSet, load_pairs, requests_sha256
 from eval.crows_pairs.differences import pair_kind
@@ -85,6 +85,7 @@ def test_a_hub_out_of_reach_is_told_in_one_line_with_a_remedy(monkeypatch):
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS, TEXTS), max_size=4), st.sampled_from([".tsv", ".csv", ".jsonl"]))
 def test_any_text_comes_back_from_a_file_as_it_was(tmp_path_factory, records, suffix):
     file = write(tmp_path_factory.mktemp("records") / f"pairs{suffix}", records)
