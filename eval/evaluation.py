@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import pandas as pd
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
-from eval.crows_pairs import CrowsPairs
+from eval.crows_pairs import CrowsPairs, CrowsPairsFrench, CrowsPairsRevised
 from eval.held_out import HeldOut
 from eval.likelihood import Request, Scores, score_requests
 from eval.occupations import Occupations
@@ -35,7 +35,11 @@ class Benchmark(Protocol):
 
 
 BENCHMARKS: dict[str, type[Benchmark]] = {
-    benchmark.name: benchmark for benchmark in (WinoBias, CrowsPairs, PronounPrior, Occupations, Winogender, HeldOut)
+    benchmark.name: benchmark
+    for benchmark in (
+        *(WinoBias, CrowsPairs, PronounPrior, Occupations, HeldOut),
+        *(CrowsPairsRevised, CrowsPairsFrench, Winogender),
+    )
 }
 
 
@@ -63,7 +67,7 @@ def evaluate(
     Args:
         model: see `score_requests`.
         tokenizer: the one that the model was trained with.
-        benchmarks: names or benchmarks.
+        benchmarks: names or benchmarks; by default those of a run.
         tokens_per_batch: bounds rows times longest row of a forward pass.
         progress: show a progress bar; None shows it on a terminal only.
 

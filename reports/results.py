@@ -20,12 +20,16 @@ BENCHMARKS = {
     "pronoun_prior": "Pronoun prior",
     "occupations": "Occupations",
     "held_out": "Held-out text",
+    "crows_pairs_revised": "CrowS-Pairs, revised",
+    "crows_pairs_french": "CrowS-Pairs, French",
+    "winogender": "Winogender",
 }
 
 # What is shown first, under these names; everything else stands in the full tables under its own name.
+_CROWS_PAIRS = ("crows_pairs", "crows_pairs_revised", "crows_pairs_french")
 HEADLINES = {
-    ("crows_pairs", "gender_pct_stereotype"): "Stereotypical sentence preferred, gender",
-    ("crows_pairs", "gender_signed_difference"): "Stereotypical − other sentence, gender, nats",
+    **{(name, "gender_pct_stereotype"): "Stereotypical sentence preferred, gender" for name in _CROWS_PAIRS},
+    **{(name, "gender_signed_difference"): "Stereotypical − other sentence, gender, nats" for name in _CROWS_PAIRS},
     ("winobias", "pro_preference"): "Stereotypical pronoun preferred",
     ("winobias", "pronoun_contrast"): "Stereotypical − other pronoun, nats",
     ("winobias", "pronoun_contrast_male_referents"): "… where the stereotype is male",
@@ -37,6 +41,8 @@ HEADLINES = {
     ("occupations", "log_odds_she"): "Log-odds of she to he, nats",
     ("occupations", "slope_winobias"): "Slope on women’s share, WinoBias",
     ("occupations", "slope_winogender"): "Slope on women’s share, Winogender",
+    ("winogender", "gotcha_gap"): "Accuracy lost where stereotypes mislead",
+    ("winogender", "accuracy"): "Accuracy",
     ("held_out", "loss_rest"): "Loss but for pronouns, nats",
     ("held_out", "loss_masculine"): "Loss of masculine pronouns, nats",
     ("held_out", "loss_feminine"): "Loss of feminine pronouns, nats",

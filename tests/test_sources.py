@@ -140,3 +140,28 @@ def test_an_address_that_did_not_answer_is_not_asked_again(cache, monkeypatch):
         with pytest.raises(UserError):
             fetch("invented")
     assert len(asked) == 1
+
+
+def register_without_a_wheel(monkeypatch):
+    source = Source(hashlib.sha256(CONTENT).hexdigest(), "CC0", None, "lines.txt", "http://hub.invalid/lines%2B1.txt")
+    monkeypatch.setitem(SOURCES, "invented", source)
+
+
+def test_a_file_that_no_wheel_holds_is_fetched_from_its_address_once(cache, monkeypatch):
+    register_without_a_wheel(monkeypatch)
+    asked = []
+    monkeypatch.setattr(sources_module, "_download", lambda url: asked.append(url) or CONTENT)
+    assert fetch("invented").read_bytes() == CONTENT
+    assert fetch("invented").name == "lines.txt"
+    assert asked == ["http://hub.invalid/lines%2B1.txt"]
+
+
+def test_without_a_wheel_the_remedy_is_a_path_and_no_index_is_named(cache, monkeypatch):
+    register_without_a_wheel(monkeypatch)
+    monkeypatch.setattr(sources_module, "_download", lambda url: b"<html>Please log in.</html>")
+    with pytest.raises(
+        UserError, match=r"has sha256 .* expected .*; connect once, or name the path of a copy"
+    ) as error:
+        fetch("invented")
+    assert "lines.txt" in str(error.value)
+    assert "PIP_FIND_LINKS" not in str(error.value)
