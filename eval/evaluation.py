@@ -7,8 +7,10 @@ from typing import Any, Protocol
 import pandas as pd
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
+from eval.blimp import Blimp
 from eval.crows_pairs import CrowsPairs, CrowsPairsFrench, CrowsPairsRevised
 from eval.held_out import HeldOut
+from eval.lambada import Lambada
 from eval.likelihood import Request, Scores, score_requests
 from eval.occupations import Occupations
 from eval.pronoun_prior import PronounPrior
@@ -38,7 +40,7 @@ BENCHMARKS: dict[str, type[Benchmark]] = {
     benchmark.name: benchmark
     for benchmark in (
         *(WinoBias, CrowsPairs, PronounPrior, Occupations, HeldOut),
-        *(CrowsPairsRevised, CrowsPairsFrench, Winogender),
+        *(CrowsPairsRevised, CrowsPairsFrench, Winogender, Lambada, Blimp),
     )
 }
 

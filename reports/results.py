@@ -23,6 +23,8 @@ BENCHMARKS = {
     "crows_pairs_revised": "CrowS-Pairs, revised",
     "crows_pairs_french": "CrowS-Pairs, French",
     "winogender": "Winogender",
+    "lambada": "LAMBADA",
+    "blimp": "BLiMP, gender of reflexives",
 }
 
 # What is shown first, under these names; everything else stands in the full tables under its own name.

@@ -1,0 +1,86 @@
+"""LAMBADA (Paperno et al. 2016), OpenAI's version: the last word of a passage. What an intervention costs in language.
+
+As lm-evaluation-harness's `lambada_openai` (lm_eval/tasks/lambada): the context is the passage without its last word,
+split at spaces; the word counts as right if each of its tokens is the likeliest. Perplexity is exp of `loss`. As
+everywhere in this kit, the context begins with the prefix token, which lm-evaluation-harness leaves out here.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+from transformers import PreTrainedTokenizerBase
+
+from eval.items import HUB, check_counts, load_hub_records, read_records
+from eval.likelihood import Request, Scores, continuation_requests
+from eval.statistics import Metric
+from foundation import UserError
+
+PASSAGES = 5153
+
+
+@dataclass(frozen=True)
+class Lambada:
+    """The benchmark `lambada`.
+
+    Attributes:
+        path: hf://datasets/OWNER/NAME, or a local .jsonl, .csv or .parquet with a column `text`.
+    """
+
+    path: str = f"{HUB}EleutherAI/lambada_openai"
+    name = "lambada"
+
+    @cached_property
+    def passages(self) -> list[str]:
+        return load_passages(self.path)
+
+    def requests(self, tokenizer: PreTrainedTokenizerBase) -> list[Request]:
+        """The last word of every passage, with its ranks."""
+        parts = [passage.rpartition(" ") for passage in self.passages]
+        contexts, words = [before for before, _, _ in parts], [f" {word}" for _, _, word in parts]
+        return [replace(request, ranked=True) for request in continuation_requests(tokenizer, contexts, words)]
+
+    def rows(self, scores: Scores) -> pd.DataFrame:
+        """One row for each passage: log-likelihood in nats and tokens of its last word, and whether it was right."""
+        return pd.DataFrame(
+            {
+                "example": range(len(scores)),
+                "log_likelihood": [float(log_p.sum()) for log_p, _ in scores],
+                "n_tokens": [len(log_p) for log_p, _ in scores],
+                "correct": [bool((ranks == 0).all()) for _, ranks in scores],
+            }
+        )
+
+    def metrics(self, rows: pd.DataFrame) -> dict[str, Metric]:
+        examples = rows["example"].to_numpy()
+        return {
+            "accuracy": Metric(
+                values=rows["correct"].to_numpy(float),
+                clusters=examples,
+                neutral=None,
+                description="Share of passages whose last word is the likeliest, token by token.",
+            ),
+            "loss": Metric(
+                values=-rows["log_likelihood"].to_numpy(float),
+                clusters=examples,
+                neutral=None,
+                description="Mean loss of the last word in nats; exp of it is the perplexity.",
+            ),
+        }
+
+
+def load_passages(path: str) -> list[str]:
+    """The passages in their order.
+
+    Raises:
+        UserError: there is no column `text`, a passage has one word only, or there are not 5153.
+    """
+    records = load_hub_records(path, "default", "test") if path.startswith(HUB) else read_records(Path(path))
+    if "text" not in records:
+        raise UserError(f"{path} has the columns {', '.join(map(str, records.columns))}, expected text among them")
+    passages = [str(text) for text in records["text"]]
+    check_counts("lambada", {"passages": len(passages)}, {"passages": PASSAGES})
+    if short := [number for number, passage in enumerate(passages) if not passage.rpartition(" ")[0].strip()]:
+        raise UserError(f"{path} has no context in passage {short[0]}, expected a word before the last; fetch it again")
+    return passages
