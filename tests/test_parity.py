@@ -15,7 +15,6 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from eval import crows_pairs
 from eval.crows_pairs import CrowsPairs
 from eval.evaluation import evaluate
 from foundation import SOURCES, cache_directory
@@ -88,7 +87,7 @@ def revised_pairs():
 
 
 def ours(pairs, model, tokenizer, monkeypatch):
-    monkeypatch.setattr(crows_pairs, "load_pairs", lambda *_, **__: pairs)
+    monkeypatch.setattr("eval.crows_pairs.benchmark.load_pairs", lambda *_: pairs)
     return evaluate(model, tokenizer, benchmarks=[CrowsPairs()], progress=False)["crows_pairs"]
 
 
