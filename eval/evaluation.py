@@ -98,25 +98,41 @@ def evaluate(
     continued = [benchmark for benchmark in chosen if not isinstance(benchmark, LikelihoodBenchmark)]
     rows = {}
     if scored:
-        requests = [benchmark.requests(tokenizer) for benchmark in scored]
-        scores = iter(
-            score_requests(
-                model, list(itertools.chain(*requests)), tokens_per_batch=tokens_per_batch, progress=progress
-            )
-        )
-        for benchmark, own in zip(scored, requests, strict=True):
-            rows[benchmark.name] = benchmark.rows(list(itertools.islice(scores, len(own))))
+        rows |= _score(model, tokenizer, scored, tokens_per_batch=tokens_per_batch, progress=progress)
     if continued:
-        prompts = [benchmark.prompts() for benchmark in continued]
-        outputs = iter(
-            generate(
-                model,
-                tokenizer,
-                list(itertools.chain(*prompts)),
-                tokens_per_batch=tokens_per_batch,
-                progress=progress,
-            )
-        )
-        for continuing, asked in zip(continued, prompts, strict=True):
-            rows[continuing.name] = continuing.rows(list(itertools.islice(outputs, len(asked))))
+        rows |= _continue(model, tokenizer, continued, tokens_per_batch=tokens_per_batch, progress=progress)
     return {benchmark.name: rows[benchmark.name] for benchmark in chosen}
+
+
+def _score(
+    model: GPTNeoXForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    benchmarks: Sequence[LikelihoodBenchmark],
+    *,
+    tokens_per_batch: int,
+    progress: bool | None,
+) -> dict[str, pd.DataFrame]:
+    requests = [benchmark.requests(tokenizer) for benchmark in benchmarks]
+    pooled = list(itertools.chain(*requests))
+    scores = iter(score_requests(model, pooled, tokens_per_batch=tokens_per_batch, progress=progress))
+    return {
+        benchmark.name: benchmark.rows(list(itertools.islice(scores, len(own))))
+        for benchmark, own in zip(benchmarks, requests, strict=True)
+    }
+
+
+def _continue(
+    model: GPTNeoXForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    benchmarks: Sequence[GenerationBenchmark],
+    *,
+    tokens_per_batch: int,
+    progress: bool | None,
+) -> dict[str, pd.DataFrame]:
+    prompts = [benchmark.prompts() for benchmark in benchmarks]
+    pooled = list(itertools.chain(*prompts))
+    outputs = iter(generate(model, tokenizer, pooled, tokens_per_batch=tokens_per_batch, progress=progress))
+    return {
+        benchmark.name: benchmark.rows(list(itertools.islice(outputs, len(own))))
+        for benchmark, own in zip(benchmarks, prompts, strict=True)
+    }
