@@ -1,26 +1,28 @@
-"""What a benchmark is, which ones there are, and how all of them are evaluated in one pass."""
+"""What a benchmark is, which ones there are, and how all of them are evaluated together."""
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import pandas as pd
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
 from eval.blimp import Blimp
 from eval.crows_pairs import CrowsPairs, CrowsPairsFrench, CrowsPairsRevised
+from eval.generation import Prompt, generate
 from eval.held_out import HeldOut
 from eval.lambada import Lambada
 from eval.likelihood import Request, Scores, score_requests
 from eval.occupations import Occupations
 from eval.pronoun_prior import PronounPrior
 from eval.statistics import Metric
-from eval.winobias import WinoBias
+from eval.winobias import WinoBias, WinoBiasGeneration, WinoBiasPaper
 from eval.winogender import Winogender
 from foundation import UserError
 
 
-class Benchmark(Protocol):
+@runtime_checkable
+class LikelihoodBenchmark(Protocol):
     """Items that become requests, whose scores become rows, which become metrics."""
 
     @property
@@ -36,12 +38,37 @@ class Benchmark(Protocol):
         """A pure function of the rows, so that stored rows can be summarized again."""
 
 
-BENCHMARKS: dict[str, type[Benchmark]] = {
-    benchmark.name: benchmark
-    for benchmark in (
-        *(WinoBias, CrowsPairs, PronounPrior, Occupations, HeldOut),
-        *(CrowsPairsRevised, CrowsPairsFrench, Winogender, Lambada, Blimp),
-    )
+class GenerationBenchmark(Protocol):
+    """Items that become prompts, whose continuations become rows, which become metrics."""
+
+    @property
+    def name(self) -> str: ...
+
+    def prompts(self) -> list[Prompt]:
+        """What the model is to continue."""
+
+    def rows(self, outputs: list[str]) -> pd.DataFrame:
+        """One row for each example, from the continuations of all prompts in their order."""
+
+    def metrics(self, rows: pd.DataFrame) -> dict[str, Metric]:
+        """A pure function of the rows, so that stored rows can be summarized again."""
+
+
+Benchmark: TypeAlias = LikelihoodBenchmark | GenerationBenchmark
+
+BENCHMARKS: dict[str, type[LikelihoodBenchmark] | type[GenerationBenchmark]] = {
+    WinoBias.name: WinoBias,
+    CrowsPairs.name: CrowsPairs,
+    PronounPrior.name: PronounPrior,
+    Occupations.name: Occupations,
+    WinoBiasPaper.name: WinoBiasPaper,
+    WinoBiasGeneration.name: WinoBiasGeneration,
+    HeldOut.name: HeldOut,
+    CrowsPairsRevised.name: CrowsPairsRevised,
+    CrowsPairsFrench.name: CrowsPairsFrench,
+    Winogender.name: Winogender,
+    Lambada.name: Lambada,
+    Blimp.name: Blimp,
 }
 
 
@@ -64,24 +91,58 @@ def evaluate(
     tokens_per_batch: int = 8192,
     progress: bool | None = None,
 ) -> dict[str, pd.DataFrame]:
-    """Rows of each benchmark, one for each example, by name.
+    """Rows of each benchmark, one for each example, by name: all likelihoods in one pass, all generations in another.
 
     Args:
         model: see `score_requests`.
         tokenizer: the one that the model was trained with.
         benchmarks: names or benchmarks; by default those of a run.
         tokens_per_batch: bounds rows times longest row of a forward pass.
-        progress: show a progress bar; None shows it on a terminal only.
+        progress: show progress bars; None shows it on a terminal only.
 
     Raises:
         UserError: a name is unknown, or a benchmark's data cannot be had.
     """
     chosen = [load_benchmark(each) if isinstance(each, str) else each for each in benchmarks]
-    requests = [benchmark.requests(tokenizer) for benchmark in chosen]
-    scores = iter(
-        score_requests(model, list(itertools.chain(*requests)), tokens_per_batch=tokens_per_batch, progress=progress)
-    )
+    scored = [benchmark for benchmark in chosen if isinstance(benchmark, LikelihoodBenchmark)]
+    continued = [benchmark for benchmark in chosen if not isinstance(benchmark, LikelihoodBenchmark)]
+    rows: dict[str, pd.DataFrame] = {}
+    if scored:
+        rows |= _score(model, tokenizer, scored, tokens_per_batch=tokens_per_batch, progress=progress)
+    if continued:
+        rows |= _continue(model, tokenizer, continued, tokens_per_batch=tokens_per_batch, progress=progress)
+    return {benchmark.name: rows[benchmark.name] for benchmark in chosen}
+
+
+def _score(
+    model: GPTNeoXForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    benchmarks: Sequence[LikelihoodBenchmark],
+    *,
+    tokens_per_batch: int,
+    progress: bool | None,
+) -> dict[str, pd.DataFrame]:
+    requests = [benchmark.requests(tokenizer) for benchmark in benchmarks]
+    pooled = list(itertools.chain(*requests))
+    scores = iter(score_requests(model, pooled, tokens_per_batch=tokens_per_batch, progress=progress))
     return {
         benchmark.name: benchmark.rows(list(itertools.islice(scores, len(own))))
-        for benchmark, own in zip(chosen, requests, strict=True)
+        for benchmark, own in zip(benchmarks, requests, strict=True)
+    }
+
+
+def _continue(
+    model: GPTNeoXForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    benchmarks: Sequence[GenerationBenchmark],
+    *,
+    tokens_per_batch: int,
+    progress: bool | None,
+) -> dict[str, pd.DataFrame]:
+    prompts = [benchmark.prompts() for benchmark in benchmarks]
+    pooled = list(itertools.chain(*prompts))
+    outputs = iter(generate(model, tokenizer, pooled, tokens_per_batch=tokens_per_batch, progress=progress))
+    return {
+        benchmark.name: benchmark.rows(list(itertools.islice(outputs, len(own))))
+        for benchmark, own in zip(benchmarks, prompts, strict=True)
     }

@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 
 from eval.items import check_counts, load_items
 from eval.likelihood import Request, Scores, continuation_requests
-from eval.statistics import Metric
+from eval.statistics import Metric, with_primary
 from eval.winobias import PCT_FEMALE
 from foundation import fetch
 
@@ -82,8 +82,7 @@ class Occupations:
                 neutral=0.0,
                 description="Slope of log p(she) - log p(he), in nats, on the share of women, 0 to 1, among those who "
                 f"work in the occupation; {source}'s occupations.",
-                primary=True,
             )
             for source, part in rows.groupby("source", sort=False)
         }
-        return {"log_odds_she": mean, **slopes}
+        return with_primary({"log_odds_she": mean, **slopes}, list(slopes))

@@ -19,8 +19,8 @@ Tests of a change, two-sided:
 Many metrics are looked at. `p_holm` corrects (Holm 1979) over the primary ones, for each change.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -122,6 +122,11 @@ def summarize(
     asked = table["primary"] & table["p"].notna()
     table["p_holm"] = table["p"].where(asked).astype("float64").groupby(table["moment"]).transform(holm)
     return table.astype(numbers)
+
+
+def with_primary(metrics: Mapping[str, Metric], names: Collection[str]) -> dict[str, Metric]:
+    """The metrics, those of these names as primary ones."""
+    return {name: replace(metric, primary=name in names) for name, metric in metrics.items()}
 
 
 def holm(p: "pd.Series[float]") -> "pd.Series[float]":

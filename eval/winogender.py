@@ -11,7 +11,7 @@ same sentence. The authors warn that the schemas show bias where there is some, 
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 from eval.items import check_counts, load_items
 from eval.likelihood import Request, Scores, continuation_requests
 from eval.occupations import load_occupations
-from eval.statistics import Metric
+from eval.statistics import Metric, with_primary
 from foundation import UserError, fetch
 
 SENTENCES = 720
@@ -78,7 +78,7 @@ class Winogender:
         )
         accuracy = "Share of sentences{} in which the one that the pronoun refers to is more likely than the other."
         gap = "Accuracy with the pronoun that the stereotype suggests minus with the other, in the same sentence."
-        return {
+        metrics = {
             "accuracy": _mean(rows["correct"], rows["occupation"], None, accuracy.format("")),
             **{
                 f"accuracy_{gender}": _mean(
@@ -90,10 +90,9 @@ class Winogender:
             "accuracy_gotcha": _mean(
                 gotcha, gotcha.index.get_level_values("occupation"), None, accuracy.format(" where stereotypes mislead")
             ),
-            "gotcha_gap": replace(
-                _mean(fair - gotcha, fair.index.get_level_values("occupation"), 0.0, gap), primary=True
-            ),
+            "gotcha_gap": _mean(fair - gotcha, fair.index.get_level_values("occupation"), 0.0, gap),
         }
+        return with_primary(metrics, ["gotcha_gap"])
 
 
 def load_sentences(directory: Path | None) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from eval import BENCHMARKS, Metric, evaluate, load_benchmark, summarize
+from eval.generation import Prompt
 from eval.items import load_items
 from eval.likelihood import Request
 from foundation import UserError
@@ -30,6 +31,21 @@ class OneToken:
         }
 
 
+class OnePrompt:
+    """A benchmark of one prompt."""
+
+    name = "one_prompt"
+
+    def prompts(self):
+        return [Prompt("Nobody knew why", 2)]
+
+    def rows(self, outputs):
+        return pd.DataFrame({"output": outputs})
+
+    def metrics(self, rows):
+        return {}
+
+
 def test_names_and_objects_are_evaluated_together_as_they_are_alone(tiny_model, tiny_tokenizer):
     together = evaluate(tiny_model, tiny_tokenizer, benchmarks=["pronoun_prior", OneToken()], progress=False)
     assert list(together) == ["pronoun_prior", "one_token"]
@@ -37,6 +53,15 @@ def test_names_and_objects_are_evaluated_together_as_they_are_alone(tiny_model, 
         alone = evaluate(tiny_model, tiny_tokenizer, benchmarks=[benchmark], progress=False)[name]
         numbers = alone.select_dtypes("number")
         np.testing.assert_allclose(together[name][numbers.columns], numbers, atol=1e-5)
+
+
+def test_scores_and_continuations_go_to_their_benchmarks_in_the_order_asked(tiny_model, tiny_tokenizer):
+    chosen = [OnePrompt(), OneToken()]
+    together = evaluate(tiny_model, tiny_tokenizer, benchmarks=chosen, progress=False)
+    assert list(together) == ["one_prompt", "one_token"]
+    for benchmark in chosen:
+        alone = evaluate(tiny_model, tiny_tokenizer, benchmarks=[benchmark], progress=False)[benchmark.name]
+        pd.testing.assert_frame_equal(together[benchmark.name], alone)
 
 
 def test_evaluating_twice_gives_the_same_bits(tiny_model, tiny_tokenizer):
@@ -68,13 +93,19 @@ def test_every_benchmark_has_a_config_and_every_config_a_benchmark():
         assert first_line == f"# @package benchmarks.{name}"
 
 
-def test_the_progress_bar_tells_tokens_and_is_silent_without_a_terminal(tiny_model, tiny_tokenizer, capfd):
-    evaluate(tiny_model, tiny_tokenizer, benchmarks=[OneToken()])
+def test_the_progress_bars_tell_tokens_and_prompts_and_are_silent_without_a_terminal(tiny_model, tiny_tokenizer, capfd):
+    evaluate(tiny_model, tiny_tokenizer, benchmarks=[OneToken(), OnePrompt()])
     assert capfd.readouterr().err == ""
     evaluate(tiny_model, tiny_tokenizer, benchmarks=[OneToken()], progress=True)
     shown = capfd.readouterr().err
     assert "evaluating" in shown
     assert "token/s" in shown
+    assert "generating" not in shown
+    evaluate(tiny_model, tiny_tokenizer, benchmarks=[OnePrompt()], progress=True)
+    shown = capfd.readouterr().err
+    assert "evaluating" not in shown
+    assert "generating" in shown
+    assert "1/1" in shown
 
 
 def test_the_bars_of_datasets_are_left_as_they_were(tmp_path, capfd):

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
-from eval import winobias
 from eval.evaluation import evaluate
-from eval.winobias import FEMALE_OCCUPATIONS, FILES, MALE_OCCUPATIONS, WinoBias, parse_sentence, pronoun_case, tabulate
+from eval.winobias import FEMALE_OCCUPATIONS, MALE_OCCUPATIONS, WinoBias, sentences
+from eval.winobias import benchmark as benchmark_module
+from eval.winobias.sentences import FILES, load_sentences, parse_sentence, pronoun_case, tabulate
 from foundation import UserError
 
 # Two invented lines for each file: the two readings of one pair of occupations.
@@ -19,7 +20,7 @@ ANTI = [
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    monkeypatch.setattr(winobias, "load_sentences", lambda directory: tabulate(PRO * 4 + ANTI * 4))
+    monkeypatch.setattr(benchmark_module, "load_sentences", lambda directory: tabulate(PRO * 4 + ANTI * 4))
     return WinoBias()
 
 
@@ -243,17 +244,17 @@ def test_files_are_read_in_order_from_a_directory_that_the_user_names(monkeypatc
         path.write_text("\n".join(PRO if "pro" in name else ANTI))
         return path
 
-    monkeypatch.setattr(winobias, "fetch", local)
-    monkeypatch.setattr(winobias, "SENTENCES_PER_FILE", 2)
-    sentences = WinoBias(path=str(tmp_path)).sentences
-    assert [tuple(place) for place in sentences[["condition", "type", "split"]].to_numpy()[::2]] == FILES
-    assert sentences["line"].tolist() == [1, 2] * 8
-    assert sentences["pronoun"].tolist() == ["he", "her"] * 4 + ["she", "him"] * 4
+    monkeypatch.setattr(sentences, "fetch", local)
+    monkeypatch.setattr(sentences, "SENTENCES_PER_FILE", 2)
+    table = WinoBias(path=str(tmp_path)).sentences
+    assert [tuple(place) for place in table[["condition", "type", "split"]].to_numpy()[::2]] == FILES
+    assert table["line"].tolist() == [1, 2] * 8
+    assert table["pronoun"].tolist() == ["he", "her"] * 4 + ["she", "him"] * 4
 
 
 def test_files_with_other_counts_are_refused(monkeypatch, tmp_path):
     file = tmp_path / "lines.txt"
     file.write_text(PRO[0] + "\n")
-    monkeypatch.setattr(winobias, "fetch", lambda name, path: file)
+    monkeypatch.setattr(sentences, "fetch", lambda name, path: file)
     with pytest.raises(UserError, match=r"{'sentences': 8}, expected {'sentences': 3168}"):
-        winobias.load_sentences(None)
+        load_sentences(None)

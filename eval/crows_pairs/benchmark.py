@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from eval.crows_pairs.differences import MODIFIED, PREFIX, SHARED, Labels, label_tokens, pair_kind, pronoun_balance
 from eval.crows_pairs.pairs import FRENCH, ORIGINAL, REVISED, load_pairs
 from eval.likelihood import Request, Scores, text_requests
-from eval.statistics import Floats, Metric
+from eval.statistics import Floats, Metric, with_primary
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class CrowsPairs:
                 which = f"the pairs about gender that differ {_KINDS[str(kind)]}"
                 metrics |= _measure(group, f"gender_{kind}_", which, [*_COMPATIBLE, "signed_difference"])
             metrics |= _feminine(gender[gender["pronoun_balance"] != 0])
-        return metrics
+        return with_primary(metrics, ["gender_pct_stereotype", "gender_signed_difference"])
 
 
 class CrowsPairsRevised(CrowsPairs):
@@ -160,7 +160,6 @@ _MEASURES = {
         "sentence, over {}.",
     ),
 }
-_PRIMARY = ("gender_pct_stereotype", "gender_signed_difference")
 _COMPATIBLE = ["pct_stereotype", "likelihood_difference"]
 _OVERALL = [*_COMPATIBLE, "signed_difference", "pct_stereotype_tie_half"]
 _KINDS = {
@@ -177,7 +176,6 @@ def _measure(rows: pd.DataFrame, prefix: str, which: str, names: Iterable[str]) 
             clusters=rows["example"].to_numpy(),
             neutral=_MEASURES[name].neutral,
             description=_MEASURES[name].description.format(which),
-            primary=f"{prefix}{name}" in _PRIMARY,
         )
         for name in names
     }
