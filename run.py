@@ -5,6 +5,7 @@ python run.py step=384 steps=128                    another checkpoint, a longer
 python run.py model=1.4b step=133000 plan=true      what its data would take; fetches none of them, trains nothing
 python run.py -m step=384,448 intervention=none,masculine_to_feminine
 python run.py experiment=fidelity                   how near resuming comes to the true later checkpoint
+python run.py experiment=audit_published            whether the published intervention took; trains nothing
 """
 
 import contextlib
@@ -153,6 +154,31 @@ def run_fidelity(config: RunConfig, record: RunRecord) -> None:
     write_text(record.directory / "summary.csv", summary.to_csv(index=False))
     record.update(fidelity=found)
     record.finish(write_fidelity)
+
+
+def run_audit(config: RunConfig, record: RunRecord) -> None:
+    """What an intervention changed that others trained: their checkpoint at step + steps against the suite's own."""
+    parts = assemble(config, record)
+    assert config.audit.checkpoints is not None
+    audited = open_suite(config.audit.checkpoints, tokenizer=config.model.tokenizer)
+    check_step(parts.segment.stop, audited.steps(), where=audited.location)
+    find_fault_of_true_end(parts)
+    start, ended = parts.load(config.step), parts.load(parts.segment.stop, suite=audited)
+    record.identify(**describe_parts(parts, start, None), intervention=describe_audited(config, audited, ended))
+    record.update(
+        **{"swap_examples": [], "fidelity": None, "control": Control.published.value, "fingerprints": {}},
+        caveats=[
+            *config.model.caveats,
+            "Both checkpoints were trained by others: whether they differ in the text alone is not recorded.",
+        ],
+    )
+    rows = {"before": record.rows("before", lambda: parts.measure(start))}
+    rows["after"] = record.rows("after", lambda: parts.measure(ended))
+    rows["control"] = record.rows("control", lambda: parts.measure(parts.load(parts.segment.stop)))
+
+    metrics = {moment: parts.metrics(tables) for moment, tables in rows.items()}
+    write_text(record.directory / "summary.csv", summarize(metrics, seed=config.seed).to_csv(index=False))
+    record.finish(write_report)
 
 
 @dataclass(frozen=True)
@@ -343,7 +369,7 @@ def find_rows(config: RunConfig, segment: Segment, suite: Suite | None) -> tuple
         UserError: the corpus does not hold all of them.
     """
     learned_first, learned_stop = segment.first_row(config.step), segment.stop_row
-    if config.protocol is not Protocol.fidelity and INTERVENTIONS[config.intervention.name].learns:
+    if config.protocol is Protocol.counterfactual and INTERVENTIONS[config.intervention.name].learns:
         sample_first, sample_stop = segment.sample_rows(config.intervention.sample_rows)
         learned_first, learned_stop = min(learned_first, sample_first), max(learned_stop, sample_stop)
     if suite is None:
@@ -378,8 +404,11 @@ def find_replay(config: RunConfig, suite: Suite, source: str) -> ReplayPlan:
 
 def find_replays(config: RunConfig, suite: Suite) -> list[ReplayPlan]:
     """All that the run will replay."""
-    fidelity_run = config.protocol is Protocol.fidelity
-    sources = config.fidelity.optimizer_states if fidelity_run else [config.optimizer_state.value]
+    sources = {
+        Protocol.counterfactual: [config.optimizer_state.value],
+        Protocol.fidelity: config.fidelity.optimizer_states,
+        Protocol.audit: [],
+    }[config.protocol]
     return [find_replay(config, suite, source) for source in sources if source not in ("exact", "neox", "fresh")]
 
 
@@ -577,6 +606,19 @@ def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention |
     return described
 
 
+def describe_audited(config: RunConfig, audited: Suite, ended: Checkpoint) -> dict[str, Any]:
+    """The entry of run.json that says what the intervention was, where others made it."""
+    return {
+        "name": "audited",
+        "identity": weights_sha256(ended.model),
+        "sentence": f"The intervened checkpoint is that of {audited.location}, as it was found there.",
+        "expects": config.audit.expects,
+        "facts": {},
+        "facts_in_words": [],
+        "skip_reasons": {},
+    }
+
+
 def describe_dose(config: RunConfig) -> list[str]:
     """What of the segment was left as it is, in sentences."""
     chosen = config.intervention
@@ -694,10 +736,8 @@ def main(config: DictConfig) -> None:
         values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
         del values["output_dir"]
         with open_record(directory, config=values, command=command, provenance=provenance()) as record:
-            if typed.protocol is Protocol.fidelity:
-                run_fidelity(typed, record)
-            else:
-                run(typed, record)
+            protocols = {Protocol.counterfactual: run, Protocol.fidelity: run_fidelity, Protocol.audit: run_audit}
+            protocols[typed.protocol](typed, record)
     except UserError as error:
         if in_sweep:
             print(one_line(error), file=sys.stderr)

@@ -21,10 +21,15 @@ class Control(Enum):
 
 
 class Protocol(Enum):
-    """What is done: the experiment, or the measurement of how near resuming comes to the true later checkpoint."""
+    """What is done.
+
+    counterfactual: the experiment. fidelity: how near resuming comes to the true later checkpoint. audit: the
+    experiment, but the intervened arm is a checkpoint that others trained.
+    """
 
     counterfactual = "counterfactual"
     fidelity = "fidelity"
+    audit = "audit"
 
 
 class OptimizerStateSource(Enum):
@@ -177,6 +182,19 @@ class FidelityConfig:
 
 
 @dataclass
+class AuditConfig:
+    """The intervention that protocol=audit looks into.
+
+    Attributes:
+        checkpoints: where its checkpoint at step + steps is: a directory, or hf://OWNER/NAME.
+        expects: what its share of she should do: rise, fall or none.
+    """
+
+    checkpoints: str | None
+    expects: str
+
+
+@dataclass
 class RunConfig:
     """One run: a checkpoint, a segment, an intervention, a control, benchmarks.
 
@@ -201,6 +219,7 @@ class RunConfig:
     adam_step: AdamStepChoice
     protocol: Protocol
     fidelity: FidelityConfig
+    audit: AuditConfig
     seed: int
     device: str
     plan: bool
@@ -227,5 +246,9 @@ class RunConfig:
                 f"intervention.start={self.intervention.start} intervention.stop={self.intervention.stop}, but they "
                 f"are steps of the segment, 0 to steps={self.steps}, in this order"
             )
+        if self.protocol is Protocol.audit and self.audit.checkpoints is None:
+            raise UserError("protocol=audit needs audit.checkpoints, a directory or hf://OWNER/NAME")
+        if self.audit.expects not in ("rise", "fall", "none"):
+            raise UserError(f"audit.expects={self.audit.expects}, expected rise, fall or none")
         if self.seed < 0:
             raise UserError(f"seed={self.seed}, but it must be 0 or more")

@@ -174,6 +174,10 @@ def test_mistakes_get_one_clear_line(refused, finished, tmp_path):
     assert "gradient_clipping=0.0, but it must be above 0" in refused("training.gradient_clipping=0")
     assert "seed=-1" in refused("seed=-1")
     assert "fidelity.rows=0" in refused("fidelity.rows=0")
+    assert "protocol=audit needs audit.checkpoints" in refused("protocol=audit")
+    assert "benchmarks.held_out.rows=0 is no number of rows" in refused(
+        "benchmark=[held_out]", "benchmarks.held_out.rows=0"
+    )
     assert "the number of fidelity.optimizer_states=0" in refused("fidelity.optimizer_states=[]")
     assert "step + steps, but step=11 has no checkpoint" in refused("protocol=fidelity", "steps=5")
     assert "neither 'bug' nor the path" in refused("corpus.text=missing.txt")
@@ -266,6 +270,25 @@ def test_the_published_checkpoint_can_be_the_control(workshop, finished):
     refused = smoke(workshop, f"hydra.run.dir={workshop / 'unpublished'}", "control=published", "steps=5")
     assert refused.returncode == 1
     assert "at step 11, reached by its own batches; set control=train" in refused.stderr.splitlines()[-1]
+
+
+def test_a_checkpoint_that_others_trained_is_audited_against_the_suites_own(workshop, finished):
+    directory = workshop / "audited"
+    result = smoke(
+        workshop,
+        f"hydra.run.dir={directory}",
+        *("protocol=audit", "control=published", "intervention=none"),
+        f"audit.checkpoints={finished / 'checkpoints' / 'intervened'}",
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.lstrip().startswith("Manipulation check: ")
+    for moment in ("before", "after", "control"):
+        file = Path("rows") / moment / "pronoun_prior.parquet"
+        assert (directory / file).read_bytes() == (finished / file).read_bytes()
+    assert not (directory / "train").exists()
+    page = (directory / "report.html").read_text()
+    assert "A checkpoint that others trained" in page
+    assert "What was swapped is not recorded." in page
 
 
 def test_a_sweep_runs_every_job_in_its_own_directory(workshop):
