@@ -1,12 +1,14 @@
 """Log-probabilities of continuations under a GPT-NeoX model, every request of every benchmark in one pass.
 
 In the shape descriptions `R` denotes the inputs of a batch (rows), `T` the longest of them in tokens, `N` the tokens
-to score, `D` the hidden width and `V` the vocabulary with its padding.
+to score, `U` the different places where they are predicted, `D` the hidden width and `V` the vocabulary with its
+padding.
 
 The scores are those of lm-evaluation-harness (`loglikelihood`, lm_eval/models/huggingface.py): sums over continuation
 tokens of log-softmax over the padded vocabulary. What differs on purpose: the output projection and the softmax are in
 float32 whatever the model's precision is (in half precision a rounded logit alone moves a sentence by 1/64 nat and
-decides pairs), logits exist only where a token is scored, and an input is forwarded once for all who need it.
+decides pairs), logits exist only where a token is scored, once for all that begin alike, and an input is forwarded
+once for all who need it.
 """
 
 import contextlib
@@ -25,7 +27,8 @@ Scores = list[npt.NDArray[np.float64]]
 """For each request the log-probabilities of its continuation's n tokens in nats, (n,); (2, n) with their ranks in the
 second row where the request is ranked: how many tokens of the vocabulary are more likely, 0 for the likeliest."""
 
-_LOGITS_AT_ONCE = 2**26  # 256 MB in float32
+# 256 MB in float32; on a CPU 32 MB, the most that glibc gives from its heap and not in fresh pages each time.
+_LOGITS_AT_ONCE, _LOGITS_AT_ONCE_ON_CPU = 2**26, 2**23
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,41 +176,69 @@ def _score_batch(model: GPTNeoXForCausalLM, rows: list[tuple[int, ...]], members
     for row, tokens in enumerate(rows):
         ids_RT[row, : len(tokens)] = tokens
     lengths = [len(request.continuation) for _, request in members]
-    starts = [row * width + len(request.context) - 1 for row, request in members]
-    places_N = np.concatenate([np.arange(start, start + n) for start, n in zip(starts, lengths, strict=True)])
+    firsts_RT = _first_places(ids_RT)
+    places_N = np.concatenate(
+        [firsts_RT[row, len(request.context) - 1 :][:n] for (row, request), n in zip(members, lengths, strict=True)]
+    )
     targets_N = np.concatenate([np.array(request.continuation, dtype=np.int64) for _, request in members])
+    places_U, place_N = np.unique(places_N, return_inverse=True)
 
     hidden_RTD = model.gpt_neox(torch.from_numpy(ids_RT).to(model.device), use_cache=False).last_hidden_state
-    hidden_ND = hidden_RTD.flatten(0, 1)[torch.from_numpy(places_N).to(model.device)]
-    scores_KN = _score_targets(
-        hidden_ND,
-        model.get_output_embeddings().weight,
-        torch.from_numpy(targets_N).to(model.device),
-        ranks=any(request.ranked for _, request in members),
-    )
-    scores = np.split(scores_KN.cpu().numpy().astype(np.float64), np.cumsum(lengths)[:-1], axis=1)
-    return [both if request.ranked else both[0] for both, (_, request) in zip(scores, members, strict=True)]
+    hidden_UD = hidden_RTD.flatten(0, 1)[torch.from_numpy(places_U).to(model.device)]
+    ranks = any(request.ranked for _, request in members)
+    scores_KN = _score_targets(hidden_UD, model.get_output_embeddings().weight, place_N, targets_N, ranks=ranks)
+    scores = np.split(scores_KN, np.cumsum(lengths)[:-1], axis=1)
+    return [each if request.ranked else each[0] for each, (_, request) in zip(scores, members, strict=True)]
+
+
+def _first_places(ids_RT: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """For each place of a batch the first one, in row-major order of the sorted rows, with the same tokens up to it.
+
+    What follows the same tokens has the same probabilities, so that logits are made there once. In sorted rows those
+    that begin alike stand together.
+    """
+    order_R = np.lexsort(ids_RT.T[::-1])
+    sorted_RT = ids_RT[order_R]
+    begins_RT = np.ones(ids_RT.shape, dtype=bool)
+    begins_RT[1:] = np.logical_or.accumulate(sorted_RT[1:] != sorted_RT[:-1], axis=1)
+    rows_R1, width = np.arange(len(ids_RT))[:, None], ids_RT.shape[1]
+    first_RT = np.maximum.accumulate(np.where(begins_RT, rows_R1, 0), axis=0)
+    places_RT = np.empty_like(ids_RT)
+    places_RT[order_R] = order_R[first_RT] * width + np.arange(width)
+    return places_RT
 
 
 def _score_targets(
-    hidden_ND: torch.Tensor, weight_VD: torch.Tensor, targets_N: torch.Tensor, *, ranks: bool
-) -> torch.Tensor:
-    """log softmax(hidden @ weight.T)[target] in float32, (1, N), with a bounded number of logits at once.
+    hidden_UD: torch.Tensor,
+    weight_VD: torch.Tensor,
+    place_N: npt.NDArray[np.int64],
+    targets_N: npt.NDArray[np.int64],
+    *,
+    ranks: bool,
+) -> npt.NDArray[np.float64]:
+    """log softmax(hidden @ weight.T)[place, target] in float32, (1, N), with a bounded number of logits at once.
 
     Args:
-        ranks: below them, (2, N), how many logits are higher than the target's.
+        ranks: below them, (2, N), how many tokens of the vocabulary are more likely than the target.
     """
     weight_VD = weight_VD.float()
-    chunk = max(1, _LOGITS_AT_ONCE // len(weight_VD))
+    at_once = _LOGITS_AT_ONCE_ON_CPU if weight_VD.device.type == "cpu" else _LOGITS_AT_ONCE
+    chunk = max(1, at_once // len(weight_VD))
+    order_N = np.argsort(place_N, kind="stable")
+    ends = np.searchsorted(place_N[order_N], np.arange(chunk, len(hidden_UD) + chunk, chunk))
     parts = []
-    for hidden_nD, targets_n in zip(hidden_ND.split(chunk), targets_N.split(chunk), strict=True):
-        logits_nV = torch.nn.functional.linear(hidden_nD.float(), weight_VD)
-        target_logits_n1 = logits_nV.gather(1, targets_n[:, None])
-        scores = [target_logits_n1[:, 0] - logits_nV.logsumexp(1)]
+    for hidden_uD, members_n in zip(hidden_UD.split(chunk), np.split(order_N, ends[:-1]), strict=True):
+        log_p_uV = torch.nn.functional.linear(hidden_uD.float(), weight_VD).log_softmax(1)
+        places_n, targets_n = (
+            torch.from_numpy(each[members_n]).to(weight_VD.device) for each in (place_N % chunk, targets_N)
+        )
+        scores = [log_p_uV[places_n, targets_n]]
         if ranks:
-            scores.append((logits_nV > target_logits_n1).sum(1).float())
+            scores.append((log_p_uV[places_n] > scores[0][:, None]).sum(1).float())
         parts.append(torch.stack(scores))
-    return torch.cat(parts, dim=1)
+    scores_KN = np.empty((1 + ranks, len(targets_N)))
+    scores_KN[:, order_N] = torch.cat(parts, dim=1).cpu().numpy()
+    return scores_KN
 
 
 @contextlib.contextmanager

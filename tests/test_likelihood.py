@@ -1,4 +1,5 @@
 import copy
+import itertools
 import math
 from dataclasses import replace
 
@@ -7,8 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
 
-from eval.likelihood import Request, continuation_requests, score_requests, text_requests
+from eval import likelihood
+from eval.likelihood import Request, _first_places, continuation_requests, score_requests, text_requests
 from foundation import UserError
 
 TEXTS = [
@@ -74,6 +77,45 @@ def test_an_input_that_begins_another_is_not_forwarded(tiny_model):
     score_requests(tiny_model, requests, progress=False)
     hook.remove()
     assert sorted(forwarded) == [[0, 1, 2, 3], [0, 5, 0, 0]]
+
+
+@settings(deadline=None, max_examples=40)
+@given(arrays(np.int64, array_shapes(min_dims=2, max_dims=2, max_side=4), elements=st.integers(0, 1)))
+def test_places_are_one_if_and_only_if_their_rows_are_equal_up_to_them(ids):
+    first = _first_places(ids)
+    for (row, place), (other_row, other_place) in itertools.product(np.ndindex(ids.shape), repeat=2):
+        alike = ids[row, : place + 1].tolist() == ids[other_row, : other_place + 1].tolist()
+        assert (first[row, place] == first[other_row, other_place]) == alike
+    row, place = np.divmod(first, ids.shape[1])
+    np.testing.assert_array_equal(first[row, place], first)
+    np.testing.assert_array_equal(place, np.broadcast_to(np.arange(ids.shape[1]), ids.shape))
+
+
+def test_logits_are_made_once_for_all_that_begin_alike(tiny_model, monkeypatch):
+    projected = []
+    linear = torch.nn.functional.linear
+
+    def counted(hidden, weight, bias=None):
+        if len(weight) == 512:
+            projected.append(len(hidden))
+        return linear(hidden, weight, bias)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", counted)
+    # after 0, after 0 1 and after 0 1 2, whichever row it is read from
+    requests = [Request((0,), (1, 2, 3)), Request((0,), (1, 2, 4)), Request((0, 1), (2,)), Request((0, 1), (7,))]
+    score_requests(tiny_model, requests, progress=False)
+    assert projected == [3]
+
+
+@pytest.mark.parametrize("logits_at_once", [1, 512, 1200])
+def test_scores_do_not_depend_on_how_many_logits_are_made_at_once(
+    tiny_model, tiny_tokenizer, monkeypatch, logits_at_once
+):
+    requests = text_requests(tiny_tokenizer, TEXTS)
+    expected = score_requests(tiny_model, requests, progress=False)
+    monkeypatch.setattr(likelihood, "_LOGITS_AT_ONCE_ON_CPU", logits_at_once)
+    for score, own in zip(score_requests(tiny_model, requests, progress=False), expected, strict=True):
+        np.testing.assert_allclose(score, own, atol=1e-5)
 
 
 def test_attention_gets_no_mask_so_that_it_takes_the_causal_kernel(tiny_model):
