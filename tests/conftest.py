@@ -1,9 +1,16 @@
 """A random two-layer GPT-NeoX and a byte-level BPE tokenizer, small enough for any test and made without the network.
 
 Both live for the whole session: a test that trains or edits one works on a `copy.deepcopy` of it.
+
+Where files of tests run side by side (`-n 2`), each process and what it starts has one thread: they would only wait for
+one another's.
 """
 
 import itertools
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 import tokenizers
