@@ -7,7 +7,8 @@ pairs, WinoBias as a multiple-choice task with the contexts and continuations th
 local files. Each side runs in fresh processes of its own, in turns, and a time is that of the median turn. The harness
 is called through `lm_eval.evaluate`, that is without the description of the machine that its command line adds.
 
-Without --checkpoint a random model of the shape of pythia-14m is made, with the demo's tokenizer or the one named.
+Without --checkpoint a random model of the width and depth of pythia-14m is made for the demo's tokenizer or the one
+named; the vocabulary decides how long it takes (with Pythia's, ten minutes a turn on two cores).
 """
 
 import argparse
@@ -154,7 +155,7 @@ def write_random_checkpoint(directory: Path, tokenizer_file: Path | None) -> Non
     file = tokenizer_file or find_corpus(configure(["model=demo"]).corpus).tokenizer
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(file), bos_token=END_OF_TEXT, eos_token=END_OF_TEXT)
     config = GPTNeoXConfig(
-        vocab_size=50304,
+        vocab_size=-(-len(tokenizer) // 128) * 128,  # 50304 for Pythia's
         hidden_size=128,
         intermediate_size=512,
         num_hidden_layers=6,
