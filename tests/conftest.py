@@ -17,6 +17,8 @@ import tokenizers
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
+from smoke import smoke
+
 TINY_VOCABULARY = 512
 TINY_POSITIONS = 512
 
@@ -82,3 +84,19 @@ def tiny_model() -> GPTNeoXForCausalLM:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return GPTNeoXForCausalLM(config).eval()
+
+
+@pytest.fixture(scope="module")
+def workshop(tmp_path_factory):
+    """A directory with a text and an empty cache, for `smoke`."""
+    directory = tmp_path_factory.mktemp("workshop")
+    (directory / "text.txt").write_text("\n".join(invented_sentences()))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def finished(workshop):
+    """The directory of a finished run."""
+    result = smoke(workshop, f"hydra.run.dir={workshop / 'finished'}")
+    assert result.returncode == 0, result.stderr
+    return workshop / "finished"

@@ -1,4 +1,4 @@
-"""Whole runs of run.py on a miniature suite and invented text, on a CPU and without network."""
+"""Whole runs of run.py: what they leave, what they refuse, and where their data and models come from."""
 
 import json
 import os
@@ -14,46 +14,11 @@ import pytest
 from safetensors.torch import load_file
 
 import run
-from conftest import invented_sentences
 from neox_generator import draw_toy, write_checkpoint
 from range_server import RangeServer
-from training import load_checkpoint, read_journal, saved_steps
+from smoke import ROOT, results, smoke
+from training import load_checkpoint, read_journal
 from training.neox import read_neox, write_transformers
-
-ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(scope="module")
-def workshop(tmp_path_factory):
-    """A directory with a text, an empty cache, and the environment and arguments that use them."""
-    directory = tmp_path_factory.mktemp("workshop")
-    (directory / "text.txt").write_text("\n".join(invented_sentences()))
-    return directory
-
-
-def smoke(workshop, *arguments, script="run.py", text="text.txt"):
-    if text is not None:
-        arguments = (*arguments, f"corpus.text={workshop / text}")
-    return subprocess.run(
-        [sys.executable, *script.split(), *arguments, "experiment=smoke"],
-        cwd=ROOT / "tests" if script.startswith("killed_run.py") else ROOT,
-        env={**os.environ, "XDG_CACHE_HOME": str(workshop / "cache"), "PIP_NO_INDEX": "1"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-@pytest.fixture(scope="module")
-def finished(workshop):
-    result = smoke(workshop, f"hydra.run.dir={workshop / 'finished'}")
-    assert result.returncode == 0, result.stderr
-    return workshop / "finished"
-
-
-def results(directory):
-    rows = {path.relative_to(directory): path.read_bytes() for path in sorted((directory / "rows").rglob("*.parquet"))}
-    return {"rows": rows, "summary": (directory / "summary.csv").read_bytes()}
 
 
 def test_a_run_leaves_every_promised_file(finished):
@@ -113,31 +78,6 @@ def test_the_summary_pairs_every_moment(finished):
     share = summary[summary["metric"] == "share_she"].set_index("moment")
     assert list(share.index) == ["before", "after", "control", "after-before", "control-before", "after-control"]
     assert share["value"]["after-before"] == pytest.approx(share["value"]["after"] - share["value"]["before"])
-
-
-def test_the_same_command_gives_the_same_numbers(workshop, finished):
-    again = smoke(workshop, f"hydra.run.dir={workshop / 'again'}")
-    assert again.returncode == 0, again.stderr
-    assert results(workshop / "again") == results(finished)
-
-
-@pytest.mark.parametrize(
-    "deaths",
-    [
-        [("forward", 1), ("forward", 3), ("fsync", 25), ("fsync", 60)],
-        [("fsync", 8), ("forward", 9), ("fsync", 20), ("forward", 5)],
-    ],
-)
-def test_a_run_killed_again_and_again_ends_with_the_same_numbers(workshop, finished, deaths):
-    directory = workshop / "killed"
-    for where, count in deaths:
-        died = smoke(workshop, f"hydra.run.dir={directory}", script=f"killed_run.py {where} {count}")
-        assert died.returncode == -signal.SIGKILL, died.stderr
-    ended = smoke(workshop, f"hydra.run.dir={directory}")
-    assert ended.returncode == 0, ended.stderr
-    assert results(directory) == results(finished)
-    assert not list(directory.rglob(".aside*"))
-    shutil.rmtree(directory)
 
 
 @pytest.fixture
@@ -225,27 +165,6 @@ def test_without_network_and_cache_the_remedy_is_named(workshop, tmp_path):
     assert result.returncode == 1
     assert "Traceback" not in result.stderr
     assert "PIP_FIND_LINKS" in result.stderr.splitlines()[-1]
-
-
-def test_a_run_of_another_configuration_is_not_gone_on_with(workshop):
-    directory = workshop / "other"
-    died = smoke(workshop, f"hydra.run.dir={directory}", script="killed_run.py forward 4")
-    assert died.returncode == -signal.SIGKILL
-    refused = smoke(workshop, f"hydra.run.dir={directory}", "seed=3")
-    assert refused.returncode == 1
-    assert "holds a run with seed=0, this one has seed=3" in refused.stderr.splitlines()[-1]
-
-
-def test_a_run_is_not_gone_on_with_on_other_text(workshop):
-    directory, text = workshop / "changed", workshop / "changing.txt"
-    text.write_text((workshop / "text.txt").read_text())
-    arguments = (f"hydra.run.dir={directory}", f"corpus.text={text}")
-    died = smoke(workshop, *arguments, script="killed_run.py forward 8", text=None)
-    assert died.returncode == -signal.SIGKILL, died.stderr
-    text.write_text(text.read_text().replace(" he ", " she "))
-    refused = smoke(workshop, *arguments, text=None)
-    assert refused.returncode == 1
-    assert "holds a run with checkpoint.location=" in refused.stderr.splitlines()[-1]
 
 
 def test_without_a_control_arm_there_is_one_arm(workshop):
@@ -368,62 +287,6 @@ def test_a_dose_that_cannot_be_is_refused_in_one_line(workshop, argument, told):
     assert told in result.stderr
 
 
-REPLAY = ("optimizer_state=replay", "replay.live_steps=3")
-
-
-@pytest.fixture(scope="module")
-def replayed(workshop):
-    result = smoke(workshop, f"hydra.run.dir={workshop / 'replayed'}", *REPLAY)
-    assert result.returncode == 0, result.stderr
-    assert "rebuilding Adam's moments: live, from the weights of step 6: 3 steps frozen and 6 live" in result.stdout
-    return workshop / "replayed"
-
-
-def test_moments_that_are_rebuilt_are_told_of_and_shared_by_both_arms(replayed):
-    directory = replayed
-    record = json.loads((directory / "run.json").read_text())
-    assert record["optimizer"]["state"] == "replay"
-    assert list(record["optimizer"]["replays"]) == ["live"]
-    assert any("they were rebuilt (live" in caveat for caveat in record["caveats"])
-    assert 0 < record["fidelity"]["distance"] < 1
-    assert sorted(path.name for path in (directory / "checkpoints").iterdir()) == [
-        "control",
-        "intervened",
-        "live_moments",
-    ]
-    start = load_checkpoint(directory / "checkpoints" / "live_moments", step=6)
-    assert (start.updates, start.optimizer_state.adam_step) == (6, 6)
-    frozen = read_journal(directory / "train" / "live_replay_0.jsonl")
-    assert [(line["step"], line["lr"]) for line in frozen] == [(0, 0.0), (1, 0.0), (2, 0.0)]
-
-
-def test_a_run_killed_while_it_rebuilds_moments_ends_with_the_same_numbers(workshop, replayed):
-    directory = workshop / "replay_killed"
-    arguments = (f"hydra.run.dir={directory}", *REPLAY)
-    died = smoke(workshop, *arguments, script="killed_run.py backward 3")  # frozen, of which 2 are saved
-    assert died.returncode == -signal.SIGKILL, died.stderr
-    assert saved_steps(directory / "checkpoints" / "live_replay_0") == [2]
-    died = smoke(workshop, *arguments, script="killed_run.py backward 4")  # live, of which 2 are saved
-    assert died.returncode == -signal.SIGKILL, died.stderr
-    assert saved_steps(directory / "checkpoints" / "live_replay_1") == [5]
-    died = smoke(workshop, *arguments, script="killed_run.py fsync 12")
-    assert died.returncode == -signal.SIGKILL, died.stderr
-    ended = smoke(workshop, *arguments)
-    assert ended.returncode == 0, ended.stderr
-    assert results(directory) == results(replayed)
-
-
-def test_moments_are_rebuilt_as_the_suite_was_trained_though_the_arms_are_trained_otherwise(workshop, replayed):
-    directory = workshop / "replayed_otherwise"
-    changes = ("training.lr=1e-2", "training.numerics.activation=tanh", "control=none")
-    result = smoke(workshop, f"hydra.run.dir={directory}", *REPLAY, *changes)
-    assert result.returncode == 0, result.stderr
-    moments = "checkpoints/live_moments/step6/optimizer.safetensors"
-    assert (directory / moments).read_bytes() == (replayed / moments).read_bytes()
-    first, other = (read_journal(place / "train" / "intervened.jsonl")[0] for place in (replayed, directory))
-    assert first["lr"] != other["lr"]
-
-
 def test_a_later_checkpoint_that_is_damaged_is_told_before_anything_is_trained(workshop, finished, tmp_path):
     suite = tmp_path / "suite"
     shutil.copytree(json.loads((finished / "run.json").read_text())["checkpoint"]["location"], suite)
@@ -440,59 +303,6 @@ def test_a_later_checkpoint_that_is_damaged_is_told_before_anything_is_trained(w
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["fidelity"] is None
     assert any("could not be compared with the suite's own checkpoint" in caveat for caveat in record["caveats"])
-
-
-def test_a_run_ends_on_a_signal_with_all_saved_and_goes_on_to_the_same_numbers(workshop, finished):
-    directory = workshop / "stopped"
-    died = smoke(workshop, f"hydra.run.dir={directory}", script="killed_run.py sigterm 2")
-    assert died.returncode == 128 + signal.SIGTERM, died.stderr
-    assert died.stderr.splitlines()[-1].startswith("interrupted: the same command")
-    assert sorted(path.name for path in (directory / "checkpoints" / "intervened").iterdir()) == ["step7"]
-    ended = smoke(workshop, f"hydra.run.dir={directory}")
-    assert ended.returncode == 0, ended.stderr
-    assert results(directory) == results(finished)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A disk of its own that holds two checkpoints but not a third, and a way to enlarge it."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1900k", "tmpfs", place], capture_output=True, check=False
-    )
-    if made.returncode:
-        pytest.skip("a tmpfs can only be mounted by root")
-    yield place, lambda: subprocess.run(["mount", "-o", "remount,size=100m", place], check=True)
-    subprocess.run(["umount", place], check=True)
-
-
-def test_a_full_disk_leaves_the_last_checkpoint_and_with_more_room_the_run_goes_on(workshop, finished, small_disk):
-    disk, enlarge = small_disk
-    full = smoke(workshop, f"hydra.run.dir={disk / 'run'}")
-    assert full.returncode == 1
-    assert "Traceback" not in full.stderr
-    assert "No space left on device" in full.stderr.splitlines()[-1]
-    steps = [path.name for path in (disk / "run" / "checkpoints" / "intervened").iterdir()]
-    assert sorted(steps) == ["step10", "step8"]
-    for step in (8, 10):
-        load_checkpoint(disk / "run" / "checkpoints" / "intervened", step=step)
-    enlarge()
-    ended = smoke(workshop, f"hydra.run.dir={disk / 'run'}")
-    assert ended.returncode == 0, ended.stderr
-    assert results(disk / "run") == results(finished)
-
-
-def test_a_torn_checkpoint_costs_what_came_after_the_one_before_it_and_is_told_of(workshop, finished):
-    directory = workshop / "torn"
-    died = smoke(workshop, f"hydra.run.dir={directory}", script="killed_run.py backward 6")
-    assert died.returncode == -signal.SIGKILL, died.stderr
-    weights = directory / "checkpoints" / "intervened" / "step10" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-4096])
-    ended = smoke(workshop, f"hydra.run.dir={directory}")
-    assert ended.returncode == 0, ended.stderr
-    assert "model.safetensors is damaged: it is not what was saved; put aside as damaged-step10" in ended.stdout
-    assert results(directory) == results(finished)
 
 
 def test_a_fidelity_run_compares_every_optimizer_state_with_the_true_checkpoint(workshop):
