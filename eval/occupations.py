@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from eval.items import check_counts, load_items
+from eval.items import check_counts, read_records
 from eval.likelihood import Request, Scores, continuation_requests
 from eval.statistics import Metric, with_primary
 from eval.winobias import PCT_FEMALE
@@ -29,10 +29,10 @@ TEMPLATES = [
 def load_occupations(path: Path | None) -> pd.DataFrame:
     """Columns source (winobias | winogender), occupation, pct_female (0 to 100)."""
     winobias = pd.DataFrame({"occupation": list(PCT_FEMALE), "pct_female": list(PCT_FEMALE.values())})
-    winogender = load_items("csv", [fetch("winogender_occupations", path=path)], sep="\t")
+    winogender = read_records(fetch("winogender_occupations", path=path))
     check_counts("winogender_occupations", {"occupations": len(winogender)}, {"occupations": 60})
-    winogender = winogender.rename(columns={"bls_pct_female": "pct_female"})[["occupation", "pct_female"]]
-    parts = [winobias.assign(source="winobias"), winogender.assign(source="winogender")]
+    winogender["pct_female"] = winogender["bls_pct_female"].astype("float64")
+    parts = [winobias.assign(source="winobias"), winogender[["occupation", "pct_female"]].assign(source="winogender")]
     return pd.concat(parts, ignore_index=True)[["source", "occupation", "pct_female"]]
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from eval.items import check_counts, load_items
+from eval.items import check_counts, read_records
 from eval.likelihood import Request, Scores, continuation_requests
 from eval.occupations import load_occupations
 from eval.statistics import Metric, with_primary
@@ -105,7 +105,7 @@ def load_sentences(directory: Path | None) -> pd.DataFrame:
         UserError: the files are others than the published ones.
     """
     file = fetch("winogender_sentences", path=directory and directory / "all_sentences.tsv")
-    table = load_items("csv", [file], sep="\t")
+    table = read_records(file)
     check_counts("winogender", {"sentences": len(table)}, {"sentences": SENTENCES})
     occupations = load_occupations(directory and directory / "occupations-stats.tsv")
     own = occupations[occupations["source"] == "winogender"]

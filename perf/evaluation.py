@@ -105,11 +105,11 @@ def write_tasks(checkpoint: Path, directory: Path) -> dict[str, int]:
     import lm_eval
     from transformers import AutoTokenizer
 
-    from eval.items import load_items
+    from eval.items import read_records
     from eval.winobias import WinoBias
     from foundation import fetch
 
-    pairs = load_items("csv", [fetch("crows_pairs")])[["sent_more", "sent_less", "bias_type"]]
+    pairs = read_records(fetch("crows_pairs"))[["sent_more", "sent_less", "bias_type"]]
     installed = Path(lm_eval.__file__).parent / "tasks" / "crows_pairs" / "crows_pairs_english.yaml"
     _write_task(directory, "crows_pairs", pairs.to_dict("records"), include=str(installed), dataset_name=None)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from eval.items import check_counts, load_items
+from eval.items import check_counts
 from foundation import SOURCES, fetch
 
 # Women among the employed, in % (US labour statistics, as WinoBias's README gives them).
@@ -144,7 +144,7 @@ def load_lines(directory: Path | None) -> list[str]:
     """
     names = [f"winobias/{condition}_type{kind}.{split}" for condition, kind, split in FILES]
     files = [fetch(name, path=directory and directory / SOURCES[name].filename) for name in names]
-    lines = list(load_items("text", files)["text"])
+    lines = [line for file in files for line in file.read_text("utf-8").removesuffix("\n").split("\n")]
     check_counts("winobias", {"sentences": len(lines)}, {"sentences": SENTENCES_PER_FILE * len(FILES)})
     return lines
 
