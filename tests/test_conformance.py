@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from test_run import smoke, workshop  # noqa: F401  # `workshop` is a fixture
+from smoke import smoke
 from training import Numerics, numerics_of
 from training.conformance import losses_by_numerics, mean_loss
 
@@ -28,7 +28,7 @@ def test_every_combination_is_measured_and_the_model_left_as_it_was(tiny_model):
     assert losses["erf", "fp32", "fp32"] == mean_loss(tiny_model, ROWS, precision="fp32")
 
 
-def test_the_command_prints_them_and_marks_how_the_suite_was_trained(workshop):  # noqa: F811
+def test_the_command_prints_them_and_marks_how_the_suite_was_trained(workshop):
     done = smoke(workshop, "sequences=4", script="-m training.conformance")
     assert done.returncode == 0, done.stderr
     assert "demo step 6, 4 rows that follow it, nats per token, on cpu" in done.stdout
