@@ -15,7 +15,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,7 +36,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from conf.schema import Control, HerChoice, OptimizerStateSource, Protocol, RunConfig
 from corpus import Corpus, Segment, combined_fingerprint, data_plan, fingerprint, plan_text
-from eval import Benchmark, Metric, evaluate, load_benchmark, summarize
+from eval import CHANGES, Benchmark, evaluate, load_benchmark, summarize
 from foundation import UserError, mistakes_in_one_line, one_line, quiet_libraries, write_text
 from interventions import (
     INTERVENTIONS,
@@ -124,8 +124,7 @@ def run(config: RunConfig, record: RunRecord) -> None:
     if control is Control.published:
         rows["control"] = record.rows("control", lambda: parts.measure(parts.load(parts.segment.stop)))
 
-    metrics = {moment: parts.metrics(tables) for moment, tables in rows.items()}
-    write_text(record.directory / "summary.csv", summarize(metrics, seed=config.seed).to_csv(index=False))
+    parts.write_summary(rows)
     journals = {arm: read_journal(record.directory / "train" / f"{arm}.jsonl") for arm in arms}
     write_swaps(record.directory, journals["intervened"])
     record.update(fingerprints=segment_fingerprints(journals))
@@ -149,9 +148,7 @@ def run_fidelity(config: RunConfig, record: RunRecord) -> None:
         found[source] = parts.fidelity_of(ended, begun_at=start)
         del ended  # the next arm needs its memory
 
-    metrics = {moment: parts.metrics(tables) for moment, tables in rows.items()}
-    summary = summarize(metrics, seed=config.seed, changes=[(moment, "true") for moment in ["before", *found]])
-    write_text(record.directory / "summary.csv", summary.to_csv(index=False))
+    parts.write_summary(rows, changes=[(moment, "true") for moment in ["before", *found]])
     record.update(fidelity=found)
     record.finish(write_fidelity)
 
@@ -176,8 +173,7 @@ def run_audit(config: RunConfig, record: RunRecord) -> None:
     rows["after"] = record.rows("after", lambda: parts.measure(ended))
     rows["control"] = record.rows("control", lambda: parts.measure(parts.load(parts.segment.stop)))
 
-    metrics = {moment: parts.metrics(tables) for moment, tables in rows.items()}
-    write_text(record.directory / "summary.csv", summarize(metrics, seed=config.seed).to_csv(index=False))
+    parts.write_summary(rows)
     record.finish(write_report)
 
 
@@ -218,8 +214,16 @@ class Parts:
         checkpoint.on(torch.device("cpu"))
         return rows
 
-    def metrics(self, rows: dict[str, pd.DataFrame]) -> dict[str, dict[str, Metric]]:
-        return {name: benchmark.metrics(rows[name]) for name, benchmark in self.benchmarks.items()}
+    def write_summary(
+        self, rows: dict[str, dict[str, pd.DataFrame]], *, changes: Sequence[tuple[str, str]] = CHANGES
+    ) -> None:
+        """Write summary.csv of the rows of each moment, with these changes between moments."""
+        metrics = {
+            moment: {name: benchmark.metrics(tables[name]) for name, benchmark in self.benchmarks.items()}
+            for moment, tables in rows.items()
+        }
+        summary = summarize(metrics, seed=self.config.seed, changes=changes)
+        write_text(self.record.directory / "summary.csv", summary.to_csv(index=False))
 
     def unmodified(self, step: int) -> Batch:
         """The rows of a step as the suite read them."""

@@ -8,12 +8,11 @@ should have the higher log-likelihood; a tie is not right.
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from eval.items import HUB, check_counts, load_hub_records, read_records
+from eval.items import HUB, check_counts, load_records
 from eval.likelihood import Request, Scores, text_requests
 from eval.statistics import Metric
 from foundation import UserError
@@ -80,10 +79,7 @@ def load_pairs(path: str) -> pd.DataFrame:
     Raises:
         UserError: a column is missing, a good sentence has no reflexive, or there are not 1000 pairs.
     """
-    if path.startswith(HUB):
-        records = load_hub_records(path, "anaphor_gender_agreement", "train")
-    else:
-        records = read_records(Path(path))
+    records = load_records(path, config="anaphor_gender_agreement", split="train")
     if missing := {"sentence_good", "sentence_bad"} - set(records.columns):
         raise UserError(
             f"{path} has the columns {', '.join(map(str, records.columns))}, but not {', '.join(sorted(missing))}; "

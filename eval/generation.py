@@ -17,7 +17,7 @@ import torch
 from tqdm import tqdm
 from transformers import DynamicCache, GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
-from eval.likelihood import encode
+from eval.likelihood import encode, eval_mode
 from foundation import UserError
 
 
@@ -79,24 +79,19 @@ def generate(
     outputs = [""] * len(prompts)
     bar = tqdm(total=len(prompts), desc="generating", unit="prompt", disable=None if progress is None else not progress)
     weight_VD = model.get_output_embeddings().weight.detach().float()
-    training = model.training
-    model.eval()
-    try:
-        with bar, torch.inference_mode():
-            for batch in _batches(contexts, tokens_per_batch):
-                continued = _continue(
-                    model,
-                    weight_VD,
-                    tokenizer,
-                    contexts=[contexts[i] for i in batch],
-                    words=[prompts[i].words for i in batch],
-                    max_new_tokens=max_new_tokens,
-                )
-                for i, output in zip(batch, continued, strict=True):
-                    outputs[i] = output
-                bar.update(len(batch))
-    finally:
-        model.train(training)
+    with bar, eval_mode(model), torch.inference_mode():
+        for batch in _batches(contexts, tokens_per_batch):
+            continued = _continue(
+                model,
+                weight_VD,
+                tokenizer,
+                contexts=[contexts[i] for i in batch],
+                words=[prompts[i].words for i in batch],
+                max_new_tokens=max_new_tokens,
+            )
+            for i, output in zip(batch, continued, strict=True):
+                outputs[i] = output
+            bar.update(len(batch))
     return outputs
 
 

@@ -14,6 +14,11 @@ from foundation import UserError
 HUB = "hf://datasets/"
 
 
+def load_records(location: str, *, config: str, split: str) -> pd.DataFrame:
+    """The records at hf://datasets/OWNER/NAME, in that configuration and split, or of a local table."""
+    return load_hub_records(location, config, split) if location.startswith(HUB) else read_records(Path(location))
+
+
 def read_records(file: Path) -> pd.DataFrame:
     """The records of a local table in order, every text as it stands: nothing is stripped, "NA" is a text.
 

@@ -7,12 +7,11 @@ everywhere in this kit, the context begins with the prefix token, which lm-evalu
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-from eval.items import HUB, check_counts, load_hub_records, read_records
+from eval.items import HUB, check_counts, load_records
 from eval.likelihood import Request, Scores, continuation_requests
 from eval.statistics import Metric
 from foundation import UserError
@@ -76,7 +75,7 @@ def load_passages(path: str) -> list[str]:
     Raises:
         UserError: there is no column `text`, a passage has one word only, or there are not 5153.
     """
-    records = load_hub_records(path, "default", "test") if path.startswith(HUB) else read_records(Path(path))
+    records = load_records(path, config="default", split="test")
     if "text" not in records:
         raise UserError(f"{path} has the columns {', '.join(map(str, records.columns))}, expected text among them")
     passages = [str(text) for text in records["text"]]

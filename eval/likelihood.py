@@ -126,7 +126,7 @@ def score_requests(
         unit_scale=True,
         disable=None if progress is None else not progress,
     )
-    with bar, _eval_mode(model), torch.inference_mode():
+    with bar, eval_mode(model), torch.inference_mode():
         for batch in _batches([len(tokens) for tokens in inputs], tokens_per_batch):
             rows = [inputs[i] for i in batch]
             members = [(row, reader) for row, i in enumerate(batch) for reader in readers[i]]
@@ -242,7 +242,8 @@ def _score_targets(
 
 
 @contextlib.contextmanager
-def _eval_mode(model: torch.nn.Module) -> Iterator[None]:
+def eval_mode(model: torch.nn.Module) -> Iterator[None]:
+    """The model without dropout within the block, and after it as it was."""
     training = model.training
     model.eval()
     try:

@@ -156,11 +156,12 @@ class _Random:
         """Signs, (B, C): every pattern where they are no more than the draws would be, the pattern of no flip first."""
         if clusters not in self._flips:
             if 2**clusters <= _FLIPS + 1:
-                signs = 1 - 2 * (np.arange(2**clusters)[:, None] >> np.arange(clusters) & 1)
+                flipped = np.arange(2**clusters)[1:, None] >> np.arange(clusters) & 1
             else:
-                draws = np.random.default_rng(self._seed).integers(0, 2, size=(_FLIPS, clusters))
-                signs = np.vstack([np.ones(clusters, np.int64), 1 - 2 * draws])
-            self._flips[clusters] = signs.astype(np.float64)
+                flipped = np.random.default_rng(self._seed).integers(0, 2, size=(_FLIPS, clusters))
+            signs = np.ones((1 + len(flipped), clusters))
+            signs[1:][flipped == 1] = -1
+            self._flips[clusters] = signs
         return self._flips[clusters]
 
 

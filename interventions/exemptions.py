@@ -42,7 +42,7 @@ _OTHERS = {
     for forms, others in [(MASCULINE, FEMININE), (FEMININE, MASCULINE)]
     for form in forms
 }
-_AHEAD_OF = [case(word) for word in CONNECTORS for case in (str.lower, str.title, str.upper)]
+_AHEAD_OF = list(dict.fromkeys(case(word) for word in CONNECTORS for case in (str.lower, str.title, str.upper)))
 _BEHIND_OF = list(dict.fromkeys(word.rstrip(" ") for word in _AHEAD_OF))  # a space behind it leads the word itself
 _AFTER = {
     form: re.compile(rf"(?:{'|'.join(map(re.escape, _AHEAD_OF))})(?:{'|'.join(them)})(?!\w)")

@@ -11,12 +11,11 @@ import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from eval.items import HUB, load_hub_records, read_records
+from eval.items import load_records, read_records
 from foundation import UserError, fetch
 
 _COLUMNS = ["sent_more", "sent_less", "stereo_antistereo", "bias_type"]
@@ -114,10 +113,8 @@ def requests_sha256(pairs: pd.DataFrame) -> str:
 
 def _find_records(pair_set: PairSet, path: str | None) -> tuple[pd.DataFrame, str]:
     """Records as they were found, and where."""
-    if path is not None and path.startswith(HUB):
-        return load_hub_records(path, pair_set.language, "test"), path
     if path is not None:
-        return read_records(Path(path)), path
+        return load_records(path, config=pair_set.language, split="test"), path
     if pair_set.source is None:
         raise UserError(
             f"{pair_set.name} is fetched from nowhere, as no hash of it is known; set its path to a local file or to "
