@@ -13,11 +13,12 @@ import sys
 
 from tqdm import tqdm
 
+from conf.compose import configure
+from conf.finding import find_corpus, find_rows, find_segment, given_suite
 from corpus.plan import data_plan, plan_text, size_text
 from corpus.rows import Corpus
 from corpus.segment import combined_fingerprint, fingerprint
 from foundation import UserError, run_command
-from run import configure, find_corpus, find_rows, find_segment, given_suite
 
 
 def main(arguments: list[str]) -> None:

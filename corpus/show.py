@@ -23,12 +23,13 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from conf.compose import configure
+from conf.finding import find_corpus, find_intervention, find_segment
 from corpus.build import END_OF_DOCUMENT
 from corpus.tokenizer import PYTHIA_TOKENIZER, decoder, open_tokenizer
 from corpus.view import Decode, Intervened, View, parse_sequences, show
 from foundation import UserError, atomic_file, run_command
 from interventions.vocabulary import read_vocabulary
-from run import configure, find_corpus, find_intervention, find_segment
 
 
 def main(arguments: list[str]) -> None:

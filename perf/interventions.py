@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerFast
 
+from conf.compose import configure
+from conf.finding import find_corpus
 from interventions import INTERVENTIONS, load_intervention
 from perf.record import keep, origin
-from run import configure, find_corpus
 
 ROWS, ROW_TOKENS = 1024, 2049
 TURNS = 15

@@ -6,7 +6,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-import run
+from conf.compose import CONF, configure
+from conf.finding import find_corpus
 from foundation import UserError
 from interventions import INTERVENTIONS
 from test_recipe import pythia
@@ -24,7 +25,7 @@ EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("
 
 
 def composed(*overrides):
-    with initialize_config_dir(version_base="1.3", config_dir=str(run.CONF)):
+    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return compose("config", overrides=["output_dir=somewhere", *overrides])
 
 
@@ -55,6 +56,23 @@ def test_the_arms_are_trained_by_the_suites_recipe_unless_told_otherwise():
     assert config.training.lr == 1e-3
     assert config.model.recipe.lr == 3e-3
     assert config.training.sequences_per_step == config.model.recipe.sequences_per_step
+
+
+def imported_by(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.split(".")[0]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_imports_point_one_way_and_configuration_ends_at_run_py(package):
+    below = {"foundation": set(), "conf": set(PACKAGES)}.get(package, {"foundation"})
+    others = {*PACKAGES, "conf", "run", "perf", "hydra", "omegaconf"} - below - {package}
+    for path in (ROOT / package).rglob("*.py"):
+        if path not in COMMANDS:
+            assert not others & set(imported_by(path)), path
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
@@ -96,9 +114,9 @@ def test_every_size_reads_the_pile_in_the_order_it_was_trained_on(size):
     assert config.model.name == f"pythia-{size}"
     assert config.model.recipe.min_lr == pytest.approx(config.model.recipe.lr / 10)
     assert config.training.sequences_per_step == 1024
-    assert run.find_corpus(config.corpus).location.startswith("hf://datasets/EleutherAI/pile-deduped-pythia")
+    assert find_corpus(config.corpus).location.startswith("hf://datasets/EleutherAI/pile-deduped-pythia")
     standard = OmegaConf.to_object(composed(f"model={size}", "model.deduped=false"))
-    assert run.find_corpus(standard.corpus).location.startswith("hf://datasets/EleutherAI/pile-standard-pythia")
+    assert find_corpus(standard.corpus).location.startswith("hf://datasets/EleutherAI/pile-standard-pythia")
 
 
 def test_a_corpus_that_is_named_wins_over_the_models_own():
@@ -110,12 +128,12 @@ def test_a_corpus_that_is_named_wins_over_the_models_own():
 def test_a_seed_reads_an_order_of_its_own():
     config = composed("model=160m", "model.deduped=false", "model.seed=3", "corpus.documents=text")
     with pytest.raises(UserError, match=r"there is no index text\.idx"):
-        run.find_corpus(OmegaConf.to_object(config).corpus)
+        find_corpus(OmegaConf.to_object(config).corpus)
 
 
 def test_a_value_that_must_be_set_is_named():
     with pytest.raises(UserError, match=r"corpus\.documents must be set"):
-        run.configure(["model=160m", "corpus=pile_seed"])
+        configure(["model=160m", "corpus=pile_seed"])
 
 
 def imports_of(path):

@@ -20,8 +20,9 @@ from torch.nn.functional import cross_entropy
 from transformers import GPTNeoXForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
+from conf.compose import configure
+from conf.finding import find_corpus, find_segment, find_suite
 from foundation import UserError, run_command
-from run import configure, find_corpus, find_segment, find_suite
 from training.numerics import Activation, Numerics, Rope, numerics_of, set_numerics
 from training.precision import Precision, autocast, choose_device
 

@@ -32,6 +32,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from conf.compose import configure
+from conf.finding import find_corpus, find_intervention, find_segment
 from conf.schema import RunConfig
 from corpus import fingerprint
 from corpus.tokenizer import PYTHIA_TOKENIZER, decoder, open_tokenizer
@@ -41,7 +43,6 @@ from interventions import INTERVENTIONS, fact_sentences
 from interventions.preview.page import render
 from interventions.preview.samples import draw_samples, kinds_of, rows_that_moved, rows_without_a_word
 from interventions.preview.text import Preview, show
-from run import configure, find_corpus, find_intervention, find_segment
 
 OWN = ("rows", "samples", "html", "positions", "tokenizer")
 

@@ -1,0 +1,140 @@
+"""What run.json says of a run: what it is made of, and what a reader of its result must know."""
+
+from dataclasses import asdict
+from typing import Any
+
+from conf.finding import choose_control, find_replays, held_out_count
+from conf.parts import Parts
+from conf.schema import Control, OptimizerStateSource, RunConfig
+from corpus import fingerprint
+from interventions import INTERVENTIONS, SKIP_REASONS, Intervention, fact_sentences, swap_examples
+from training import Checkpoint, Suite, numerics_of, weights_sha256
+
+
+def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention | None) -> dict[str, dict[str, Any]]:
+    """What a run is made of; one that is resumed must be made of the same."""
+    config, segment = parts.config, parts.segment
+    described: dict[str, dict[str, Any]] = {
+        "checkpoint": {
+            "model": config.model.name,
+            "step": config.step,
+            "updates": start.updates,
+            "location": parts.suite.location,
+            "stored_as": start.stored_as,
+            "sha256": weights_sha256(start.model),
+        },
+        "corpus": segment.corpus.identity(),
+        "segment": {
+            "step": config.step,
+            "steps": config.steps,
+            "sequences_per_step": segment.sequences_per_step,
+            "first_row": segment.first_row(config.step),
+            "stop_row": segment.stop_row,
+            "sha256_of_first_batch": fingerprint(segment.batch(config.step)),
+        },
+        "optimizer": {
+            "state": config.optimizer_state.value,
+            "adam_step": config.adam_step.name,
+            "replays": {plan.method: str(plan) for plan in find_replays(config, parts.suite)},
+        },
+        "arithmetic": {"precision": parts.precision, **asdict(numerics_of(start.model))},
+    }
+    if intervention is not None:
+        described["intervention"] = {
+            "name": intervention.name,
+            "identity": intervention.identity,
+            "sentence": " ".join([INTERVENTIONS[intervention.name].sentence, *describe_dose(config)]),
+            "expects": INTERVENTIONS[intervention.name].expects,
+            "facts": intervention.facts,
+            "facts_in_words": fact_sentences(intervention.facts),
+            "skip_reasons": SKIP_REASONS,
+        }
+    return described
+
+
+def describe_audited(config: RunConfig, audited: Suite, ended: Checkpoint) -> dict[str, Any]:
+    """The entry of run.json that says what the intervention was, where others made it."""
+    return {
+        "name": "audited",
+        "identity": weights_sha256(ended.model),
+        "sentence": f"The intervened checkpoint is that of {audited.location}, as it was found there.",
+        "expects": config.audit.expects,
+        "facts": {},
+        "facts_in_words": [],
+        "skip_reasons": {},
+    }
+
+
+def describe_dose(config: RunConfig) -> list[str]:
+    """What of the segment was left as it is, in sentences."""
+    chosen = config.intervention
+    sentences = []
+    if chosen.fraction < 1:
+        sentences.append(f"So it was for {chosen.fraction:.4g} of the {chosen.unit.value}s, drawn at random.")
+    if chosen.start or chosen.stop is not None:
+        number = (config.steps if chosen.stop is None else chosen.stop) - chosen.start
+        sentences.append(f"So it was in {number} of the {config.steps} steps, from {config.step + chosen.start} on.")
+    return sentences
+
+
+def describe_reading(
+    parts: Parts, start: Checkpoint, intervention: Intervention, without_true_end: str | None
+) -> dict[str, Any]:
+    """What a reader of the result needs to know and see."""
+    config, segment = parts.config, parts.segment
+    first_row = segment.first_row(config.step)
+    first_batch = segment.batch(config.step)
+    intervened, ledger = intervention(first_batch, first_row=first_row)
+    return {
+        "swap_examples": swap_examples(
+            first_batch, intervened, ledger.swapped, start.tokenizer, first_row=first_row, count=3
+        ),
+        "fidelity": None,
+        "control": choose_control(config, segment, parts.suite).value,
+        "caveats": [
+            *config.model.caveats,
+            *parts.suite.caveats(config.step),
+            *INTERVENTIONS[intervention.name].caveats,
+            *find_caveats(parts),
+            *([without_true_end] if without_true_end else []),
+        ],
+    }
+
+
+def find_caveats(parts: Parts) -> list[str]:
+    """Where the arms are trained otherwise than the suite was."""
+    config, model = parts.config, parts.config.model
+    differing = [
+        f"The arms were trained with {key}={getattr(config.training, key)}, the suite with {value}."
+        for key, value in asdict(model.recipe).items()
+        if getattr(config.training, key) != value
+    ]
+    if parts.precision != model.precision:
+        differing.append(f"The arms were trained in {parts.precision}, the suite in {model.precision}.")
+    for key, value in asdict(model.numerics).items():
+        if (chosen := getattr(config.training.numerics, key)) != value:
+            differing.append(f"The arms were trained with {key} {chosen}, the suite with {value}.")
+    if config.optimizer_state is OptimizerStateSource.fresh:
+        differing.append("Adam's moments were not restored: training resumed with empty ones.")
+    differing += [
+        f"Adam's moments are not those of the suite, which are not published: they were rebuilt ({plan})."
+        for plan in find_replays(config, parts.suite)
+    ]
+    if choose_control(config, parts.segment, parts.suite) is Control.published:
+        differing.append(
+            f"The control is the suite's own checkpoint at step {parts.segment.stop}, no arm of this run: a difference "
+            f"from it also holds what the arithmetic and Adam's moments of this run changed."
+        )
+    if model.seed > 0:
+        differing.append(
+            "Whether PolyPythias were trained with the schedule of gpt-neox v1.0 or with that of gpt-neox #1008 is not "
+            "documented; training.lr_schedule=neox_1008 is the other."
+        )
+    if (count := held_out_count(config)) and not parts.segment.held_out_rows(count)[1]:
+        differing.append(
+            "The corpus ends with the segment: the loss on held-out rows is that on its last rows, which the arms were "
+            "trained on."
+        )
+    if config.adam_step.name == "neox_resume":
+        differing.append("Adam's bias correction was restarted, as it was whenever GPT-NeoX resumed.")
+    return differing

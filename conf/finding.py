@@ -1,0 +1,244 @@
+"""What a configuration names: its corpus, segment, suite, control, benchmarks, and the rows that it reads."""
+
+from typing import Any, Literal, cast, get_type_hints
+
+import torch
+from hydra.utils import get_method
+from transformers import PreTrainedTokenizerBase
+
+from conf.schema import Control, HerChoice, Protocol, RunConfig
+from corpus import Corpus, Segment, fingerprint
+from eval import Benchmark, load_benchmark
+from foundation import UserError
+from interventions import INTERVENTIONS, HerReader, Intervention, load_intervention
+from training import (
+    Batch,
+    ReplayMethod,
+    ReplayPlan,
+    Suite,
+    check_same_model,
+    check_step,
+    check_trained_precision,
+    checkpoint_steps,
+    open_suite,
+    plan_replay,
+    pretrained_suite,
+    published_repository,
+)
+
+
+def find_corpus(config: dict[str, Any], *, revision: str | None = None) -> Corpus:
+    """The corpus that `_target_` opens or builds. Called as it is: hydra's `instantiate` would hide what it raises.
+
+    Args:
+        revision: that a killed run began with: it goes on with that one where the configuration names none.
+    """
+    options = dict(config)
+    open_or_build = get_method(options.pop("_target_"))
+    types = get_type_hints(open_or_build)
+    for name, value in options.items():
+        if name not in types:
+            raise UserError(
+                f"corpus.{name} is no option of this corpus; known are {', '.join(options)}: see conf/corpus"
+            )
+        if not isinstance(value, types[name]):
+            expected = getattr(types[name], "__name__", str(types[name]))
+            raise UserError(f"corpus.{name}={value} is no {expected}; see conf/corpus")
+    if revision is not None and options["revision"] is None:
+        options["revision"] = revision
+    corpus: Corpus = open_or_build(**options)
+    return corpus
+
+
+def find_segment(config: RunConfig, corpus: Corpus) -> Segment:
+    """The batches that follow those which the checkpoint was trained on."""
+    seen = config.step * config.model.recipe.sequences_per_step
+    return Segment(corpus, config.step, config.steps, config.training.sequences_per_step, rows_before=seen)
+
+
+def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Suite:
+    """The model's checkpoints, pre-trained on the corpus first where that is how they come to be."""
+    model = config.model
+    if (suite := given_suite(config)) is not None:
+        return suite
+    assert model.pretraining is not None
+    if corpus.tokenizer is None or corpus.sha256 is None:
+        raise UserError(f"model={model.name} cannot be pre-trained on {corpus.location}; set model.checkpoints")
+    whole = Segment(corpus, 0, model.pretraining.train_iters, model.recipe.sequences_per_step, rows_before=0)
+
+    def batch_at(step: int) -> Batch:
+        rows = whole.batch(step)
+        return Batch(rows, {"sha256": fingerprint(rows)})
+
+    directory = pretrained_suite(
+        model.pretraining,
+        recipe=model.recipe,
+        numerics=model.numerics,
+        micro_batch=model.micro_batch,
+        tokenizer_file=corpus.tokenizer,
+        seq_length=corpus.row_tokens - 1,
+        corpus_sha256=corpus.sha256,
+        batch_at=batch_at,
+        device=device,
+    )
+    return open_suite(directory)
+
+
+def given_suite(config: RunConfig) -> Suite | None:
+    """The checkpoints that are named, else those that are published of the model; None where the kit makes them."""
+    model = config.model
+    if model.pretraining is not None:
+        return None if model.checkpoints is None else open_suite(model.checkpoints, tokenizer=model.tokenizer)
+    deduped, size = bool(model.deduped), model.name.removeprefix("pythia-")
+    check_trained_precision(size, deduped=deduped, precision=model.precision, rope=model.numerics.rope)
+    repository = published_repository(size, deduped=deduped, seed=model.seed)
+    suite = open_suite(model.checkpoints or f"hf://{repository}", tokenizer=model.tokenizer)
+    check_same_model(suite.location, size=size, deduped=deduped, seed=model.seed)
+    return suite
+
+
+def check_start(config: RunConfig) -> None:
+    """Raise UserError where the model has no checkpoint that the run begins or must end at. Nothing is fetched."""
+    suite, pretraining = given_suite(config), config.model.pretraining
+    if suite is not None:
+        steps, where = suite.steps(), suite.location
+    else:
+        assert pretraining is not None
+        steps = checkpoint_steps(pretraining.train_iters, pretraining.checkpoint_every)
+        where = f"model={config.model.name}"
+    check_step(config.step, steps, where=where)
+    if config.protocol is not Protocol.fidelity:
+        return
+    if config.training.sequences_per_step != config.model.recipe.sequences_per_step:
+        raise UserError("protocol=fidelity needs the suite's own batches: leave training.sequences_per_step as it is")
+    try:
+        check_step(config.step + config.steps, steps, where=where)
+    except UserError as error:
+        raise UserError(
+            f"protocol=fidelity compares with the checkpoint at step + steps, but {error}; set steps"
+        ) from None
+
+
+def has_true_end(config: RunConfig, segment: Segment, suite: Suite) -> bool:
+    """Whether the suite has a checkpoint at the end of the segment, reached by the same batches."""
+    return segment.stop in suite.steps() and segment.sequences_per_step == config.model.recipe.sequences_per_step
+
+
+def choose_control(config: RunConfig, segment: Segment, suite: Suite) -> Control:
+    """What the intervened arm is compared with.
+
+    Raises:
+        UserError: the published checkpoint is asked for where there is none at the end of the segment.
+    """
+    there = has_true_end(config, segment, suite)
+    if config.control is Control.auto:
+        return Control.published if there and config.model.pretraining is None else Control.train
+    if config.control is Control.published and not there:
+        raise UserError(
+            f"control=published needs a checkpoint of {suite.location} at step {segment.stop}, reached by its own "
+            f"batches; set control=train"
+        )
+    return config.control
+
+
+def find_rows(config: RunConfig, segment: Segment, suite: Suite | None) -> tuple[int, int]:
+    """First row that the run reads, and the one behind its last: those that the intervention learns from, replayed,
+    trained on, and held out for comparison.
+
+    Args:
+        suite: None before the kit has made it: the segment's rows are all that is known then.
+
+    Raises:
+        UserError: the corpus does not hold all of them.
+    """
+    learned_first, learned_stop = segment.first_row(config.step), segment.stop_row
+    if config.protocol is Protocol.counterfactual and INTERVENTIONS[config.intervention.name].learns:
+        sample_first, sample_stop = segment.sample_rows(config.intervention.sample_rows)
+        learned_first, learned_stop = min(learned_first, sample_first), max(learned_stop, sample_stop)
+    if suite is None:
+        return learned_first, learned_stop
+    first = segment.first_row(min([config.step, *(plan.first_step for plan in find_replays(config, suite))]))
+    if first < 0:
+        raise UserError(
+            f"Adam's moments cannot be rebuilt on batches of training.sequences_per_step={segment.sequences_per_step}: "
+            f"the checkpoint has seen {segment.rows_before} rows; set replay.frozen_steps and replay.live_steps"
+        )
+    trained = config.protocol is Protocol.fidelity or choose_control(config, segment, suite) is Control.train
+    first, stop = min(first, learned_first), learned_stop
+    counts = [held_out_count(config), config.fidelity.rows if trained and has_true_end(config, segment, suite) else 0]
+    for count in filter(None, counts):
+        held_out, _ = segment.held_out_rows(count)
+        first, stop = min(first, held_out), max(stop, held_out + count)
+    return first, stop
+
+
+def find_replay(config: RunConfig, suite: Suite, source: str) -> ReplayPlan:
+    """The batches that moments are rebuilt from; `source` is replay, or a method of it."""
+    return plan_replay(
+        config.step,
+        method=cast(ReplayMethod | Literal["auto"], config.replay.method.value if source == "replay" else source),
+        checkpoints=suite.steps(),
+        frozen_steps=config.replay.frozen_steps,
+        live_steps=config.replay.live_steps,
+        arm_steps=config.steps,
+        whole_batches=config.training.sequences_per_step == config.model.recipe.sequences_per_step,
+    )
+
+
+def find_replays(config: RunConfig, suite: Suite) -> list[ReplayPlan]:
+    """All that the run will replay."""
+    sources = {
+        Protocol.counterfactual: [config.optimizer_state.value],
+        Protocol.fidelity: config.fidelity.optimizer_states,
+        Protocol.audit: [],
+    }[config.protocol]
+    return [find_replay(config, suite, source) for source in sources if source not in ("exact", "neox", "fresh")]
+
+
+def find_intervention(
+    config: RunConfig,
+    segment: Segment,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    reads_her: HerReader | None = None,
+) -> Intervention:
+    """The intervention, its bounds in steps of the segment as rows of the corpus."""
+    chosen = config.intervention
+    if chosen.her is HerChoice.language_model and reads_her is None and INTERVENTIONS[chosen.name].learns == "her":
+        raise UserError(
+            "intervention.her=language_model needs the weights of the start, which only a run loads; leave it out here"
+        )
+    first_row = segment.first_row(config.step + chosen.start) if chosen.start else None
+    stop_row = None if chosen.stop is None else segment.first_row(config.step + chosen.stop)
+    return load_intervention(
+        chosen.name,
+        tokenizer=tokenizer,
+        seed=config.seed,
+        fraction=chosen.fraction,
+        unit=chosen.unit.value,
+        first_row=first_row,
+        stop_row=stop_row,
+        english_only=chosen.english_only,
+        sample=lambda: segment.corpus.rows(*segment.sample_rows(chosen.sample_rows)),
+        reads_her=reads_her,
+    )
+
+
+def find_benchmarks(config: RunConfig, segment: Segment) -> dict[str, Benchmark]:
+    """The benchmarks by name; that of held-out rows is given its rows."""
+    options = {name: dict(given) for name, given in config.benchmarks.items()}
+    if "held_out" in options:
+        count = held_out_count(config)
+        first, _ = segment.held_out_rows(count)
+        options["held_out"] = {"token_rows": segment.corpus.rows(first, first + count)}
+    return {name: load_benchmark(name, **given) for name, given in options.items()}
+
+
+def held_out_count(config: RunConfig) -> int:
+    """Rows that the benchmark `held_out` asks for, 0 without it."""
+    if "held_out" not in config.benchmarks:
+        return 0
+    count = config.benchmarks["held_out"]["rows"]
+    if not (isinstance(count, int) and count > 0):
+        raise UserError(f"benchmarks.held_out.rows={count} is no number of rows; set 1 or more")
+    return count

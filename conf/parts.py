@@ -1,0 +1,217 @@
+"""What a run is made of, and what its stages do with it."""
+
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, cast
+
+import pandas as pd
+import torch
+
+from conf.finding import (
+    check_start,
+    choose_control,
+    find_benchmarks,
+    find_corpus,
+    find_intervention,
+    find_replay,
+    find_rows,
+    find_segment,
+    find_suite,
+    has_true_end,
+)
+from conf.schema import Control, HerChoice, Protocol, RunConfig
+from corpus import Segment, fingerprint
+from eval import CHANGES, Benchmark, evaluate, summarize
+from foundation import UserError, write_text
+from interventions import INTERVENTIONS, Intervention, LanguageModelReader
+from reports import RunRecord
+from training import (
+    AdamStep,
+    Batch,
+    Checkpoint,
+    Numerics,
+    Precision,
+    Recipe,
+    Suite,
+    check_architecture,
+    choose_device,
+    choose_precision,
+    fidelity,
+    open_suite,
+    replay,
+    save_checkpoint,
+    saved_steps,
+    set_numerics,
+    train,
+    weights_sha256,
+    with_adam_step,
+    without_moments,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of, and what its stages do with it."""
+
+    config: RunConfig
+    record: RunRecord
+    device: torch.device
+    precision: Precision
+    benchmarks: dict[str, Benchmark]
+    segment: Segment
+    suite: Suite
+
+    def load(self, step: int, *, suite: Suite | None = None, numerics: Numerics | None = None) -> Checkpoint:
+        """A new copy of the suite's checkpoint, or another's, that computes as `numerics` or the configuration says."""
+        checkpoint = (suite or self.suite).load(step)
+        model = self.config.model
+        if model.architecture is not None:
+            check_architecture(checkpoint.model, model.architecture, name=model.name, where=str(checkpoint.path))
+        set_numerics(checkpoint.model, **asdict(numerics or self.config.training.numerics))
+        return checkpoint
+
+    def intervention(self, start: Checkpoint) -> Intervention:
+        """What is done to the segment. Where the start's model tells her = him from her = his, it is a copy."""
+        reads_her = None
+        chosen = self.config.intervention
+        if chosen.her is HerChoice.language_model and INTERVENTIONS[chosen.name].learns == "her":
+            model = self.load(start.step).on(self.device)
+            reads_her = LanguageModelReader(model, model_sha256=weights_sha256(model), tokenizer=start.tokenizer)
+        return find_intervention(self.config, self.segment, start.tokenizer, reads_her=reads_her)
+
+    def measure(self, checkpoint: Checkpoint) -> dict[str, pd.DataFrame]:
+        """The rows of all benchmarks, scored in one pass."""
+        benchmarks = list(self.benchmarks.values())
+        rows = evaluate(checkpoint.on(self.device), checkpoint.tokenizer, benchmarks=benchmarks)
+        checkpoint.on(torch.device("cpu"))
+        return rows
+
+    def write_summary(
+        self, rows: dict[str, dict[str, pd.DataFrame]], *, changes: Sequence[tuple[str, str]] = CHANGES
+    ) -> None:
+        """Write summary.csv of the rows of each moment, with these changes between moments."""
+        metrics = {
+            moment: {name: benchmark.metrics(tables[name]) for name, benchmark in self.benchmarks.items()}
+            for moment, tables in rows.items()
+        }
+        summary = summarize(metrics, seed=self.config.seed, changes=changes)
+        write_text(self.record.directory / "summary.csv", summary.to_csv(index=False))
+
+    def unmodified(self, step: int) -> Batch:
+        """The rows of a step as the suite read them."""
+        rows = self.segment.batch(step)
+        return Batch(rows, {"sha256": fingerprint(rows)})
+
+    def train(
+        self,
+        name: str,
+        start: Checkpoint,
+        *,
+        batch_at: Callable[[int], Batch],
+        stop: int | None = None,
+        recipe: Recipe | None = None,
+    ) -> Checkpoint:
+        """Train an arm, or go on with it where it was when it was killed.
+
+        Args:
+            recipe: another than that of the arms.
+        """
+        options, directory = self.config.training, self.record.directory
+        stop = self.segment.stop if stop is None else stop
+        with self.record.stage(f"train {name}"):
+            return train(
+                start,
+                stop=stop,
+                batch_at=batch_at,
+                recipe=recipe or options,
+                precision=self.precision,
+                micro_batch=options.micro_batch,
+                device=self.device,
+                checkpoints=directory / "checkpoints" / name,
+                save_at=range(start.step, stop, options.save_every)[1:],
+                save_minutes=options.save_minutes,
+                keep=2,
+                journal=directory / "train" / f"{name}.jsonl",
+                description=f"training, {name}",
+            )
+
+    def fidelity_of(self, ended: Checkpoint, *, begun_at: Checkpoint) -> dict[str, Any] | None:
+        """How near an arm on unmodified data came to the suite's own checkpoint; None where there is none."""
+        segment = self.segment
+        if not has_true_end(self.config, segment, self.suite):
+            return None
+        first, unseen = segment.held_out_rows(self.config.fidelity.rows)
+        rows = segment.corpus.rows(first, first + self.config.fidelity.rows)
+        found = fidelity(begun_at.model, ended.on(self.device), self.load(segment.stop).model, rows=rows)
+        reference = f"{self.config.model.name} step {segment.stop}"
+        return {"reference": reference, "rows": [first, first + len(rows)], "rows_unseen": unseen, **asdict(found)}
+
+
+def assemble(config: RunConfig, record: RunRecord) -> Parts:
+    """Find the parts of a run. A suite that the kit makes itself is pre-trained here."""
+    device = choose_device(config.device)
+    precision = choose_precision(config.training.precision.value, device, trained_in=config.model.precision)
+    check_start(config)
+    began_with = record.known("corpus") or {}
+    segment = find_segment(config, find_corpus(config.corpus, revision=began_with.get("revision")))
+    suite = find_suite(config, segment.corpus, device)
+    segment.corpus.expect(*find_rows(config, segment, suite))
+    benchmarks = find_benchmarks(config, segment)
+    return Parts(config, record, device, precision, benchmarks, segment, suite)
+
+
+def resume_from(parts: Parts, source: str) -> Callable[[], Checkpoint]:
+    """The checkpoint that an arm continues, a new copy at each call, with Adam's moments from `source`.
+
+    Args:
+        source: exact, neox, fresh, replay, or one of the methods of replay.
+    """
+    config, step = parts.config, parts.config.step
+    adam_step = cast(AdamStep, config.adam_step.name)
+    if source == "fresh":
+        return lambda: without_moments(parts.load(step))
+    if source in ("exact", "neox"):
+        return lambda: with_adam_step(parts.load(step), adam_step)
+    plan = find_replay(config, parts.suite, source)
+    recipe = replace(config.model.recipe, sequences_per_step=parts.segment.sequences_per_step)
+    still = replace(recipe, lr=0.0, min_lr=0.0)
+    checkpoints = parts.record.directory / "checkpoints"
+    kept = checkpoints / f"{plan.method}_moments"
+
+    def train_on(start: Checkpoint, *, stop: int, leg: int) -> Checkpoint:
+        name = f"{plan.method}_replay_{leg}"
+        return parts.train(name, start, batch_at=parts.unmodified, stop=stop, recipe=recipe if leg else still)
+
+    if step not in saved_steps(kept):
+        log.info("rebuilding Adam's moments: %s", plan)
+        as_trained = partial(parts.load, numerics=config.model.numerics)
+        save_checkpoint(kept, replay(plan, load=as_trained, train_on=train_on))
+    for replayed in checkpoints.glob(f"{plan.method}_replay_*"):
+        shutil.rmtree(replayed)
+    return lambda: with_adam_step(parts.load(step, suite=open_suite(kept)), adam_step)
+
+
+def find_fault_of_true_end(parts: Parts) -> str | None:
+    """Why a trained control cannot be compared with the suite's checkpoint at the end; None where it can, or none is.
+
+    Raises:
+        UserError: the same, where the run needs that checkpoint. Better now than after training.
+    """
+    config, segment = parts.config, parts.segment
+    control = choose_control(config, segment, parts.suite)
+    cannot_do_without = config.protocol is Protocol.fidelity or control is Control.published
+    compares = cannot_do_without or control is Control.train
+    if not (compares and has_true_end(config, segment, parts.suite)):
+        return None
+    try:
+        parts.load(segment.stop)
+    except UserError as error:
+        if cannot_do_without:
+            raise
+        return f"The control arm could not be compared with the suite's own checkpoint: {error}."
+    return None
