@@ -58,23 +58,6 @@ def test_the_arms_are_trained_by_the_suites_recipe_unless_told_otherwise():
     assert config.training.sequences_per_step == config.model.recipe.sequences_per_step
 
 
-def imported_by(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module.split(".")[0]
-
-
-@pytest.mark.parametrize("package", PACKAGES)
-def test_imports_point_one_way_and_configuration_ends_at_run_py(package):
-    below = {"foundation": set(), "conf": set(PACKAGES)}.get(package, {"foundation"})
-    others = {*PACKAGES, "conf", "run", "perf", "hydra", "omegaconf"} - below - {package}
-    for path in (ROOT / package).rglob("*.py"):
-        if path not in COMMANDS:
-            assert not others & set(imported_by(path)), path
-
-
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_no_part_imports_a_command(command):
     imported = re.compile(rf"(?<!python -m ){command.parent.name}\.{command.stem}\b")
