@@ -25,6 +25,7 @@ from training import (
     train,
     weights_sha256,
 )
+from training.checkpoint import DamagedCheckpoint
 from training.neox import read_neox, write_transformers
 
 
@@ -57,6 +58,46 @@ def test_a_directory_holds_checkpoints_of_three_formats(directory, tiny_model):
     assert (own.optimizer_state.updates, transformers.optimizer_state) == (5, None)
     assert (neox.step, neox.updates, neox.optimizer_state.adam_step) == (7, 5, 6)
     assert neox.scaler_state == {"scale": 8192.0, "iteration": 7.0, "last_overflow": 1.0, "hysteresis": 2.0}
+
+
+@pytest.mark.parametrize("step", [5, 6])
+def test_a_model_is_given_the_weights_of_another_step_where_it_stands(directory, step):
+    suite = open_suite(directory)
+    model = suite.load({5: 6, 6: 5}[step]).model
+    places = [parameter.data_ptr() for parameter in model.parameters()]
+    suite.load_into(model, step)
+    assert weights_sha256(model) == weights_sha256(suite.load(step).model)
+    assert [parameter.data_ptr() for parameter in model.parameters()] == places
+
+
+def test_a_model_is_given_the_masters_of_a_neox_checkpoint(directory):
+    suite = open_suite(directory)
+    model = suite.load(7).model
+    expected = weights_sha256(model)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    suite.load_into(model, 7)
+    assert weights_sha256(model) == expected
+
+
+def test_a_model_takes_no_weights_of_another_model(directory, tiny_model):
+    config = copy.deepcopy(tiny_model.config)
+    config.rope_parameters = {**config.rope_parameters, "partial_rotary_factor": 0.5}
+    config.save_pretrained(directory / "step6")
+    suite = open_suite(directory)
+    with pytest.raises(UserError, match=r"step6 has rope_parameters=.*0\.5.*expected checkpoints of one model"):
+        suite.load_into(suite.load(5).model, 6)
+
+
+def test_damaged_weights_are_given_to_no_model(directory):
+    suite = open_suite(directory)
+    model = suite.load(6).model
+    with (directory / "step5" / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\xff")
+    with pytest.raises(DamagedCheckpoint, match=r"model\.safetensors is damaged.*made again"):
+        suite.load_into(model, 5)
 
 
 def test_masters_and_moments_of_a_neox_checkpoint_are_those_it_was_written_from(directory):

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -104,9 +104,7 @@ def load_own_checkpoint(path: Path) -> Checkpoint:
         DamagedCheckpoint: a file is not what was saved.
     """
     position = _read_position(path)
-    for name, sha256 in position["sha256"].items():
-        if not (path / name).exists() or sha256_of_file(path / name) != sha256:
-            raise DamagedCheckpoint(f"{path / name} is damaged: it is not what was saved")
+    _check_files(path, position["sha256"])
     moments = load_file(path / _MOMENTS)
 
     def named(prefix: str) -> dict[str, torch.Tensor]:
@@ -122,6 +120,18 @@ def load_own_checkpoint(path: Path) -> Checkpoint:
         step=position["step"],
         path=path,
     )
+
+
+def check_own_weights(path: Path) -> None:
+    """Raise DamagedCheckpoint where the model in what `save_checkpoint` wrote is not what was saved."""
+    sha256 = _read_position(path)["sha256"]
+    _check_files(path, {name: value for name, value in sha256.items() if name.startswith(("model", "config"))})
+
+
+def _check_files(path: Path, sha256: Mapping[str, str]) -> None:
+    for name, expected in sha256.items():
+        if not (path / name).exists() or sha256_of_file(path / name) != expected:
+            raise DamagedCheckpoint(f"{path / name} is damaged: it is not what was saved")
 
 
 def save_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:

@@ -1,6 +1,8 @@
 """Where a model's checkpoints come from: a directory of them, or a repository of the hub with a revision a step."""
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
@@ -11,16 +13,17 @@ from foundation import UserError
 from training.checkpoint import (
     Checkpoint,
     DamagedCheckpoint,
+    check_own_weights,
     check_step,
     is_own_checkpoint,
     load_own_checkpoint,
     saved_steps,
 )
 from training.hub import check_not_final, fetch_revision
-from training.neox import make_model, neox_steps, read_neox
+from training.neox import make_model, neox_config, neox_steps, read_neox
 from training.optimizer import OptimizerState
 from training.published import SIZES, STEPS, check_not_v0, known_caveats, published_repository
-from training.weights import check_distinct_steps, load_weights
+from training.weights import check_distinct_steps, check_same_computation, load_into, load_weights, set_weights
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +48,13 @@ class Suite(Protocol):
 
         Raises:
             UserError: there is none of that step, or it is not whole, or not what it says it is.
+        """
+
+    def load_into(self, model: GPTNeoXForCausalLM, step: int) -> None:
+        """Give `model`, one of this suite's, the weights of another step where it stands.
+
+        Raises:
+            UserError: as `load`, or the checkpoint is of another model.
         """
 
     def caveats(self, step: int) -> list[str]:
@@ -72,24 +82,38 @@ class LocalSuite:
         return sorted({*saved_steps(self.directory), *neox_steps(self.directory)})
 
     def load(self, step: int) -> Checkpoint:
+        path = self._find(step)
+        if is_own_checkpoint(path):
+            with _told_how_to_mend(path):
+                return load_own_checkpoint(path)
+        if path.name.startswith("global_step"):
+            return self._load_neox(path)
+        check_distinct_steps(self.directory, step=step)
+        return Checkpoint(load_weights(path), _tokenizer(self.tokenizer, path), None, {}, step, path, "transformers")
+
+    def load_into(self, model: GPTNeoXForCausalLM, step: int) -> None:
+        path = self._find(step)
+        if path.name.startswith("global_step"):
+            stored = read_neox(path)
+            check_same_computation(model, neox_config(stored.architecture), where=str(path))
+            return set_weights(model, stored.masters)
+        if is_own_checkpoint(path):
+            with _told_how_to_mend(path):
+                check_own_weights(path)
+        else:
+            check_distinct_steps(self.directory, step=step)
+        load_into(model, path)
+
+    def caveats(self, step: int) -> list[str]:
+        return []
+
+    def _find(self, step: int) -> Path:
+        """Where the checkpoint of a step lies, in the format that holds most."""
         if not self.directory.is_dir():
             raise UserError(f"there is no directory {self.directory} of checkpoints")
         check_step(step, self.steps(), where=self.location)
         path, neox = self.directory / f"step{step}", self.directory / f"global_step{step}"
-        if is_own_checkpoint(path):
-            try:
-                return load_own_checkpoint(path)
-            except DamagedCheckpoint as error:
-                raise DamagedCheckpoint(
-                    f"{error}; copy it again, or remove {path} if the kit pre-trained this suite: it is then made again"
-                ) from error
-        if neox.exists():
-            return self._load_neox(neox)
-        check_distinct_steps(self.directory, step=step)
-        return Checkpoint(load_weights(path), _tokenizer(self.tokenizer, path), None, {}, step, path, "transformers")
-
-    def caveats(self, step: int) -> list[str]:
-        return []
+        return neox if neox.exists() and not is_own_checkpoint(path) else path
 
     def _load_neox(self, path: Path) -> Checkpoint:
         stored = read_neox(path)
@@ -115,13 +139,19 @@ class HubSuite:
         return list(STEPS)
 
     def load(self, step: int) -> Checkpoint:
-        check_step(step, self.steps(), where=self.location)
-        check_not_final(self.repository, step=step)
-        path = fetch_revision(self.repository, revision=f"step{step}").directory
+        path = self._fetch(step)
         return Checkpoint(load_weights(path), _tokenizer(self.tokenizer, path), None, {}, step, path, "transformers")
+
+    def load_into(self, model: GPTNeoXForCausalLM, step: int) -> None:
+        load_into(model, self._fetch(step))
 
     def caveats(self, step: int) -> list[str]:
         return known_caveats(self.repository, step)
+
+    def _fetch(self, step: int) -> Path:
+        check_step(step, self.steps(), where=self.location)
+        check_not_final(self.repository, step=step)
+        return fetch_revision(self.repository, revision=f"step{step}").directory
 
 
 def open_suite(location: str | Path, *, tokenizer: str | None = None) -> Suite:
@@ -173,6 +203,16 @@ def check_architecture(model: GPTNeoXForCausalLM, expected: Architecture, *, nam
                 f"the model in {where} has {key}={getattr(model.config, key)}, but {name} has {value}; choose the "
                 f"model=... that it is"
             )
+
+
+@contextlib.contextmanager
+def _told_how_to_mend(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DamagedCheckpoint as error:
+        raise DamagedCheckpoint(
+            f"{error}; copy it again, or remove {path} if the kit pre-trained this suite: it is then made again"
+        ) from error
 
 
 def _tokenizer(named: str | None, *places: Path) -> PreTrainedTokenizerBase:

@@ -14,7 +14,7 @@ import re
 import struct
 import time
 import zipfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +22,7 @@ from typing import Any, cast
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from foundation import UserError, cache_directory, sha256_of_file, write_text
@@ -34,6 +35,16 @@ _FORMATS = (
     ("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
 _BUFFER = re.compile(r"(.+\.)?(attention\.(bias|masked_bias)|rotary_emb\.inv_freq)")
+_ARCHITECTURE = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "layer_norm_eps",
+    "use_parallel_residual",
+    "rope_parameters",
+)
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 _UNREADABLE = (
     AssertionError,
@@ -148,6 +159,51 @@ def load_weights(directory: Path) -> GPTNeoXForCausalLM:
     return model
 
 
+def load_into(model: GPTNeoXForCausalLM, directory: Path) -> None:
+    """Give a model the weights of a transformers directory where it stands: no second model is made, nothing is moved.
+
+    Raises:
+        UserError: as `load_weights`, or the directory holds another model.
+    """
+    files = weight_files(directory)
+    config, expected = _expected(directory)
+    check_same_computation(model, config, where=str(directory))
+    _check_tensors(_stored(files), expected, tied=bool(config.tie_word_embeddings), where=str(directory))
+    for path in files:
+        set_weights(model, {_model_name(name): value for name, value in _read_tensors(path).items()})
+
+
+def set_weights(model: GPTNeoXForCausalLM, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Copy tensors into the model's parameters of those names; names that are no parameter's are passed over."""
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name in parameters.keys() & tensors.keys():
+            parameters[name].copy_(tensors[name])
+
+
+def check_same_computation(model: GPTNeoXForCausalLM, config: GPTNeoXConfig, *, where: str) -> None:
+    """Raise UserError where a model of `config` would have other parameters than `model`, or do otherwise with them."""
+    for key in _ARCHITECTURE:
+        if getattr(model.config, key) != getattr(config, key):
+            raise UserError(
+                f"the model in {where} has {key}={getattr(config, key)}, the one before it has "
+                f"{getattr(model.config, key)}; expected checkpoints of one model"
+            )
+
+
+def _read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    tensors: dict[str, torch.Tensor] = torch.load(
+        path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+    )
+    return tensors
+
+
+def _model_name(stored_name: str) -> str:
+    return re.sub(r"^embed_out\.", "lm_head.", stored_name)
+
+
 def _expected(directory: Path) -> tuple[GPTNeoXConfig, dict[str, tuple[int, ...]]]:
     """The configuration of a directory, and the shapes that it gives the tensors."""
     path = directory / "config.json"
@@ -175,7 +231,7 @@ def _stored(files: list[Path]) -> dict[str, _Stored]:
         for stored_name, (shape, dtype) in _read_header(path).items():
             if _BUFFER.fullmatch(stored_name):
                 continue
-            name = re.sub(r"^embed_out\.", "lm_head.", stored_name)
+            name = _model_name(stored_name)
             if name in found:
                 raise UserError(f"{path} holds {stored_name}, which {found[name].file} holds too; fetch both again")
             found[name] = _Stored(path.name, shape, dtype)

@@ -1,7 +1,7 @@
 """Reads the checkpoints that GPT-NeoX v1.0 (DeeperSpeed 0.3.15) wrote: weights, fp32 masters and Adam's moments."""
 
 from training.neox.architecture import NeoxArchitecture
-from training.neox.conversion import make_model, write_transformers
+from training.neox.conversion import make_model, neox_config, write_transformers
 from training.neox.layout import Parameter, parameters
 from training.neox.reader import NeoxCheckpoint, neox_steps, read_neox
 
@@ -10,6 +10,7 @@ __all__ = [
     "NeoxCheckpoint",
     "Parameter",
     "make_model",
+    "neox_config",
     "neox_steps",
     "parameters",
     "read_neox",

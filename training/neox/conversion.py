@@ -13,8 +13,10 @@ from training.neox.architecture import NeoxArchitecture
 from training.neox.reader import NeoxCheckpoint
 
 
-def _config(architecture: NeoxArchitecture) -> GPTNeoXConfig:
-    """gpt-neox v1.0 `tools/convert_to_hf.py`: `gelu` there is transformers' exact one; training approximated it."""
+def neox_config(architecture: NeoxArchitecture) -> GPTNeoXConfig:
+    """What transformers makes the model from, as gpt-neox v1.0 `tools/convert_to_hf.py` did: its `gelu` is
+    transformers' exact one, where training approximated it.
+    """
     return GPTNeoXConfig(
         vocab_size=architecture.vocab_size,
         hidden_size=architecture.hidden_size,
@@ -37,7 +39,9 @@ def _config(architecture: NeoxArchitecture) -> GPTNeoXConfig:
 
 
 def _model(architecture: NeoxArchitecture, tensors: Mapping[str, Tensor], dtype: torch.dtype) -> GPTNeoXForCausalLM:
-    return GPTNeoXForCausalLM.from_pretrained(None, config=_config(architecture), state_dict=dict(tensors), dtype=dtype)
+    return GPTNeoXForCausalLM.from_pretrained(
+        None, config=neox_config(architecture), state_dict=dict(tensors), dtype=dtype
+    )
 
 
 def make_model(checkpoint: NeoxCheckpoint) -> GPTNeoXForCausalLM:
