@@ -6,6 +6,7 @@ python run.py model=1.4b step=133000 plan=true      what its data would take; fe
 python run.py -m step=384,448 intervention=none,masculine_to_feminine
 python run.py experiment=fidelity                   how near resuming comes to the true later checkpoint
 python run.py experiment=audit_published            whether the published intervention took; trains nothing
+python run.py experiment=trajectory                 the benchmarks over the suite's own checkpoints; trains nothing
 """
 
 import os
@@ -30,6 +31,8 @@ from conf.finding import (
     find_replays,
     find_rows,
     find_segment,
+    find_steps,
+    find_trajectory,
     given_suite,
 )
 from conf.parts import assemble, find_fault_of_true_end, resume_from
@@ -42,10 +45,12 @@ from reports import (
     open_record,
     print_fidelity,
     print_summary,
+    print_trajectory,
     provenance,
     write_fidelity,
     write_report,
     write_swaps,
+    write_trajectory,
 )
 from training import Batch, check_step, check_stored, open_suite, read_journal
 
@@ -126,6 +131,18 @@ def run_audit(config: RunConfig, record: RunRecord) -> None:
     record.finish(write_report)
 
 
+def run_trajectory(config: RunConfig, record: RunRecord) -> None:
+    """What the benchmarks say of the suite's own checkpoints, from `step` to `step + steps`; nothing is trained."""
+    parts = assemble(config, record)
+    steps = find_trajectory(config)
+    first = parts.load(steps[0])
+    record.identify(**describe_parts(parts, first, None))
+    rows = parts.measure_along(first, steps)
+
+    parts.write_summary(rows, changes=[(f"step{steps[-1]}", f"step{steps[0]}")] if len(steps) > 1 else [])
+    record.finish(write_trajectory)
+
+
 def arm_batch(arm: str, segment: Segment, intervention: Intervention, step: int) -> Batch:
     """One step's rows as an arm sees them. Both arms tell apart the loss on the words that the intervention swaps."""
     rows = segment.batch(step)
@@ -157,12 +174,24 @@ def segment_fingerprints(journals: dict[str, list[dict[str, Any]]]) -> dict[str,
 def print_plan(config: RunConfig) -> None:
     """What the run would take. Nothing of the segment is fetched."""
     check_start(config)
+    if config.protocol is Protocol.trajectory:
+        steps, (_, where) = find_trajectory(config), find_steps(config)
+        lines = [("weights", f"{len(steps)} checkpoints of {where}: steps {', '.join(f'{step:,}' for step in steps)}")]
+        return print(plan_text(lines), end="")
     segment, suite = find_segment(config, find_corpus(config.corpus)), given_suite(config)
     lines = data_plan(segment, find_rows(config, segment, suite))
     if suite is not None:
         lines.append(("weights", f"step {config.step:,} of {suite.location}"))
         lines += [("moments", f"rebuilt, {plan}") for plan in find_replays(config, suite)]
     print(plan_text(lines), end="")
+
+
+PROTOCOLS = {
+    Protocol.counterfactual: run,
+    Protocol.fidelity: run_fidelity,
+    Protocol.audit: run_audit,
+    Protocol.trajectory: run_trajectory,
+}
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
@@ -180,8 +209,7 @@ def main(config: DictConfig) -> None:
         values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
         del values["output_dir"]
         with open_record(directory, config=values, command=command, provenance=provenance()) as record:
-            protocols = {Protocol.counterfactual: run, Protocol.fidelity: run_fidelity, Protocol.audit: run_audit}
-            protocols[typed.protocol](typed, record)
+            PROTOCOLS[typed.protocol](typed, record)
     except UserError as error:
         if in_sweep:
             print(one_line(error), file=sys.stderr)
@@ -190,10 +218,8 @@ def main(config: DictConfig) -> None:
     finally:
         if not any(directory.iterdir()):
             directory.rmdir()  # hydra made it, and nothing came of it
-    if typed.protocol is Protocol.fidelity:
-        print_fidelity(directory)
-    else:
-        print_summary(directory)
+    printed = {Protocol.fidelity: print_fidelity, Protocol.trajectory: print_trajectory}
+    printed.get(typed.protocol, print_summary)(directory)
 
 
 def command_line() -> None:

@@ -97,15 +97,38 @@ def given_suite(config: RunConfig) -> Suite | None:
     return suite
 
 
-def check_start(config: RunConfig) -> None:
-    """Raise UserError where the model has no checkpoint that the run begins or must end at. Nothing is fetched."""
+def find_steps(config: RunConfig) -> tuple[list[int], str]:
+    """The steps that the model has, or will have, a checkpoint of, and where. Nothing is fetched."""
     suite, pretraining = given_suite(config), config.model.pretraining
     if suite is not None:
-        steps, where = suite.steps(), suite.location
-    else:
-        assert pretraining is not None
-        steps = checkpoint_steps(pretraining.train_iters, pretraining.checkpoint_every)
-        where = f"model={config.model.name}"
+        return suite.steps(), suite.location
+    assert pretraining is not None
+    return checkpoint_steps(pretraining.train_iters, pretraining.checkpoint_every), f"model={config.model.name}"
+
+
+def find_trajectory(config: RunConfig) -> list[int]:
+    """The steps of the checkpoints that protocol=trajectory measures, in order.
+
+    Raises:
+        UserError: there is none.
+    """
+    steps, where = find_steps(config)
+    chosen = range(config.step, config.step + config.steps + 1)
+    found = [step for step in steps if step in chosen and step % config.trajectory.every == 0]
+    if not found:
+        raise UserError(
+            f"no checkpoint of {where} lies between step={config.step} and step + steps={chosen[-1]} at a multiple of "
+            f"trajectory.every={config.trajectory.every}; set them to a span that holds some"
+        )
+    return found
+
+
+def check_start(config: RunConfig) -> None:
+    """Raise UserError where the model has no checkpoint that the run begins or must end at. Nothing is fetched."""
+    if config.protocol is Protocol.trajectory:
+        find_trajectory(config)
+        return
+    steps, where = find_steps(config)
     check_step(config.step, steps, where=where)
     if config.protocol is not Protocol.fidelity:
         return
@@ -143,7 +166,7 @@ def choose_control(config: RunConfig, segment: Segment, suite: Suite) -> Control
 
 def find_rows(config: RunConfig, segment: Segment, suite: Suite | None) -> tuple[int, int]:
     """First row that the run reads, and the one behind its last: those that the intervention learns from, replayed,
-    trained on, and held out for comparison.
+    trained on, and held out for comparison. Where nothing is trained, those held out.
 
     Args:
         suite: None before the kit has made it: the segment's rows are all that is known then.
@@ -151,6 +174,9 @@ def find_rows(config: RunConfig, segment: Segment, suite: Suite | None) -> tuple
     Raises:
         UserError: the corpus does not hold all of them.
     """
+    if not config.protocol.trains:
+        first, _ = segment.held_out_rows(held_out_count(config))
+        return first, first + held_out_count(config)
     learned_first, learned_stop = segment.first_row(config.step), segment.stop_row
     if config.protocol is Protocol.counterfactual and INTERVENTIONS[config.intervention.name].learns:
         sample_first, sample_stop = segment.sample_rows(config.intervention.sample_rows)
@@ -187,11 +213,10 @@ def find_replay(config: RunConfig, suite: Suite, source: str) -> ReplayPlan:
 
 def find_replays(config: RunConfig, suite: Suite) -> list[ReplayPlan]:
     """All that the run will replay."""
-    sources = {
-        Protocol.counterfactual: [config.optimizer_state.value],
-        Protocol.fidelity: config.fidelity.optimizer_states,
-        Protocol.audit: [],
-    }[config.protocol]
+    if not config.protocol.trains:
+        return []
+    fidelity = config.protocol is Protocol.fidelity
+    sources = config.fidelity.optimizer_states if fidelity else [config.optimizer_state.value]
     return [find_replay(config, suite, source) for source in sources if source not in ("exact", "neox", "fresh")]
 
 

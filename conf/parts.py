@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pandas as pd
 import torch
+from tqdm import tqdm
 
 from conf.finding import (
     check_start,
@@ -90,6 +91,22 @@ class Parts:
         rows = evaluate(checkpoint.on(self.device), checkpoint.tokenizer, benchmarks=benchmarks)
         checkpoint.on(torch.device("cpu"))
         return rows
+
+    def measure_along(self, checkpoint: Checkpoint, steps: Sequence[int]) -> dict[str, dict[str, pd.DataFrame]]:
+        """The rows of all benchmarks at each of the suite's `steps`, by moment; `checkpoint` ends as the last of them.
+
+        Its model stays where it is, and takes the weights of one step after the other.
+        """
+        model = checkpoint.on(self.device)
+
+        def measure(step: int) -> dict[str, pd.DataFrame]:
+            self.suite.load_into(model, step)
+            known = self.record.known("weights_sha256") or {}
+            self.record.update(weights_sha256={**known, f"step{step}": weights_sha256(model)})
+            return evaluate(model, checkpoint.tokenizer, benchmarks=list(self.benchmarks.values()))
+
+        bar = tqdm(steps, "checkpoints", unit="checkpoint", disable=None)
+        return {f"step{step}": self.record.rows(f"step{step}", partial(measure, step)) for step in bar}
 
     def write_summary(
         self, rows: dict[str, dict[str, pd.DataFrame]], *, changes: Sequence[tuple[str, str]] = CHANGES

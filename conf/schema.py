@@ -24,12 +24,18 @@ class Protocol(Enum):
     """What is done.
 
     counterfactual: the experiment. fidelity: how near resuming comes to the true later checkpoint. audit: the
-    experiment, but the intervened arm is a checkpoint that others trained.
+    experiment, but the intervened arm is a checkpoint that others trained. trajectory: the benchmarks at the suite's
+    own checkpoints, one after the other.
     """
 
     counterfactual = "counterfactual"
     fidelity = "fidelity"
     audit = "audit"
+    trajectory = "trajectory"
+
+    @property
+    def trains(self) -> bool:
+        return self in (Protocol.counterfactual, Protocol.fidelity)
 
 
 class OptimizerStateSource(Enum):
@@ -195,6 +201,17 @@ class AuditConfig:
 
 
 @dataclass
+class TrajectoryConfig:
+    """Which checkpoints protocol=trajectory measures.
+
+    Attributes:
+        every: of those between step and step + steps, the steps that are a multiple of this.
+    """
+
+    every: int
+
+
+@dataclass
 class RunConfig:
     """One run: a checkpoint, a segment, an intervention, a control, benchmarks.
 
@@ -220,6 +237,7 @@ class RunConfig:
     protocol: Protocol
     fidelity: FidelityConfig
     audit: AuditConfig
+    trajectory: TrajectoryConfig
     seed: int
     device: str
     plan: bool
@@ -234,6 +252,7 @@ class RunConfig:
             "replay.frozen_steps": self.replay.frozen_steps,
             "replay.live_steps": self.replay.live_steps,
             "fidelity.rows": self.fidelity.rows,
+            "trajectory.every": self.trajectory.every,
             "intervention.sample_rows": self.intervention.sample_rows,
             "the number of fidelity.optimizer_states": len(self.fidelity.optimizer_states),
         }

@@ -5,14 +5,18 @@ from reports.html import write_report
 from reports.provenance import provenance
 from reports.record import RunRecord, open_record, write_swaps
 from reports.terminal import print_summary
+from reports.trajectory import print_trajectory, trajectory_table, write_trajectory
 
 __all__ = [
     "RunRecord",
     "open_record",
     "print_fidelity",
     "print_summary",
+    "print_trajectory",
     "provenance",
+    "trajectory_table",
     "write_fidelity",
     "write_report",
     "write_swaps",
+    "write_trajectory",
 ]

@@ -11,6 +11,7 @@ from foundation import UserError
 from reports.fidelity import fidelity_table, print_fidelity, write_fidelity
 from reports.html import write_report
 from reports.terminal import print_summary
+from reports.trajectory import print_trajectory, write_trajectory
 
 
 def main() -> None:
@@ -42,6 +43,9 @@ def make_again(directories: list[Path], output: Path) -> None:
         output.mkdir(parents=True, exist_ok=True)
         write_fidelity(output, pd.concat([fidelity_table(run) for run in runs], ignore_index=True))
         print_fidelity(output)
+    elif len(runs) == 1 and protocols == {"trajectory"}:
+        write_trajectory(runs[0])
+        print_trajectory(runs[0])
     elif len(runs) == 1:
         write_report(runs[0])
         print_summary(runs[0])

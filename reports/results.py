@@ -283,6 +283,11 @@ def p_equation(p: float | None) -> str:
     return f"p {p_value(p)}" if p is not None and p < 0.001 else f"p = {p_value(p)}"
 
 
+def ascii_only(text: str) -> str:
+    """The same for any terminal and log file."""
+    return text.replace("−", "-").replace("–", "-").replace("’", "'").replace("…", "...").replace("→", "->")
+
+
 def words(change: str) -> str:
     """ "after-control" as it is printed."""
     return change.replace("-", " − ")

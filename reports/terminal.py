@@ -11,6 +11,7 @@ from reports.manipulation import manipulation_sentence
 from reports.results import (
     Metric,
     Results,
+    ascii_only,
     by_benchmark,
     interval,
     number,
@@ -38,13 +39,13 @@ def print_summary(run_directory: Path, *, console: Console | None = None) -> Non
     console = console or Console(highlight=False)
     results = read_results(run_directory)
     console.print()
-    console.print(Text(_ascii(manipulation_sentence(results)), style="bold"))
+    console.print(Text(ascii_only(manipulation_sentence(results)), style="bold"))
     console.print()
     console.print(Text(_title(results), style="bold"))
     console.print()
     console.print(_table(results))
     console.print()
-    console.print(Text(_ascii(results.run["intervention"]["sentence"])))
+    console.print(Text(ascii_only(results.run["intervention"]["sentence"])))
     console.print()
     for label, name in _FILES.items():
         path = run_directory / name
@@ -69,7 +70,7 @@ def _table(results: Results) -> Table:
         padding=(0, 1, 0, 0),
         pad_edge=False,
         header_style="dim",
-        caption=_ascii(f"change: {change}, paired example by example; 95 % interval"),
+        caption=ascii_only(f"change: {change}, paired example by example; 95 % interval"),
         caption_justify="left",
     )
     table.add_column("")
@@ -78,8 +79,8 @@ def _table(results: Results) -> Table:
     for benchmark, members in by_benchmark(metrics).items():
         table.add_row(Text(benchmark, style="bold"))
         for metric in members:
-            cells = [Text(_ascii(cell)) for cell in _cells(metric, levels)]
-            table.add_row(Padding(Text(_ascii(metric.label)), (0, 0, 0, 2)), *cells)
+            cells = [Text(ascii_only(cell)) for cell in _cells(metric, levels)]
+            table.add_row(Padding(Text(ascii_only(metric.label)), (0, 0, 0, 2)), *cells)
     table.add_row()
     return table
 
@@ -92,7 +93,3 @@ def _cells(metric: Metric, levels: list[str]) -> list[str]:
         interval(change, decimals),
         p_value(change.p),
     ]
-
-
-def _ascii(text: str) -> str:
-    return text.replace("−", "-").replace("–", "-").replace("’", "'").replace("…", "...").replace("→", "->")

@@ -1,0 +1,86 @@
+"""The metrics over the steps of a suite's own checkpoints: a table, a figure, and how much they move by themselves."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from foundation import UserError, write_text
+from reports.noise import noise_between_checkpoints
+from reports.results import BENCHMARKS, HEADLINES, ascii_only, number
+
+_COLUMNS = ["benchmark", "metric", "step", "value", "n", "ci_low", "ci_high", "neutral", "primary", "description"]
+
+
+def trajectory_table(run_directory: Path) -> pd.DataFrame:
+    """One row for each metric and checkpoint of a trajectory run.
+
+    Columns: those of summary.csv that belong to a level; step; and `noise`, the same for all rows of a metric: see
+    `reports.noise.noise_between_checkpoints`.
+
+    Raises:
+        UserError: the directory holds no measured trajectory.
+    """
+    try:
+        run = json.loads((run_directory / "run.json").read_text("utf-8"))
+        summary = pd.read_csv(run_directory / "summary.csv")
+    except FileNotFoundError as error:
+        raise UserError(f"{run_directory} holds no measured trajectory: there is no {error.filename}") from None
+    if run["config"]["protocol"] != "trajectory":
+        raise UserError(f"{run_directory} holds a run of protocol={run['config']['protocol']}, not of trajectory")
+    levels = summary[summary["moment"].str.fullmatch(r"step\d+")]
+    levels = levels.assign(step=levels["moment"].str.removeprefix("step").astype("int64"))[_COLUMNS]
+    noise = levels.set_index("step").groupby(["benchmark", "metric"])["value"].apply(noise_between_checkpoints)
+    return levels.join(noise.rename("noise"), on=["benchmark", "metric"]).reset_index(drop=True)
+
+
+def write_trajectory(run_directory: Path) -> Path:
+    """Write trajectory.csv."""
+    path = run_directory / "trajectory.csv"
+    write_text(path, trajectory_table(run_directory).to_csv(index=False))
+    return path
+
+
+def print_trajectory(run_directory: Path, *, console: Console | None = None) -> None:
+    """Print the headline metrics at the first and the last checkpoint, their change, and what is noise."""
+    console = console or Console(highlight=False)
+    table = pd.read_csv(run_directory / "trajectory.csv")
+    summary = pd.read_csv(run_directory / "summary.csv")
+    changes = {
+        (row["benchmark"], row["metric"]): row
+        for row in summary[summary["moment"].str.contains("-")].to_dict("records")
+    }
+    first, last = table["step"].min(), table["step"].max()
+    printed = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
+    printed.add_column("")
+    for heading in [f"{first}", f"{last}", "change", "interval", "noise"]:
+        printed.add_column(heading, justify="right", no_wrap=True)
+    shown: set[str] = set()
+    for (benchmark, metric), rows in table.groupby(["benchmark", "metric"], sort=False):
+        if (benchmark, metric) not in HEADLINES:
+            continue
+        if benchmark not in shown:
+            printed.add_row(Text(BENCHMARKS[str(benchmark)], style="bold"))
+            shown.add(str(benchmark))
+        values, noise = rows.set_index("step")["value"], rows["noise"].iloc[0]
+        cells = [number(values[first], 3), number(values[last], 3)]
+        if change := changes.get((benchmark, metric)):
+            cells.append(number(change["value"], 3, signed=True))
+            cells.append(f"{number(change['ci_low'], 3)} to {number(change['ci_high'], 3)}")
+        else:
+            cells += ["–", "–"]
+        cells.append(number(None if pd.isna(noise) else noise, 4))
+        printed.add_row(f"  {metric}", *(ascii_only(cell) for cell in cells))
+    console.print()
+    console.print(Text(f"{len(table['step'].unique())} checkpoints, steps {first} to {last}", style="bold"))
+    console.print()
+    console.print(printed)
+    console.print()
+    console.print("interval: 95 %, over examples; noise: sd of one checkpoint about its neighbours")
+    console.print()
+    for name in ("trajectory.csv", "trajectory.svg", "summary.csv"):
+        if (run_directory / name).exists():
+            console.print(Text(f"{run_directory / name}"), soft_wrap=True)
