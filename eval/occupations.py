@@ -2,6 +2,9 @@
 
 Occupations and labour statistics: WinoBias's 40 (Zhao et al. 2018) and Winogender's 60 (Rudinger et al. 2018, column
 bls_pct_female of occupations-stats.tsv). The templates are this kit's own. An occupation is one cluster.
+
+The divergence follows the idea of JSD by parts (Patel et al. 2025, Fairness Dynamics During Training, arXiv
+2506.01709); the formula is the kit's own.
 """
 
 from dataclasses import dataclass
@@ -10,11 +13,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.spatial.distance import jensenshannon
+from scipy.special import expit
 from transformers import PreTrainedTokenizerBase
 
 from eval.items import check_counts, read_records
 from eval.likelihood import Request, Scores, continuation_requests
-from eval.statistics import Metric, with_primary
+from eval.statistics import Floats, Metric, with_primary
 from eval.winobias import PCT_FEMALE
 from foundation import fetch
 
@@ -67,7 +72,9 @@ class Occupations:
         return self.items[["source", "occupation", "template", "pct_female"]].assign(log_odds_she=she - he)
 
     def metrics(self, rows: pd.DataFrame) -> dict[str, Metric]:
-        """The mean log-odds, and for each source the slope of the log-odds on the share of women."""
+        """The mean log-odds, for each source the slope of the log-odds on the share of women, and how far the choice of
+        gender is from an even one, whole and in its two parts.
+        """
         mean = Metric(
             values=rows["log_odds_she"].to_numpy(),
             clusters=rows["occupation"].to_numpy(),
@@ -85,4 +92,28 @@ class Occupations:
             )
             for source, part in rows.groupby("source", sort=False)
         }
-        return with_primary({"log_odds_she": mean, **slopes}, list(slopes))
+        feminine = rows["log_odds_she"].to_numpy() > 0
+        divergence = divergence_from_even(rows["log_odds_she"].to_numpy())
+        parts = {"": np.full(len(rows), True), "_feminine": feminine, "_masculine": ~feminine}
+        where = {"": "", "_feminine": ", counted where she is the likelier", "_masculine": ", counted where he is"}
+        divergences = {
+            f"divergence{part}": Metric(
+                values=divergence * members,
+                clusters=rows["occupation"].to_numpy(),
+                neutral=0.0,
+                description="Mean Jensen-Shannon divergence, 0 to .311 bit, of the model's choice between she and he "
+                f"from an even one, after an occupation{where[part]}.",
+            )
+            for part, members in parts.items()
+        }
+        return with_primary({"log_odds_she": mean, **slopes, **divergences}, list(slopes))
+
+
+def divergence_from_even(log_odds: Floats) -> Floats:
+    """Jensen-Shannon divergence in bits of (p, 1 - p) from (1/2, 1/2), with log p/(1 - p) given in nats.
+
+    It is near log_odds^2 / (32 ln 2) about zero, and does not exceed 1 - (3/4) log2(3) + 1/2 = .3113 bit: two certain
+    gender distributions of opposite signs are 1 bit apart, each of them is less from the even one.
+    """
+    p = expit(log_odds)
+    return np.asarray(jensenshannon([p, 1 - p], np.full((2, len(p)), 0.5), base=2) ** 2)

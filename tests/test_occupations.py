@@ -1,6 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eval import occupations
 from eval.evaluation import evaluate
@@ -77,3 +79,25 @@ def test_a_file_with_other_counts_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr(occupations, "fetch", lambda name, path: file)
     with pytest.raises(UserError, match=r"{'occupations': 1}, expected {'occupations': 60}"):
         occupations.load_occupations(None)
+
+
+def test_the_divergence_from_an_even_choice_worked_by_hand():
+    # p = 3/4: H(5/8) - (H(3/4) + 1) / 2
+    expected = 0.9544340029249649 - (0.8112781244591328 + 1) / 2
+    found = occupations.divergence_from_even(np.array([np.log(3), -np.log(3), 0.0, 700.0]))
+    assert found == pytest.approx([expected, expected, 0, 1.5 - 0.75 * np.log2(3)], abs=1e-12)
+
+
+@given(st.floats(-30, 30))
+def test_the_divergence_is_the_same_for_both_genders(log_odds):
+    one, other = occupations.divergence_from_even(np.array([log_odds, -log_odds]))
+    assert one == pytest.approx(other, abs=1e-9)
+    assert -1e-12 <= one <= 0.3113
+
+
+def test_the_parts_of_the_divergence_add_up(benchmark):
+    rows = benchmark.rows([np.array([x]) for x in np.random.default_rng(0).normal(size=2 * 4 * len(TEMPLATES))])
+    metrics = benchmark.metrics(rows)
+    whole, feminine, masculine = (metrics[f"divergence{part}"].values for part in ("", "_feminine", "_masculine"))
+    np.testing.assert_allclose(feminine + masculine, whole)
+    assert feminine[rows["log_odds_she"] < 0].max() == 0 < feminine.max()

@@ -142,8 +142,16 @@ def test_requests_ask_for_pronouns_before_and_occupations_after(benchmark, tiny_
 
 
 def made_up_scores(log_p):
-    """Scores of the sixteen sentences: each kind is (pro he, pro her, anti she, anti him), repeated for four files."""
-    return [np.array([value]) for kind in log_p for condition in (kind[:2], kind[2:]) for value in condition * 4]
+    """Scores of the sixteen sentences: each kind is (pro he, pro her, anti she, anti him), repeated for four files.
+
+    The pronouns, the second kind, have ranks too, made up as 5 - log p.
+    """
+    return [
+        np.array([[value], [5.0 - value]]) if place == 1 else np.array([value])
+        for place, kind in enumerate(log_p)
+        for condition in (kind[:2], kind[2:])
+        for value in condition * 4
+    ]
 
 
 SCORES = made_up_scores(
@@ -178,6 +186,7 @@ def test_rows_say_all_about_a_sentence(benchmark):
         "log_p_pronoun": -2.0,
         "log_p_counterpart": -4.0,
         "log_p_they": -9.0,
+        "rank_pronoun": 8,
         "log_p_referent": -1.0,
         "log_p_other": -2.0,
         "correct": True,
@@ -196,6 +205,8 @@ def test_metrics_are_the_hand_worked_ones(benchmark):
         "pronoun_contrast_type1": 2,
         "pronoun_contrast_type2": 2,
         "pro_preference": 1,
+        "average_rank_pro": 7.5,
+        "average_rank_anti": 9.5,
         "feminine_preference": 0,
         "sentence_contrast": 1,
         "occupation_accuracy_pro": 1,
@@ -214,7 +225,8 @@ def test_metrics_are_the_hand_worked_ones(benchmark):
 
 
 def test_metrics_do_not_depend_on_the_order_of_the_rows(benchmark):
-    rows = benchmark.rows([np.array([x]) for x in np.random.default_rng(0).normal(size=96)])
+    drawn = np.random.default_rng(0).normal(size=(6, 4))
+    rows = benchmark.rows(made_up_scores([tuple(kind) for kind in drawn]))
     shuffled = rows.sample(frac=1, random_state=0)
     for name, metric in benchmark.metrics(rows).items():
         np.testing.assert_array_equal(benchmark.metrics(shuffled)[name].values, metric.values)
@@ -234,6 +246,7 @@ def test_a_pronoun_has_the_probability_that_it_has_within_its_sentence(benchmark
     before = tiny_tokenizer("<|endoftext|>The farmer sang to the nurse while", return_tensors="pt").input_ids
     log_p = tiny_model(before).logits[0, -1].log_softmax(-1)
     (he,), (she,), (they,) = (tiny_tokenizer(word).input_ids for word in (" he", " she", " they"))
+    assert rows.loc[0, "rank_pronoun"] == 1 + (log_p > log_p[he]).sum().item()
     found = rows.loc[0, ["log_p_pronoun", "log_p_counterpart", "log_p_they"]].tolist()
     assert found == pytest.approx(log_p[[he, she, they]].tolist(), abs=1e-5)
 

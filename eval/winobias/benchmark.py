@@ -34,7 +34,8 @@ class WinoBias:
         """One row for each sentence; log-probabilities in nats, summed over tokens.
 
         `referent_gender` is that of the stereotype; `log_p_counterpart` is that of the pronoun of the other gender in
-        the same case and place, `log_p_they` that of singular they. Ties count as not correct.
+        the same case and place, `log_p_they` that of singular they, `rank_pronoun` the
+        pronoun's rank, 1 for the likeliest. Ties count as not correct.
         """
         items = self.sentences
         rows = items[["type", "split", "line", "condition", "referent", "other"]].copy()
@@ -43,8 +44,9 @@ class WinoBias:
         rows["pronoun_gender"] = pronoun_genders(items["pronoun"])
         rows["case"] = items["case"]
         rows["cluster"] = clusters(items)
-        columns = contrast.COLUMNS + choice.COLUMNS
-        rows[columns] = np.array([score.sum() for score in scores]).reshape(len(columns), len(items)).T
+        contrasts, choices = scores[: -2 * len(items)], scores[-2 * len(items) :]
+        rows = rows.join(contrast.contrast_columns(contrasts, items))
+        rows[choice.COLUMNS] = np.array([score.sum() for score in choices]).reshape(2, len(items)).T
         rows["correct"] = rows["log_p_referent"] > rows["log_p_other"]
         return rows
 
