@@ -1,8 +1,9 @@
 """Pronoun contrast: log p(pro pronoun) - log p(anti pronoun), given the sentence up to its pronoun.
 
 Singular they is scored at the same place, and the pronoun's rank among all tokens is taken there (the Average Rank of
-Patel et al. 2025, Fairness Dynamics During Training, arXiv 2506.01709, here of WinoBias's own pronouns). Whole sentences
-are scored beside their twins (`sentence_contrast`), which the twins that differ in more than their pronouns touch most.
+Patel et al. 2025, Fairness Dynamics During Training, arXiv 2506.01709, here of WinoBias's own pronouns). Whole
+sentences are scored beside their twins (`sentence_contrast`), which the twins that differ in more than their pronouns
+touch most.
 
 What differs from the case study of Pythia's paper on purpose: there the pronoun is asked for by a question, "her" is
 always paired with "him", and the order of the options is fixed; see `eval.winobias.paper`.
