@@ -98,7 +98,8 @@ def test_the_divergence_is_the_same_for_both_genders(log_odds):
 def test_the_parts_of_the_divergence_add_up(benchmark):
     rows = benchmark.rows([np.array([x]) for x in np.random.default_rng(0).normal(size=2 * 4 * len(TEMPLATES))])
     metrics = benchmark.metrics(rows)
-    whole = metrics["divergence"].values
-    feminine, masculine = metrics["divergence_feminine"].values, metrics["divergence_masculine"].values
+    whole, feminine, masculine = (
+        np.asarray(metrics[name].values) for name in ("divergence", "divergence_feminine", "divergence_masculine")
+    )
     np.testing.assert_allclose(feminine + masculine, whole)
     assert feminine[rows["log_odds_she"] < 0].max() == 0 < feminine.max()
