@@ -8,6 +8,7 @@ python run.py experiment=fidelity                   how near resuming comes to t
 python run.py experiment=audit_published            whether the published intervention took; trains nothing
 """
 
+import logging
 import os
 import shlex
 import sys
@@ -34,11 +35,13 @@ from conf.finding import (
 )
 from conf.parts import assemble, find_fault_of_true_end, resume_from
 from conf.schema import Control, Protocol, RunConfig
+from conf.sharing import Common
 from corpus import Segment, combined_fingerprint, data_plan, fingerprint, plan_text
 from foundation import UserError, mistakes_in_one_line, one_line, quiet_libraries
 from interventions import Intervention
 from reports import (
     RunRecord,
+    is_finished,
     open_record,
     print_fidelity,
     print_summary,
@@ -49,6 +52,8 @@ from reports import (
 )
 from training import Batch, check_step, check_stored, open_suite, read_journal
 
+log = logging.getLogger(__name__)
+
 
 def run(config: RunConfig, record: RunRecord) -> None:
     """The experiment, in order. What a stage has left in the run directory is not done again after an interruption."""
@@ -56,15 +61,22 @@ def run(config: RunConfig, record: RunRecord) -> None:
     start = parts.load(config.step)
     check_stored(start, config.optimizer_state.value)
     intervention = parts.intervention(start)
-    record.identify(**describe_parts(parts, start, intervention))
+    described = describe_parts(parts, start, intervention)
+    record.identify(**described)
+    common = Common(parts, described)
     without_true_end = find_fault_of_true_end(parts)
     record.update(**describe_reading(parts, start, intervention, without_true_end))
 
-    rows = {"before": record.rows("before", lambda: parts.measure(start))}
-    resumed = resume_from(parts, config.optimizer_state.value)
+    rows = {"before": common.rows("before", lambda: parts.measure(start))}
+    with common.exclusively("moments") as directory:
+        resumed = resume_from(parts, config.optimizer_state.value, directory=directory)
     control = choose_control(config, parts.segment, parts.suite)
     arms = ["intervened", "control"] if control is Control.train else ["intervened"]
     for arm, moment in zip(arms, ["after", "control"], strict=False):
+        if arm == "control" and record.study is not None:
+            compared_with = start if without_true_end is None else None
+            rows[moment] = common.control(resumed, intervention, compared_with=compared_with)
+            continue
         ended = parts.train(arm, resumed(), batch_at=partial(arm_batch, arm, parts.segment, intervention))
         rows[moment] = record.rows(moment, partial(parts.measure, ended))
         if arm == "control" and without_true_end is None:
@@ -179,13 +191,17 @@ def main(config: DictConfig) -> None:
             return print_plan(typed)
         values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
         del values["output_dir"]
-        with open_record(directory, config=values, command=command, provenance=provenance()) as record:
+        if in_sweep and is_finished(directory, config=values):
+            log.info("%s is finished; skipped", directory)
+            return
+        study = Path(HydraConfig.get().sweep.dir).absolute() if in_sweep else None
+        with open_record(directory, config=values, command=command, provenance=provenance(), study=study) as record:
             protocols = {Protocol.counterfactual: run, Protocol.fidelity: run_fidelity, Protocol.audit: run_audit}
             protocols[typed.protocol](typed, record)
     except UserError as error:
         if in_sweep:
             print(one_line(error), file=sys.stderr)
-            raise  # the other jobs of the sweep go on
+            raise  # the other jobs of the study go on
         sys.exit(one_line(error))
     finally:
         if not any(directory.iterdir()):

@@ -26,6 +26,7 @@ from training.journal import Journal
 from training.numerics import numerics_of, set_numerics
 from training.precision import Precision
 from training.recipe import Recipe
+from training.token_losses import TokenLosses
 from training.trainer import Batch, Losses, Trainer
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ def train(
     save_minutes: float | None = None,
     keep: int | None,
     journal: Path,
+    token_losses: TokenLosses | None = None,
     description: str,
 ) -> Checkpoint:
     """Train from `start`, or from the latest whole checkpoint in `checkpoints`, until step `stop`.
@@ -70,6 +72,7 @@ def train(
         save_minutes: save also when so many minutes have passed since it was last saved.
         keep: latest checkpoints to keep; None keeps all.
         journal: path of the arm's `.jsonl`. In its lines `step` is the batch's: that update makes checkpoint step + 1.
+        token_losses: where to keep the losses of single predictions too.
         description: what the progress bar and messages call this.
 
     Returns:
@@ -139,6 +142,8 @@ def train(
                     **batch.record,
                 }
             )
+            if token_losses is not None:
+                token_losses.write(step, losses.by_token)
             steps.set_postfix(loss=f"{losses.mean:.3f}", tokens_per_s=f"{tokens_per_s:,.0f}", refresh=False)
             overdue = save_minutes is not None and time.monotonic() - last_saved_at >= 60 * save_minutes
             if step + 1 == stop or step + 1 in save_at or overdue:
