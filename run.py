@@ -4,6 +4,7 @@ python run.py                                       the demo: the whole method, 
 python run.py step=384 steps=128                    another checkpoint, a longer segment
 python run.py model=1.4b step=133000 plan=true      what its data would take; fetches none of them, trains nothing
 python run.py -m step=384,448 intervention=none,masculine_to_feminine
+python run.py experiment=dose_response              a study: many runs in one directory, which share their control
 python run.py experiment=fidelity                   how near resuming comes to the true later checkpoint
 python run.py experiment=audit_published            whether the published intervention took; trains nothing
 """
@@ -36,6 +37,7 @@ from conf.finding import (
 from conf.parts import assemble, find_fault_of_true_end, resume_from
 from conf.schema import Control, Protocol, RunConfig
 from conf.sharing import Common
+from conf.study import take_gpu
 from corpus import Segment, combined_fingerprint, data_plan, fingerprint, plan_text
 from foundation import UserError, mistakes_in_one_line, one_line, quiet_libraries
 from interventions import Intervention
@@ -186,6 +188,8 @@ def main(config: DictConfig) -> None:
     arguments = list(HydraConfig.get().overrides.task) if in_sweep else sys.argv[1:]
     command = shlex.join(["python", "run.py", *arguments])
     try:
+        if in_sweep:
+            take_gpu(HydraConfig.get().launcher["_target_"])
         typed = typed_config(config)
         if typed.plan:
             return print_plan(typed)

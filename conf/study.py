@@ -4,19 +4,24 @@ Hydra runs a study's jobs, here or on other machines. A job that fails tells so 
 them tells of all that did when the last has ended.
 """
 
+import contextlib
 import hashlib
 import logging
+import os
+import platform
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import filelock
+import torch
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from foundation import UserError, one_line, write_text
+from foundation import UserError, cache_directory, one_line, write_text
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +61,34 @@ def _hash(settings: Sequence[str]) -> str:
 # The first is kept in OmegaConf's cache, which goes with the configuration to the workers of any launcher.
 OmegaConf.register_new_resolver("study", lambda: study_name(sys.argv[1:]), use_cache=True, replace=True)
 OmegaConf.register_new_resolver("job", lambda overrides: job_name(list(overrides)), replace=True)
+
+
+_taken: list[filelock.BaseFileLock] = []  # for as long as the process lives
+
+
+def take_gpu(launcher: str) -> None:
+    """Give this process a GPU of its own where joblib, whose workers would all take the first, runs a study on several.
+
+    A worker keeps its GPU for all jobs that it is given, since `CUDA_VISIBLE_DEVICES` counts only before CUDA is used.
+
+    Args:
+        launcher: Hydra's name of it.
+
+    Raises:
+        UserError: there are more jobs at once than GPUs.
+    """
+    number = torch.cuda.device_count()
+    if "joblib" not in launcher or number < 2 or _taken:
+        return
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    for gpu in visible.split(",") if visible else map(str, range(number)):
+        lock = filelock.FileLock(cache_directory() / "gpus" / f"{platform.node()}-{gpu}.lock")
+        Path(lock.lock_file).parent.mkdir(exist_ok=True)
+        with contextlib.suppress(filelock.Timeout):
+            _taken.append(lock.acquire(timeout=0).lock)
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+            return
+    raise UserError(f"all {number} GPUs are taken by other jobs; set hydra.launcher.n_jobs={number} or less")
 
 
 class StudyCallback(Callback):
