@@ -194,7 +194,7 @@ def main(config: DictConfig) -> None:
         if typed.plan:
             return print_plan(typed)
         values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
-        del values["output_dir"]
+        del values["output_dir"], values["tracker"]  # where things go and are shown decides no number
         if in_sweep and is_finished(directory, config=values):
             log.info("%s is finished; skipped", directory)
             return

@@ -145,6 +145,7 @@ class Parts:
                 keep=2,
                 journal=directory / "train" / f"{name}.jsonl",
                 token_losses=token_losses,
+                tracker=self.config.tracker.value,
                 description=f"training, {name}",
             )
 

@@ -19,6 +19,7 @@ from training.recipe import Recipe, learning_rate
 from training.replay import ReplayMethod, ReplayPlan, plan_replay, replay, with_adam_step, without_moments
 from training.suites import Architecture, Suite, check_architecture, load_checkpoint, open_suite
 from training.token_losses import TokenLosses, spread
+from training.tracking import Tracker
 from training.trainer import Batch
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "ReplayPlan",
     "Suite",
     "TokenLosses",
+    "Tracker",
     "check_architecture",
     "check_not_v0",
     "check_same_model",
