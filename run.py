@@ -4,11 +4,13 @@ python run.py                                       the demo: the whole method, 
 python run.py step=384 steps=128                    another checkpoint, a longer segment
 python run.py model=1.4b step=133000 plan=true      what its data would take; fetches none of them, trains nothing
 python run.py -m step=384,448 intervention=none,masculine_to_feminine
+python run.py experiment=dose_response              a study: many runs in one directory, which share their control
 python run.py experiment=fidelity                   how near resuming comes to the true later checkpoint
 python run.py experiment=audit_published            whether the published intervention took; trains nothing
 python run.py experiment=trajectory                 the benchmarks over the suite's own checkpoints; trains nothing
 """
 
+import logging
 import os
 import shlex
 import sys
@@ -37,11 +39,14 @@ from conf.finding import (
 )
 from conf.parts import assemble, find_fault_of_true_end, resume_from
 from conf.schema import Control, Protocol, RunConfig
+from conf.sharing import Common
+from conf.study import take_gpu
 from corpus import Segment, combined_fingerprint, data_plan, fingerprint, plan_text
 from foundation import UserError, mistakes_in_one_line, one_line, quiet_libraries
 from interventions import Intervention
 from reports import (
     RunRecord,
+    is_finished,
     open_record,
     print_fidelity,
     print_summary,
@@ -54,6 +59,8 @@ from reports import (
 )
 from training import Batch, check_step, check_stored, open_suite, read_journal
 
+log = logging.getLogger(__name__)
+
 
 def run(config: RunConfig, record: RunRecord) -> None:
     """The experiment, in order. What a stage has left in the run directory is not done again after an interruption."""
@@ -61,15 +68,22 @@ def run(config: RunConfig, record: RunRecord) -> None:
     start = parts.load(config.step)
     check_stored(start, config.optimizer_state.value)
     intervention = parts.intervention(start)
-    record.identify(**describe_parts(parts, start, intervention))
+    described = describe_parts(parts, start, intervention)
+    record.identify(**described)
+    common = Common(parts, described)
     without_true_end = find_fault_of_true_end(parts)
     record.update(**describe_reading(parts, start, intervention, without_true_end))
 
-    rows = {"before": record.rows("before", lambda: parts.measure(start))}
-    resumed = resume_from(parts, config.optimizer_state.value)
+    rows = {"before": common.rows("before", lambda: parts.measure(start))}
+    with common.exclusively("moments") as directory:
+        resumed = resume_from(parts, config.optimizer_state.value, directory=directory)
     control = choose_control(config, parts.segment, parts.suite)
     arms = ["intervened", "control"] if control is Control.train else ["intervened"]
     for arm, moment in zip(arms, ["after", "control"], strict=False):
+        if arm == "control" and record.study is not None:
+            compared_with = start if without_true_end is None else None
+            rows[moment] = common.control(resumed, intervention, compared_with=compared_with)
+            continue
         ended = parts.train(arm, resumed(), batch_at=partial(arm_batch, arm, parts.segment, intervention))
         rows[moment] = record.rows(moment, partial(parts.measure, ended))
         if arm == "control" and without_true_end is None:
@@ -203,17 +217,23 @@ def main(config: DictConfig) -> None:
     arguments = list(HydraConfig.get().overrides.task) if in_sweep else sys.argv[1:]
     command = shlex.join(["python", "run.py", *arguments])
     try:
+        if in_sweep:
+            take_gpu(HydraConfig.get().launcher["_target_"])
         typed = typed_config(config)
         if typed.plan:
             return print_plan(typed)
         values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
-        del values["output_dir"]
-        with open_record(directory, config=values, command=command, provenance=provenance()) as record:
+        del values["output_dir"], values["tracker"]  # where things go and are shown decides no number
+        if in_sweep and is_finished(directory, config=values):
+            log.info("%s is finished; skipped", directory)
+            return
+        study = Path(HydraConfig.get().sweep.dir).absolute() if in_sweep else None
+        with open_record(directory, config=values, command=command, provenance=provenance(), study=study) as record:
             PROTOCOLS[typed.protocol](typed, record)
     except UserError as error:
         if in_sweep:
             print(one_line(error), file=sys.stderr)
-            raise  # the other jobs of the sweep go on
+            raise  # the other jobs of the study go on
         sys.exit(one_line(error))
     finally:
         if not any(directory.iterdir()):

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import pandas as pd
@@ -37,6 +38,7 @@ from training import (
     Precision,
     Recipe,
     Suite,
+    TokenLosses,
     check_architecture,
     choose_device,
     choose_precision,
@@ -132,13 +134,18 @@ class Parts:
         batch_at: Callable[[int], Batch],
         stop: int | None = None,
         recipe: Recipe | None = None,
+        directory: Path | None = None,
+        token_losses: TokenLosses | None = None,
     ) -> Checkpoint:
         """Train an arm, or go on with it where it was when it was killed.
 
         Args:
             recipe: another than that of the arms.
+            directory: another than the run's for checkpoints and journal.
+            token_losses: where to keep the losses of single predictions.
         """
-        options, directory = self.config.training, self.record.directory
+        options = self.config.training
+        directory = directory or self.record.directory
         stop = self.segment.stop if stop is None else stop
         with self.record.stage(f"train {name}"):
             return train(
@@ -154,6 +161,8 @@ class Parts:
                 save_minutes=options.save_minutes,
                 keep=2,
                 journal=directory / "train" / f"{name}.jsonl",
+                token_losses=token_losses,
+                tracker=self.config.tracker.value,
                 description=f"training, {name}",
             )
 
@@ -182,11 +191,12 @@ def assemble(config: RunConfig, record: RunRecord) -> Parts:
     return Parts(config, record, device, precision, benchmarks, segment, suite)
 
 
-def resume_from(parts: Parts, source: str) -> Callable[[], Checkpoint]:
+def resume_from(parts: Parts, source: str, *, directory: Path | None = None) -> Callable[[], Checkpoint]:
     """The checkpoint that an arm continues, a new copy at each call, with Adam's moments from `source`.
 
     Args:
         source: exact, neox, fresh, replay, or one of the methods of replay.
+        directory: another than the run's, where moments that are rebuilt are kept.
     """
     config, step = parts.config, parts.config.step
     adam_step = cast(AdamStep, config.adam_step.name)
@@ -197,12 +207,14 @@ def resume_from(parts: Parts, source: str) -> Callable[[], Checkpoint]:
     plan = find_replay(config, parts.suite, source)
     recipe = replace(config.model.recipe, sequences_per_step=parts.segment.sequences_per_step)
     still = replace(recipe, lr=0.0, min_lr=0.0)
-    checkpoints = parts.record.directory / "checkpoints"
+    checkpoints = (directory or parts.record.directory) / "checkpoints"
     kept = checkpoints / f"{plan.method}_moments"
 
     def train_on(start: Checkpoint, *, stop: int, leg: int) -> Checkpoint:
         name = f"{plan.method}_replay_{leg}"
-        return parts.train(name, start, batch_at=parts.unmodified, stop=stop, recipe=recipe if leg else still)
+        return parts.train(
+            name, start, batch_at=parts.unmodified, stop=stop, recipe=recipe if leg else still, directory=directory
+        )
 
     if step not in saved_steps(kept):
         log.info("rebuilding Adam's moments: %s", plan)

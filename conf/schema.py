@@ -64,6 +64,14 @@ class ReplayMethodChoice(Enum):
 AdamStepChoice = Enum("AdamStepChoice", ["continue", "neox_resume"])
 
 
+class TrackerChoice(Enum):
+    """What shows an arm's losses while it trains, besides its journal."""
+
+    none = "none"
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+
+
 class PrecisionChoice(Enum):
     """Number format of the arithmetic; auto is that of the suite on a GPU and fp32 on a CPU."""
 
@@ -240,6 +248,7 @@ class RunConfig:
     trajectory: TrajectoryConfig
     seed: int
     device: str
+    tracker: TrackerChoice
     plan: bool
     output_dir: str
 

@@ -3,12 +3,14 @@
 from reports.fidelity import print_fidelity, write_fidelity
 from reports.html import write_report
 from reports.provenance import provenance
-from reports.record import RunRecord, open_record, write_swaps
+from reports.record import RunRecord, is_finished, kept_rows, open_record, write_swaps
 from reports.terminal import print_summary
 from reports.trajectory import print_trajectory, trajectory_table, write_trajectory
 
 __all__ = [
     "RunRecord",
+    "is_finished",
+    "kept_rows",
     "open_record",
     "print_fidelity",
     "print_summary",

@@ -15,10 +15,16 @@ from foundation import UserError, atomic_directory, atomic_file, exclusive, remo
 
 
 class RunRecord:
-    """run.json of one run directory: first written when a run has been found possible, then at every change."""
+    """run.json of one run directory: first written when a run has been found possible, then at every change.
 
-    def __init__(self, directory: Path, content: dict[str, Any]) -> None:
+    Attributes:
+        directory: the run's.
+        study: directory of the study that the run belongs to; None for one by itself.
+    """
+
+    def __init__(self, directory: Path, content: dict[str, Any], *, study: Path | None = None) -> None:
         self.directory = directory
+        self.study = study
         self._content = content
 
     def known(self, name: str) -> Any:
@@ -50,19 +56,13 @@ class RunRecord:
         self._write()
 
     def rows(self, moment: str, evaluate: Callable[[], Mapping[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
-        """The rows of a moment: those that an earlier, killed process saved, else those of `evaluate`, saved now.
+        """The rows of a moment: those that an earlier, killed process saved, else those of `evaluate`, saved now."""
 
-        All benchmarks of a moment are saved together, because they are scored in one pass: scoring the missing ones
-        alone would batch them otherwise and could change their last bits.
-        """
-        directory = self.directory / "rows" / moment
-        if not directory.exists():
+        def evaluate_in_time() -> Mapping[str, pd.DataFrame]:
             with self.stage(f"evaluate {moment}"):
-                tables = evaluate()
-            with atomic_directory(directory) as aside:
-                for benchmark, table in tables.items():
-                    table.to_parquet(aside / f"{benchmark}.parquet", index=False)
-        return {path.stem: pd.read_parquet(path) for path in sorted(directory.glob("*.parquet"))}
+                return evaluate()
+
+        return kept_rows(self.directory / "rows" / moment, evaluate_in_time)
 
     def finish(self, write_report: Callable[[Path], Path]) -> None:
         """Write the report, then mark the run as finished: from here on its directory is never written to again."""
@@ -74,11 +74,49 @@ class RunRecord:
         write_text(self.directory / "run.json", json.dumps(self._content, indent=2, allow_nan=False) + "\n")
 
 
+def kept_rows(directory: Path, evaluate: Callable[[], Mapping[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+    """The rows of each benchmark that `directory` holds, else those of `evaluate`, saved there.
+
+    All benchmarks of a moment are saved together, because they are scored in one pass: scoring the missing ones alone
+    would batch them otherwise and could change their last bits.
+    """
+    if not directory.exists():
+        tables = evaluate()
+        with atomic_directory(directory) as aside:
+            for benchmark, table in tables.items():
+                table.to_parquet(aside / f"{benchmark}.parquet", index=False)
+    return {path.stem: pd.read_parquet(path) for path in sorted(directory.glob("*.parquet"))}
+
+
+def is_finished(directory: Path, *, config: Mapping[str, Any]) -> bool:
+    """Whether a directory holds the finished run of this configuration.
+
+    Raises:
+        UserError: it holds the finished run of another one.
+    """
+    path = directory / "run.json"
+    if not path.exists():
+        return False
+    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    if content["status"] != "finished":
+        return False
+    _refuse_change(directory, content["config"], config)
+    return True
+
+
 @contextlib.contextmanager
 def open_record(
-    directory: Path, *, config: Mapping[str, Any], command: str, provenance: Mapping[str, Any]
+    directory: Path,
+    *,
+    config: Mapping[str, Any],
+    command: str,
+    provenance: Mapping[str, Any],
+    study: Path | None = None,
 ) -> Iterator[RunRecord]:
     """Open a run directory, new or left by a killed run of the same configuration, and hold it for the block.
+
+    Args:
+        study: directory of the study that the run belongs to.
 
     Raises:
         UserError: it holds a finished run or a run of another configuration, or another process works in it.
@@ -90,7 +128,7 @@ def open_record(
             raise UserError(f"another process is working in {directory}; wait for it or set hydra.run.dir") from None
         remove_leftovers(directory)
         content = _open(directory / "run.json", config=config, command=command, provenance=provenance)
-        yield RunRecord(directory, content | {"hardware": provenance["hardware"]})
+        yield RunRecord(directory, content | {"hardware": provenance["hardware"]}, study=study)
 
 
 def _open(path: Path, *, config: Mapping[str, Any], command: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,7 +158,7 @@ def _refuse_change(directory: Path, content: Mapping[str, Any], now: Mapping[str
         if old.get(key) != new.get(key):
             raise UserError(
                 f"{directory} holds a run with {key}={old.get(key)}, this one has {key}={new.get(key)}; go on "
-                f"with what it began with, or set another hydra.run.dir"
+                f"with what it began with, or set another hydra.run.dir, for a study another hydra.sweep.dir"
             )
 
 

@@ -219,8 +219,8 @@ def test_a_sweep_runs_every_job_in_its_own_directory(workshop):
         "control=none",
     )
     assert result.returncode == 0, result.stderr
-    names = [json.loads((workshop / "sweep" / job / "run.json").read_text())["intervention"]["name"] for job in "01"]
-    assert names == ["none", "masculine_to_feminine"]
+    found = [json.loads(path.read_text()) for path in (workshop / "sweep").glob("*/run.json")]
+    assert sorted(record["intervention"]["name"] for record in found) == ["masculine_to_feminine", "none"]
 
 
 def test_an_arm_learns_from_the_rows_before_the_segment_and_works_between_its_steps(workshop):

@@ -18,6 +18,8 @@ from training.published import (
 from training.recipe import Recipe, learning_rate
 from training.replay import ReplayMethod, ReplayPlan, plan_replay, replay, with_adam_step, without_moments
 from training.suites import Architecture, Suite, check_architecture, load_checkpoint, open_suite
+from training.token_losses import TokenLosses, spread
+from training.tracking import Tracker
 from training.trainer import Batch
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "ReplayMethod",
     "ReplayPlan",
     "Suite",
+    "TokenLosses",
+    "Tracker",
     "check_architecture",
     "check_not_v0",
     "check_same_model",
@@ -57,6 +61,7 @@ __all__ = [
     "save_checkpoint",
     "saved_steps",
     "set_numerics",
+    "spread",
     "train",
     "weights_sha256",
     "with_adam_step",

@@ -26,6 +26,8 @@ from training.journal import Journal
 from training.numerics import numerics_of, set_numerics
 from training.precision import Precision
 from training.recipe import Recipe
+from training.token_losses import TokenLosses
+from training.tracking import Tracker, tracking
 from training.trainer import Batch, Losses, Trainer
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,8 @@ def train(
     save_minutes: float | None = None,
     keep: int | None,
     journal: Path,
+    token_losses: TokenLosses | None = None,
+    tracker: Tracker = "none",
     description: str,
 ) -> Checkpoint:
     """Train from `start`, or from the latest whole checkpoint in `checkpoints`, until step `stop`.
@@ -70,6 +74,8 @@ def train(
         save_minutes: save also when so many minutes have passed since it was last saved.
         keep: latest checkpoints to keep; None keeps all.
         journal: path of the arm's `.jsonl`. In its lines `step` is the batch's: that update makes checkpoint step + 1.
+        token_losses: where to keep the losses of single predictions too.
+        tracker: what shows the journal's lines besides; its files lie in `tracker`, beside the journal's directory.
         description: what the progress bar and messages call this.
 
     Returns:
@@ -89,7 +95,11 @@ def train(
     last_saved_at = time.monotonic()
     peak = peak_flops_per_s(device)
     steps = tqdm(range(checkpoint.step, stop), description, unit="step", disable=None, dynamic_ncols=True)
-    with Journal(journal, start=start.step, step=checkpoint.step) as lines, deferred_signals() as received:
+    with (
+        Journal(journal, start=start.step, step=checkpoint.step) as lines,
+        tracking(tracker, journal.parent.parent, arm=journal.stem, step=checkpoint.step) as track,
+        deferred_signals() as received,
+    ):
 
         def save(step: int) -> None:
             nonlocal last_saved, last_saved_at
@@ -125,20 +135,22 @@ def train(
                 trainer.update()
             tokens_per_s = losses.predictions / (time.perf_counter() - began)
             flops = flops_per_token(trainer.model, batch.tokens.shape[1] - 1)
-            lines.append(
-                {
-                    "step": step,
-                    "loss": _finite(losses.mean),
-                    **{f"loss_{group}": _finite(loss) for group, loss in losses.by_group.items()},
-                    "lr": rate,
-                    "grad_norm": _finite(grad_norm),
-                    "loss_scale": scale if trainer.scaler else None,
-                    "skipped": skipped,
-                    "tokens_per_s": tokens_per_s,
-                    "mfu": tokens_per_s * flops / peak if peak else None,
-                    **batch.record,
-                }
-            )
+            line = {
+                "step": step,
+                "loss": _finite(losses.mean),
+                **{f"loss_{group}": _finite(loss) for group, loss in losses.by_group.items()},
+                "lr": rate,
+                "grad_norm": _finite(grad_norm),
+                "loss_scale": scale if trainer.scaler else None,
+                "skipped": skipped,
+                "tokens_per_s": tokens_per_s,
+                "mfu": tokens_per_s * flops / peak if peak else None,
+                **batch.record,
+            }
+            lines.append(line)
+            track(line)
+            if token_losses is not None:
+                token_losses.write(step, losses.by_token)
             steps.set_postfix(loss=f"{losses.mean:.3f}", tokens_per_s=f"{tokens_per_s:,.0f}", refresh=False)
             overdue = save_minutes is not None and time.monotonic() - last_saved_at >= 60 * save_minutes
             if step + 1 == stop or step + 1 in save_at or overdue:

@@ -44,11 +44,13 @@ class Losses:
         mean: over the predictions that are learned.
         by_group: over those of each of `TOKEN_GROUPS`, learned or not; None where there are none.
         predictions: how many there are in all.
+        by_token: (S, L) of each prediction, on the device that it was made on.
     """
 
     mean: float
     by_group: dict[str, float | None]
     predictions: int
+    by_token: Tensor
 
 
 class Trainer:
@@ -113,6 +115,7 @@ class Trainer:
         averaged = counted * min(1.0, self._micro_batch / len(tokens)) if self.scaler else counted
         self._unscaling = averaged / counted / self.loss_scale
         total = torch.zeros((), device=self._device)
+        by_token = []
         by_group = torch.zeros(len(TOKEN_GROUPS), device=self._device)
         parts = (part.split(self._micro_batch) for part in (tokens, groups, learned))
         for rows, kinds, weights in zip(*parts, strict=True):
@@ -124,13 +127,14 @@ class Trainer:
             kinds = kinds.to(self._device)
             (weighted / averaged * self.loss_scale).backward()
             total += weighted.detach()
+            by_token.append(losses.detach())
             by_group += torch.stack([(losses.detach() * (kinds == group)).sum() for group in range(len(TOKEN_GROUPS))])
         numbers = torch.bincount(groups.flatten(), minlength=len(TOKEN_GROUPS)).tolist()
         means = {
             group: loss / number if number else None
             for group, loss, number in zip(TOKEN_GROUPS, by_group.tolist(), numbers, strict=True)
         }
-        return Losses(total.item() / counted, means, groups.numel())
+        return Losses(total.item() / counted, means, groups.numel(), torch.cat(by_token))
 
     def _losses(self, rows: Tensor) -> Tensor:
         """(S, L) cross entropies over the padded vocabulary, in fp32."""
