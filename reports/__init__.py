@@ -4,10 +4,12 @@ from reports.fidelity import print_fidelity, write_fidelity
 from reports.html import write_report
 from reports.provenance import provenance
 from reports.record import RunRecord, open_record, write_swaps
+from reports.runs import collect
 from reports.terminal import print_summary
 
 __all__ = [
     "RunRecord",
+    "collect",
     "open_record",
     "print_fidelity",
     "print_summary",
