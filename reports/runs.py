@@ -4,7 +4,7 @@ import json
 import re
 import statistics
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,8 @@ COLUMNS = (
     "primary",
     "neutral",
 )
-# What `reports.write_study` leaves in a study's directory.
-STUDY_DIRECTORIES = ("figures", "tables")
+# What a study's directory holds beside its runs: what they have in common, and what `reports.write_study` leaves.
+STUDY_DIRECTORIES = ("controls", "figures", "tables")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +226,28 @@ def design(run: Mapping[str, Any]) -> dict[str, Any]:
         "precision": run["arithmetic"]["precision"],
         "optimizer_state": config.get("optimizer_state"),
     }
+
+
+def labels(designs: Sequence[Mapping[Any, Any]]) -> list[str]:
+    """What each of several designs is called beside the others: by what tells them apart; alike ones are called alike.
+
+    Args:
+        designs: each with some of the keys of `DESIGN`, all with the same.
+    """
+    varying = [name for name in DESIGN if len({repr(each.get(name)) for each in designs}) > 1]
+    shown = [name for name in varying if name != "intervention"]
+    return [
+        ", ".join([_word("intervention", each["intervention"]), *(_word(name, each[name]) for name in shown)])
+        for each in designs
+    ]
+
+
+def _word(name: str, value: Any) -> str:
+    if pd.isna(value):
+        return f"no {name.replace('_', ' ')}"
+    if name in ("intervention", "model", "protocol", "precision"):
+        return str(value).replace("_", " ")
+    return f"{name.replace('_', ' ')} {value:g}" if name == "fraction" else f"{name.replace('_', ' ')} {value}"
 
 
 def verdict_of(results: Results) -> str | None:
