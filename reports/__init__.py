@@ -5,6 +5,7 @@ from reports.html import write_report
 from reports.provenance import provenance
 from reports.record import RunRecord, open_record, write_swaps
 from reports.runs import collect
+from reports.study_page import write_study
 from reports.terminal import print_summary
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "provenance",
     "write_fidelity",
     "write_report",
+    "write_study",
     "write_swaps",
 ]
