@@ -1,6 +1,7 @@
 """The tables of a study: what was varied, what came of it and what it took; as HTML, Markdown and LaTeX show them."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,11 @@ class Table:
     caption: str
     columns: list[str]
     rows: list[list[str]]
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Of each column, whether all its cells begin as numbers do."""
+        return [all(re.match(r"[<−+–\d]", cell) for cell in column) for column in zip(*self.rows, strict=True)]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -93,17 +99,17 @@ def study_tables(arms: Sequence[Arm], table: pd.DataFrame, *, study: Path) -> li
 def design_table(table: pd.DataFrame) -> Table:
     """What was varied, and what was the same in all runs."""
     runs = table.drop_duplicates("run")
-    rows = []
+    factors = []
     for name in DESIGN:
         found = sorted(set(runs[name].dropna()))
         if found:
             shown = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in found)
-            rows.append([name.replace("_", " "), shown.replace("_", " "), str(len(found))])
-    rows.sort(key=lambda row: row[2] == "1")
+            factors.append((len(found) == 1, [name.replace("_", " "), shown.replace("_", " ")]))
+    rows = [row for _, row in sorted(factors, key=lambda factor: factor[0])]
     return Table(
         name="design",
         caption=f"The design: {len(runs)} runs, what varied among them first.",
-        columns=["Factor", "Values", "Number"],
+        columns=["Factor", "Values"],
         rows=rows,
     )
 
@@ -129,21 +135,19 @@ def effect_table(arms: Sequence[Arm]) -> Table:
     """The main change of each primary metric in each arm."""
     family = corrected(arms)
     rows = []
-    for arm in arms:
-        for metric in arm.primary:
-            change = metric.changes[metric.main_change]
-            tested = [
-                p_value(change.p),
-                p_value(family[arm.label, metric.benchmark, metric.name]),
-                number(change.mde, metric.decimals),
-            ]
-            rows.append([arm.label, title(metric), f"{metric.n:,}", *_levels(metric), *_change(metric), *tested])
+    primary = [(metric, arm) for arm in arms for metric in arm.primary]
+    order = {key: number for number, key in enumerate(dict.fromkeys((m.benchmark, m.name) for m, _ in primary))}
+    for metric, arm in sorted(primary, key=lambda pair: order[pair[0].benchmark, pair[0].name]):
+        change = metric.changes[metric.main_change]
+        holm_p = family[arm.label, metric.benchmark, metric.name]
+        tested = [p_value(change.p), p_value(holm_p), number(change.mde, metric.decimals)]
+        rows.append([title(metric), arm.label, f"{metric.n:,}", *_levels(metric), *_change(metric), *tested])
     changes = sorted({words(metric.main_change) for arm in arms for metric in arm.primary})
     return Table(
         name="effects",
         caption=f"Effects on the primary metrics, {' or '.join(changes)}. Holm: p corrected for the {len(rows)} tests "
         "of this table. MDE: the smallest change that so many examples find with 80 % power at the 5 % level.",
-        columns=[*("Arm", "Metric", "n", "Before", "After", "Control", "Change", "95 % interval", "p", "Holm", "MDE")],
+        columns=[*("Metric", "Arm", "n", "Before", "After", "Control", "Change", "95 % interval", "p", "Holm", "MDE")],
         rows=rows,
     )
 
@@ -293,7 +297,7 @@ def write_tables(tables: Sequence[Table], directory: Path) -> None:
 
 def to_markdown(table: Table) -> str:
     """A pipe table under its caption."""
-    lines = [table.columns, ["---"] * len(table.columns), *table.rows]
+    lines = [table.columns, ["---:" if numeric else "---" for numeric in table.numeric], *table.rows]
     text = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
     return "\n".join([table.caption, "", *text, ""])
 
@@ -304,7 +308,8 @@ def to_latex(table: Table) -> str:
     width = len(table.columns)
     lines = [cells[start : start + width] for start in range(0, len(cells), width)]
     frame = pd.DataFrame(lines[1:], columns=lines[0])
-    return frame.to_latex(index=False, escape=False, caption=caption, label=f"tab:{table.name}")
+    align = "".join("r" if numeric else "l" for numeric in table.numeric)
+    return frame.to_latex(index=False, escape=False, column_format=align, caption=caption, label=f"tab:{table.name}")
 
 
 _LATEX = str.maketrans(
