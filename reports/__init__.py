@@ -2,6 +2,7 @@
 
 from reports.fidelity import print_fidelity, write_fidelity
 from reports.html import write_report
+from reports.model_card import write_model_cards
 from reports.provenance import provenance
 from reports.record import RunRecord, open_record, write_swaps
 from reports.runs import collect
@@ -16,6 +17,7 @@ __all__ = [
     "print_summary",
     "provenance",
     "write_fidelity",
+    "write_model_cards",
     "write_report",
     "write_study",
     "write_swaps",
