@@ -54,8 +54,8 @@ def dose_slopes(points: pd.DataFrame) -> pd.DataFrame:
     is the t-test of the mean of their slopes. Replicates with the very same values are one: their seed changed nothing.
     With one replicate it is the classical regression over its runs, whose errors it takes for independent.
 
-    Draws of one model's text are alike where nothing or all of it is changed, so over run seeds alone the error is that of
-    the draw; only seeds of the suite also tell how much another model would differ.
+    Draws of one model's text are alike where nothing or all of it is changed, so over run seeds alone the error is that
+    of the draw; only seeds of the suite also tell how much another model would differ.
 
     Args:
         points: of `dose_points`.
