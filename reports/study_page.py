@@ -14,7 +14,7 @@ from reports.dose_response import dose_points, dose_slopes
 from reports.fidelity import fidelity_table
 from reports.manipulation import Verdict
 from reports.published_results import published_series
-from reports.results import p_equation, read_results
+from reports.results import BENCHMARKS, p_equation, read_results
 from reports.runs import find_runs, tidy, verdict_of
 from reports.study_tables import Arm, Table, arms_of, asked, corrected, replicates, study_tables, title, write_tables
 
@@ -73,7 +73,7 @@ def render(
     return environment.get_template("study.html.jinja").render(
         css=Markup((_HERE / "report.css").read_text("utf-8")),
         name=name,
-        question=question(arms),
+        question=question(arms, over_training=any(key.startswith("trajectory-") for key in drawn)),
         answers=answers(arms),
         arms=arms,
         tables={table.name: table for table in tables},
@@ -87,8 +87,14 @@ def render(
     )
 
 
-def question(arms: Sequence[Arm]) -> str:
-    """What the study asks, by what its runs have in common and what varies."""
+def question(arms: Sequence[Arm], *, over_training: bool = False) -> str:
+    """What the study asks, by what its runs have in common and what varies.
+
+    Args:
+        over_training: whether checkpoints along the way were evaluated.
+    """
+    if not arms and over_training:
+        return "How does gender bias develop over training?"
     if not arms:
         return "How near does resuming come to the true checkpoint?"
     runs = [arm.results.run for arm in arms]
@@ -173,7 +179,7 @@ def _trajectories(table: pd.DataFrame) -> dict[str, tuple[Figure, str]]:
         stored = stored[stored["variant"].isin(["baseline", "zero_shot_suite"]) & (stored["family"] == "v1")]
         figure = study_figures.trajectory_figure(
             own.assign(label=own["run"].map(lambda run: Path(run).name)),
-            title=f"{str(metric).replace('_', ' ')}",
+            title=f"{BENCHMARKS.get(str(benchmark), str(benchmark))}: {str(metric).replace('_', ' ')}",
             window=windows.pop() if len(windows) == 1 else None,
             published=stored if len(stored) else None,
         )

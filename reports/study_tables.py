@@ -297,10 +297,14 @@ def write_tables(tables: Sequence[Table], directory: Path) -> None:
 
 
 def to_markdown(table: Table) -> str:
-    """A pipe table under its caption."""
+    """A pipe table under its caption; a cell is one line."""
     lines = [table.columns, ["---:" if numeric else "---" for numeric in table.numeric], *table.rows]
-    text = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines]
+    text = [f"| {' | '.join(_markdown_cell(cell) for cell in line)} |" for line in lines]
     return "\n".join([table.caption, "", *text, ""])
+
+
+def _markdown_cell(text: str) -> str:
+    return text.replace("|", r"\|").replace("\n", " ")
 
 
 def to_latex(table: Table) -> str:
