@@ -53,6 +53,7 @@ from reports import (
     print_trajectory,
     provenance,
     write_fidelity,
+    write_model_cards,
     write_report,
     write_swaps,
     write_trajectory,
@@ -96,6 +97,7 @@ def run(config: RunConfig, record: RunRecord) -> None:
     journals = {arm: read_journal(record.directory / "train" / f"{arm}.jsonl") for arm in arms}
     write_swaps(record.directory, journals["intervened"])
     record.update(fingerprints=segment_fingerprints(journals))
+    write_model_cards(record.directory)
     record.finish(write_report)
 
 

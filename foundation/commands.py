@@ -27,8 +27,9 @@ def run_command(main: Callable[[list[str]], None], usage: str | None) -> None:
 
 
 def quiet_libraries() -> None:
-    """Keep the hub's client from telling of every request."""
-    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    """Keep the hub's client from telling of every request, and the maker of PDFs' fonts of every glyph."""
+    for name in ("httpx2", "fontTools"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 @contextlib.contextmanager

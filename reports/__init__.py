@@ -2,13 +2,17 @@
 
 from reports.fidelity import print_fidelity, write_fidelity
 from reports.html import write_report
+from reports.model_card import write_model_cards
 from reports.provenance import provenance
 from reports.record import RunRecord, is_finished, kept_rows, open_record, write_swaps
+from reports.runs import collect
+from reports.study_page import write_study
 from reports.terminal import print_summary
 from reports.trajectory import print_trajectory, trajectory_table, write_trajectory
 
 __all__ = [
     "RunRecord",
+    "collect",
     "is_finished",
     "kept_rows",
     "open_record",
@@ -18,7 +22,9 @@ __all__ = [
     "provenance",
     "trajectory_table",
     "write_fidelity",
+    "write_model_cards",
     "write_report",
+    "write_study",
     "write_swaps",
     "write_trajectory",
 ]

@@ -37,7 +37,7 @@ COLOURS = {
 }
 _MARKERS = {"before": "o", "after": "D", "control": "s"}
 _ARM_MOMENTS = {"intervened": "after", "control": "control"}
-_WIDTH = 360
+WIDTH = 360
 _LEFT = 60
 _RIGHT = 62
 _MOST_POINTS = 250
@@ -88,22 +88,21 @@ _STYLE = {
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def style() -> Iterator[None]:
+    """The settings that every figure is made and drawn under."""
     with matplotlib.style.context(["default", _STYLE]):
         yield
 
 
-def _figure(height: float) -> Figure:
+def canvas(height: float) -> Figure:
     """An empty figure, `height` pixels high; a pixel of the page is a point of the file."""
-    return Figure(figsize=(_WIDTH / 72, height / 72), dpi=72)
+    return Figure(figsize=(WIDTH / 72, height / 72), dpi=72)
 
 
-def _panel(figure: Figure, *, top: float, height: float, left: float = _LEFT, right: float = _RIGHT) -> Axes:
+def panel(figure: Figure, *, top: float, height: float, left: float = _LEFT, right: float = _RIGHT) -> Axes:
     """Axes whose upper edge is `top` pixels below the figure's."""
     total = figure.get_figheight() * 72
-    return figure.add_axes(
-        (left / _WIDTH, 1 - (top + height) / total, (_WIDTH - left - right) / _WIDTH, height / total)
-    )
+    return figure.add_axes((left / WIDTH, 1 - (top + height) / total, (WIDTH - left - right) / WIDTH, height / total))
 
 
 def interval_figure(metrics: Sequence[Metric], *, limits: tuple[float, float] | None = None) -> Figure:
@@ -113,10 +112,10 @@ def interval_figure(metrics: Sequence[Metric], *, limits: tuple[float, float] | 
         limits: of the horizontal axis; None fits each metric's own.
     """
     heights = [24 + 21 * len(metric.levels) + 24 for metric in metrics]
-    with _style():
-        figure = _figure(sum(heights))
+    with style():
+        figure = canvas(sum(heights))
         for index, metric in enumerate(metrics):
-            axes = _panel(figure, top=sum(heights[:index]) + 24, height=21 * len(metric.levels))
+            axes = panel(figure, top=sum(heights[:index]) + 24, height=21 * len(metric.levels))
             _draw_levels(axes, metric)
             if limits is not None:
                 axes.set_xlim(*limits)
@@ -124,7 +123,7 @@ def interval_figure(metrics: Sequence[Metric], *, limits: tuple[float, float] | 
 
 
 def _draw_levels(axes: Axes, metric: Metric) -> None:
-    axes.set_title(metric.label, x=-_LEFT / (_WIDTH - _LEFT - _RIGHT))
+    axes.set_title(metric.label, x=-_LEFT / (WIDTH - _LEFT - _RIGHT))
     axes.grid(visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
     if metric.neutral is not None:
@@ -151,18 +150,18 @@ def _draw_levels(axes: Axes, metric: Metric) -> None:
 
 def loss_figure(journals: Mapping[str, pd.DataFrame], *, columns: Sequence[str] = tuple(LOSSES)) -> Figure:
     """Training loss of each arm over the steps, one panel for each column of the journals."""
-    with _style():
-        figure = _figure(210 * len(columns))
+    with style():
+        figure = canvas(210 * len(columns))
         for index, column in enumerate(columns):
-            axes = _panel(figure, top=210 * index + 46, height=122, left=36, right=12)
-            axes.set_title(LOSSES[column], x=-36 / (_WIDTH - 48), pad=26)
+            axes = panel(figure, top=210 * index + 46, height=122, left=36, right=12)
+            axes.set_title(LOSSES[column], x=-36 / (WIDTH - 48), pad=26)
             for arm, journal in journals.items():
                 points = thinned(journal[["step", column]].astype("float64"))
                 line = "-" if arm == "intervened" else (0, (4, 1.5))
                 axes.plot(
                     points["step"], points[column], label=arm, color=COLOURS[_ARM_MOMENTS[arm]], lw=1.7, linestyle=line
                 )
-            _legend(axes)
+            legend(axes)
             axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
             axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
             axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
@@ -170,7 +169,8 @@ def loss_figure(journals: Mapping[str, pd.DataFrame], *, columns: Sequence[str] 
     return figure
 
 
-def _legend(axes: Axes) -> None:
+def legend(axes: Axes) -> None:
+    """A legend above the axes, at their left edge, in the 26 pixels below the title."""
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=3, borderaxespad=0, columnspacing=1.6)
 
 
@@ -187,6 +187,8 @@ def thinned(journal: pd.DataFrame) -> pd.DataFrame:
 def occupations_figure(rows: Mapping[str, pd.DataFrame], *, later: str) -> Figure:
     """Each occupation's mean log-odds of she to he over the share of women in it, before and at the moment `later`.
 
+    A line leads from a ring (before) to a triangle (later) that points where the occupation moved.
+
     Args:
         rows: moment -> rows of the benchmark `occupations`.
         later: `after` or `control`. All figures of the same rows have the same axes.
@@ -194,26 +196,32 @@ def occupations_figure(rows: Mapping[str, pd.DataFrame], *, later: str) -> Figur
     points = {moment: occupation_means(each) for moment, each in rows.items()}
     extremes = pd.concat(list(points.values()))["log_odds_she"]
     margin = 0.06 * (extremes.max() - extremes.min()) + 0.05
-    with _style():
-        figure = _figure(300)
-        axes = _panel(figure, top=46, height=208, left=36, right=12)
+    with style():
+        figure = canvas(300)
+        axes = panel(figure, top=46, height=208, left=36, right=12)
         title = {"after": "Intervened arm", "control": "Control arm"}[later]
-        axes.set_title(title, x=-36 / (_WIDTH - 48), pad=26)
+        axes.set_title(title, x=-36 / (WIDTH - 48), pad=26)
         axes.axhline(0, color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 3)))
         before, after = points["before"], points[later]
         axes.vlines(before["pct_female"], before["log_odds_she"], after["log_odds_she"], color=COLOURS["rule"], lw=1.2)
-        for moment, each, face in (("before", before, "none"), (later, after, COLOURS[later])):
-            axes.plot(
-                each["pct_female"],
-                each["log_odds_she"],
-                _MARKERS[moment],
-                color=COLOURS[moment],
-                markerfacecolor=face,
-                markersize=4.2,
-                markeredgewidth=1,
-                label=moment,
-            )
-        _legend(axes)
+        axes.plot(
+            before["pct_female"],
+            before["log_odds_she"],
+            _MARKERS["before"],
+            color=COLOURS["before"],
+            markerfacecolor="none",
+            markersize=4.2,
+            markeredgewidth=1,
+            label="before",
+        )
+        rose = after["log_odds_she"] >= before["log_odds_she"]
+        for marker, moved in (("^", after[rose]), ("v", after[~rose])):
+            if len(moved):
+                label = later if marker == "^" or not rose.any() else None
+                axes.plot(
+                    moved["pct_female"], moved["log_odds_she"], marker, color=COLOURS[later], ms=4.6, mew=0, label=label
+                )
+        legend(axes)
         axes.set_xlim(-3, 103)
         axes.set_ylim(extremes.min() - margin, extremes.max() + margin)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
@@ -235,10 +243,10 @@ def fidelity_figure(table: pd.DataFrame) -> Figure:
     sources = list(dict.fromkeys(table["optimizer_state"]))
     steps = sorted(set(table["step"]))
     inexact = table[table["distance"] > 0]
-    with _style():
-        figure = _figure(24 + 26 * len(sources) + 84)
-        axes = _panel(figure, top=24, height=26 * len(sources), left=150, right=16)
-        axes.set_title("Distance from the true checkpoint", x=-150 / (_WIDTH - 166))
+    with style():
+        figure = canvas(24 + 26 * len(sources) + 84)
+        axes = panel(figure, top=24, height=26 * len(sources), left=150, right=16)
+        axes.set_title("Distance from the true checkpoint", x=-150 / (WIDTH - 166))
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.set_xlabel("share of the distance moved")
@@ -276,13 +284,11 @@ def swaps_figure(totals: pd.DataFrame) -> Figure:
     """
     shown = totals.head(MOST_FORMS)
     reasons = [column for column in skip_columns(shown) if shown[column].sum() > 0]
-    colours = {"swapped": COLOURS["after"]} | {
-        reason: COLOURS[f"skipped-{index % 4 + 1}"] for index, reason in enumerate(reasons)
-    }
+    colours = skip_colours(reasons)
     rows = -(-len(colours) // 2)
-    with _style():
-        figure = _figure(24 * len(shown) + 28 + 18 * rows)
-        axes = _panel(figure, top=18 * rows + 6, height=24 * len(shown), left=126, right=62)
+    with style():
+        figure = canvas(24 * len(shown) + 28 + 18 * rows)
+        axes = panel(figure, top=18 * rows + 6, height=24 * len(shown), left=126, right=62)
         axes.grid(visible=False)
         start = np.zeros(len(shown))
         for column, colour in colours.items():
@@ -311,6 +317,12 @@ def swaps_figure(totals: pd.DataFrame) -> Figure:
     return figure
 
 
+def skip_colours(reasons: Sequence[str]) -> dict[str, str]:
+    """The colours of `swapped` and of the columns that count what was left."""
+    left = {reason: COLOURS[f"skipped-{index % 4 + 1}"] for index, reason in enumerate(reasons)}
+    return {"swapped": COLOURS["after"], **left}
+
+
 def to_svg(figure: Figure, *, prefix: str, label: str) -> str:
     """An <svg> element for a page.
 
@@ -326,7 +338,7 @@ def to_svg(figure: Figure, *, prefix: str, label: str) -> str:
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)  # it would hold for the whole page
     for name, colour in COLOURS.items():
         text = text.replace(colour, f"var(--{name}, {colour})")
-    size = f'viewBox="0 0 {_WIDTH} {figure.get_figheight() * 72:g}"'
+    size = f'viewBox="0 0 {WIDTH} {figure.get_figheight() * 72:g}"'
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
     opening = f'<svg {names} {size} stroke-linejoin="round" role="img" aria-label="{html.escape(label)}">'
     return opening + text[text.index(">") + 1 :].strip()
@@ -346,7 +358,7 @@ def _render(figure: Figure, format_: str, **options: Any) -> bytes:
         "png": {"Software": None},
     }
     buffer = io.BytesIO()
-    with _style():
+    with style():
         dpi = 200 if format_ == "png" else 72
         figure.savefig(buffer, format=format_, metadata=metadata[format_], dpi=dpi, **options)
     return buffer.getvalue()

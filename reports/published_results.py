@@ -107,6 +107,25 @@ def net_bias(results: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def published_series(benchmark: str, metric: str) -> pd.DataFrame:
+    """The stored values of what the kit calls `metric` of `benchmark`, one row for each checkpoint.
+
+    Known are compat_net_bias of winobias_generation, which is `net_bias`, and gender_pct_stereotype of
+    crows_pairs_revised; of others there is no row.
+
+    Columns: family, model, variant, step, step_equivalent, value, and clean as in `published_results`.
+    """
+    results = _results()
+    columns = [*_CHECKPOINT, "step_equivalent", "value", "clean"]
+    if (benchmark, metric) == ("winobias_generation", "compat_net_bias"):
+        series = net_bias(results).assign(value=lambda table: table["net_bias"])
+        clean = results[results["benchmark"] == "winobias"].groupby(_CHECKPOINT, as_index=False)["clean"].all()
+        return series.merge(clean, on=_CHECKPOINT, validate="1:1")[columns]
+    asked = (benchmark, metric) == ("crows_pairs_revised", "gender_pct_stereotype")
+    of_gender = (results["benchmark"] == "crows_pairs") & (results["subset"] == "gender")
+    return results.loc[asked & of_gender & (results["metric"] == "pct_stereotype"), columns].reset_index(drop=True)
+
+
 @cache
 def _results() -> pd.DataFrame:
     stored = pd.read_csv(_FILE, dtype={"crows_pairs_code": "str"})

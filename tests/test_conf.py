@@ -18,6 +18,7 @@ COMMANDS = {  # they connect the parts, as run.py does
     *(ROOT / "corpus" / f"{name}.py" for name in ("show", "fetch", "verify")),
     ROOT / "interventions" / "preview" / "__main__.py",
     ROOT / "training" / "conformance.py",
+    *(ROOT / "reports" / f"{name}.py" for name in ("collect", "published_figure", "study")),
 }
 SIZES = ["14m", "31m", "70m", "160m", "410m", "1b", "1.4b", "2.8b", "6.9b", "12b"]
 PACKAGES = ["corpus", "eval", "foundation", "interventions", "reports", "training"]

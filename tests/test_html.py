@@ -221,23 +221,22 @@ def test_the_command_line_renders_a_run_again(tmp_path: Path) -> None:
     assert (directory / "report.html").exists()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH")
-@pytest.mark.parametrize("control", [True, False])
-def test_the_page_never_scrolls_sideways(tmp_path: Path, control: bool) -> None:
+def widths_measured(page: Path, workshop: Path) -> list[tuple[int, int]]:
+    """How wide a page is with everything open, and the window it is in, for a small phone, a phone and a screen."""
     assert CHROMIUM is not None
-    report = html.escape(write_report(write_fake_run(tmp_path / "run", control=control)).read_text("utf-8"))
-    report = report.replace("&lt;details&gt;", "&lt;details open&gt;")
-    widths = [360, 390, 1280]
-    frames = "".join(f'<iframe style="width:{width}px;border:0" srcdoc="{report}"></iframe>' for width in widths)
+    text = html.escape(page.read_text("utf-8")).replace("&lt;details&gt;", "&lt;details open&gt;")
+    frames = "".join(
+        f'<iframe style="width:{width}px;border:0" srcdoc="{text}"></iframe>' for width in (360, 390, 1280)
+    )
     script = (
         "onload = () => document.title = [...document.querySelectorAll('iframe')].map(frame => "
         "`${frame.contentDocument.documentElement.scrollWidth}/${frame.contentWindow.innerWidth}`)"
     )
-    (tmp_path / "frames.html").write_text(f"<!DOCTYPE html><title></title>{frames}<script>{script}</script>", "utf-8")
+    (workshop / "frames.html").write_text(f"<!DOCTYPE html><title></title>{frames}<script>{script}</script>", "utf-8")
     quiet = ["no-first-run", "disable-gpu", "disable-quic", "disable-background-networking", "disable-sync"]
     flags = [f"--{flag}" for flag in ["headless", "no-sandbox", "disable-component-update", "dump-dom", *quiet]]
     done = subprocess.run(
-        [CHROMIUM, *flags, f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "frames.html").as_uri()],
+        [CHROMIUM, *flags, f"--user-data-dir={workshop / 'profile'}", (workshop / "frames.html").as_uri()],
         capture_output=True,
         text=True,
         check=True,
@@ -245,8 +244,16 @@ def test_the_page_never_scrolls_sideways(tmp_path: Path, control: bool) -> None:
     )
     title = re.search(r"<title>(.*?)</title>", done.stdout)
     assert title is not None
-    measured = [tuple(map(int, each.split("/"))) for each in title[1].split(",")]
-    assert [inner for _, inner in measured] == widths
+    pairs = [each.split("/") for each in title[1].split(",")]
+    return [(int(scroll), int(inner)) for scroll, inner in pairs]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH")
+@pytest.mark.parametrize("control", [True, False])
+def test_the_page_never_scrolls_sideways(tmp_path: Path, control: bool) -> None:
+    page = write_report(write_fake_run(tmp_path / "run", control=control))
+    measured = widths_measured(page, tmp_path)
+    assert [inner for _, inner in measured] == [360, 390, 1280]
     assert all(scroll <= inner for scroll, inner in measured), measured
 
 

@@ -26,7 +26,8 @@ def test_a_run_leaves_every_promised_file(finished):
     assert {"run.json", "summary.csv", "swaps.parquet", "report.html"} <= files
     assert {"train/intervened.jsonl", "train/control.jsonl"} <= files
     assert {f"rows/{moment}/pronoun_prior.parquet" for moment in ("before", "after", "control")} <= files
-    assert {f"checkpoints/{arm}/step12/model.safetensors" for arm in ("intervened", "control")} <= files
+    for arm in ("intervened", "control"):
+        assert {f"checkpoints/{arm}/step12/{name}" for name in ("model.safetensors", "README.md")} <= files
     assert not [name for name in files if ".aside" in name]
 
 

@@ -8,7 +8,8 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.statistics import COLUMNS, Metric, holm, summarize
+from eval.statistics import COLUMNS, Metric, summarize
+from foundation import holm
 
 
 def mean_metric(values, clusters=None, neutral=0.0):

@@ -1,0 +1,291 @@
+"""Finished runs below a directory, and all their numbers as one tidy table: nothing is evaluated again."""
+
+import json
+import re
+import statistics
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from foundation import UserError, atomic_file, write_text
+from reports.manipulation import verdict
+from reports.results import Results, read_results
+
+# What tells runs apart, in this order in tables and labels.
+DESIGN = (
+    "protocol",
+    "model",
+    "deduped",
+    "model_seed",
+    "step",
+    "steps",
+    "sequences_per_step",
+    "intervention",
+    "fraction",
+    "unit",
+    "start",
+    "stop",
+    "seed",
+    "control",
+    "precision",
+    "optimizer_state",
+)
+REPLICATE = ("model_seed", "seed")
+COLUMNS = (
+    "run",
+    *DESIGN,
+    "verdict",
+    "commit",
+    "tokens",
+    "train_s",
+    "tokens_per_s",
+    "benchmark",
+    "metric",
+    "moment",
+    "kind",
+    "moment_step",
+    "value",
+    "n",
+    "ci_low",
+    "ci_high",
+    "p",
+    "test",
+    "p_holm",
+    "mde",
+    "primary",
+    "neutral",
+)
+# What a study's directory holds beside its runs: what they have in common, and what `reports.write_study` leaves.
+STUDY_DIRECTORIES = ("controls", "figures", "tables")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundRuns:
+    """The directories of finished runs, sorted, and those that were left out, each with the reason."""
+
+    finished: list[Path]
+    left_out: dict[Path, str]
+
+
+def find_runs(paths: Iterable[Path]) -> FoundRuns:
+    """Look for finished runs in `paths` and below them.
+
+    A directory with a run.json is a run and is not searched further. Left out are runs that are not finished, runs
+    without summary.csv, and directories with no run in or below them: those of `paths`, and those right below one of
+    them, where the jobs of a sweep lie. Names that begin with a dot or with an underscore are not looked at.
+
+    Raises:
+        UserError: one of `paths` is no directory, or there is no finished run.
+    """
+    finished: list[Path] = []
+    left_out: dict[Path, str] = {}
+    paths = list(paths)
+    for path in paths:
+        if not path.is_dir():
+            raise UserError(f"there is no directory {path}; name the directory of a run or of a study")
+        runs = _runs_below(path)
+        for run in runs:
+            reason = _fault(run)
+            if reason is None:
+                finished.append(run)
+            else:
+                left_out[run] = reason
+        children = [] if path in runs else _children(path)
+        without = [
+            child
+            for child in children
+            if child.name not in STUDY_DIRECTORIES and not any(run.is_relative_to(child) for run in runs)
+        ]
+        left_out |= dict.fromkeys(without if runs else [path], "there is no run.json in or below it")
+    if not finished:
+        faults = "; ".join(f"{path}: {reason}" for path, reason in left_out.items())
+        raise UserError(f"there is no finished run to read, found {faults or 'no path'}; name a directory of runs")
+    return FoundRuns(finished=sorted(set(finished)), left_out=left_out)
+
+
+def _runs_below(directory: Path) -> list[Path]:
+    if (directory / "run.json").is_file():
+        return [directory]
+    return [run for child in _children(directory) for run in _runs_below(child)]
+
+
+def _children(directory: Path) -> list[Path]:
+    return sorted(child for child in directory.iterdir() if child.is_dir() and not child.name.startswith((".", "_")))
+
+
+def _fault(run: Path) -> str | None:
+    """Why a directory with a run.json is no finished run of the kit's."""
+    try:
+        content = json.loads((run / "run.json").read_text("utf-8"))
+    except ValueError:
+        return "its run.json is no JSON"
+    if not isinstance(content, dict) or not {"status", "config", "segment", "checkpoint"} <= content.keys():
+        status = content.get("status") if isinstance(content, dict) else None
+        return f"it is {status}, not finished" if status == "running" else "its run.json is not of a run of this kit"
+    if content["status"] != "finished":
+        return f"it is {content['status']}, not finished; the same command with its directory goes on"
+    return None if (run / "summary.csv").is_file() else "it holds no summary.csv"
+
+
+def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All numbers of the finished runs in and below `paths`: one row for each run, benchmark, metric, and moment.
+
+    A pure reading of each run's run.json, summary.csv and journals.
+
+    Columns:
+        run: the run's directory.
+        protocol, model, deduped, step, steps, sequences_per_step, seed, control, precision, optimizer_state: as run.
+        model_seed: of the suite: that of its initial weights where the kit made it, else 0 for Pythia, 1 to 9 for
+            PolyPythias.
+        intervention: its name; `audited` where others trained the arm. Missing in protocol=fidelity.
+        fraction, unit, start, stop: the dose; fraction is 0 where the intervention is none, missing where unknown.
+        verdict: of the manipulation check; missing where none was to be made.
+        tokens, train_s, tokens_per_s: tokens that the arms which this run trained have read, the seconds that took, and
+            the median over their steps.
+        moment: a level's (before, after, control, true, step<N>, ...) or a change's, as after-control.
+        kind: level or change.
+        moment_step: updates that the model of a level has made; missing for changes.
+        value, n, ci_low, ci_high, p, test, p_holm, mde, primary, neutral: as in summary.csv. `p_holm` is of one run.
+
+    Warns:
+        UserWarning: directories were left out; each is named with the reason.
+
+    Raises:
+        UserError: there is no finished run.
+    """
+    found = find_runs(map(Path, paths))
+    for path, reason in found.left_out.items():
+        warnings.warn(f"left out {path}: {reason}", stacklevel=2)
+    return tidy([read_results(directory) for directory in found.finished])
+
+
+def tidy(runs: Iterable[Results]) -> pd.DataFrame:
+    """The table of `collect`, of runs that were read."""
+    parts = []
+    for results in runs:
+        summary = pd.read_csv(results.directory / "summary.csv")
+        first = {"run": str(results.directory), **design(results.run), "verdict": verdict_of(results)}
+        first |= {"commit": results.run["git"]["commit"], **cost(results)}
+        is_change = summary["moment"].str.contains("-", regex=False)
+        parts.append(
+            summary.assign(
+                **first,
+                kind=is_change.map({False: "level", True: "change"}),
+                moment_step=pd.array([step_of(moment, results.run) for moment in summary["moment"]], dtype="Int64"),
+            ).reindex(columns=list(COLUMNS))
+        )
+    table = pd.DataFrame([row for part in parts for row in part.to_dict("records")], columns=list(COLUMNS))
+    whole = ("model_seed", "step", "steps", "sequences_per_step", "start", "stop", "seed", "tokens", "moment_step", "n")
+    real = ("fraction", "train_s", "tokens_per_s", "value", "ci_low", "ci_high", "p", "p_holm", "mde", "neutral")
+    words = set(COLUMNS) - {*whole, *real, "deduped", "primary"}
+    types = {
+        **dict.fromkeys(whole, "Int64"),
+        **dict.fromkeys(real, "float64"),
+        **dict.fromkeys(words, "str"),
+        **dict.fromkeys(("deduped", "primary"), "boolean"),
+    }
+    return table.astype(types)
+
+
+def write_table(table: pd.DataFrame, directory: Path) -> list[Path]:
+    """Write runs.parquet and runs.csv; both hold the same rows."""
+    paths = [directory / "runs.parquet", directory / "runs.csv"]
+    directory.mkdir(parents=True, exist_ok=True)
+    with atomic_file(paths[0]) as aside:
+        table.to_parquet(aside, index=False)
+    write_text(paths[1], table.to_csv(index=False))
+    return paths
+
+
+def design(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What tells a run apart from others, from its run.json; the keys are `DESIGN`."""
+    config, segment = run["config"], run["segment"]
+    model, chosen = config["model"], config.get("intervention") or {}
+    name = run["intervention"]["name"] if "intervention" in run else None
+    dosed = name not in (None, "audited")
+    pretraining = model.get("pretraining")
+    return {
+        "protocol": config["protocol"],
+        "model": run["checkpoint"]["model"],
+        "deduped": model.get("deduped"),
+        "model_seed": pretraining["seed"] if pretraining else model.get("seed"),
+        "step": segment["step"],
+        "steps": segment["steps"],
+        "sequences_per_step": segment["sequences_per_step"],
+        "intervention": name,
+        "fraction": (0.0 if name == "none" else chosen.get("fraction")) if dosed else None,
+        "unit": chosen.get("unit") if dosed else None,
+        "start": chosen.get("start") if dosed else None,
+        "stop": chosen.get("stop") if dosed else None,
+        "seed": config["seed"],
+        "control": run.get("control"),
+        "precision": run["arithmetic"]["precision"],
+        "optimizer_state": config.get("optimizer_state"),
+    }
+
+
+def labels(designs: Sequence[Mapping[Any, Any]]) -> list[str]:
+    """What each of several designs is called beside the others: by what tells them apart; alike ones are called alike.
+
+    Args:
+        designs: each with some of the keys of `DESIGN`, all with the same.
+    """
+    varying = [name for name in DESIGN if len({repr(each.get(name)) for each in designs}) > 1]
+    shown = [name for name in varying if name != "intervention"]
+    return [
+        ", ".join([_word("intervention", each["intervention"]), *(_word(name, each[name]) for name in shown)])
+        for each in designs
+    ]
+
+
+def _word(name: str, value: Any) -> str:
+    if pd.isna(value):
+        return f"no {name.replace('_', ' ')}"
+    if name in ("intervention", "model", "protocol", "precision"):
+        return str(value).replace("_", " ")
+    return f"{name.replace('_', ' ')} {value:g}" if name == "fraction" else f"{name.replace('_', ' ')} {value}"
+
+
+def verdict_of(results: Results) -> str | None:
+    """The verdict of the manipulation check; None where it was not made."""
+    if "intervention" not in results.run:
+        return None
+    checked = results.checked
+    if checked is None or not checked.changes:
+        return None
+    return verdict(checked.changes[checked.main_change], results.run["intervention"]["expects"])
+
+
+def cost(results: Results) -> dict[str, Any]:
+    """What training took, the arms that this run trained together: tokens, train_s, tokens_per_s (median of steps)."""
+    segment = results.run["segment"]
+    seconds = {
+        stage.removeprefix("train "): taken
+        for stage, taken in results.run["timings_s"].items()
+        if stage.startswith("train ")
+    }
+    speeds: list[float] = []
+    for arm in seconds:
+        journal = results.directory / "train" / f"{arm}.jsonl"
+        if journal.exists():
+            speeds += [json.loads(line)["tokens_per_s"] for line in journal.read_text("utf-8").splitlines()]
+    return {
+        "tokens": len(speeds) * segment["sequences_per_step"] * (results.run["corpus"]["row_tokens"] - 1),
+        "train_s": sum(seconds.values()) if seconds else None,
+        "tokens_per_s": statistics.median(speeds) if speeds else None,
+    }
+
+
+def step_of(moment: str, run: Mapping[str, Any]) -> int | None:
+    """Updates that the model of a moment has made; None for a change."""
+    if "-" in moment:
+        return None
+    along = re.search(r"step(\d+)$", moment)
+    if along:
+        return int(along[1])
+    start = int(run["segment"]["step"])
+    return start if moment == "before" else start + int(run["segment"]["steps"])

@@ -1,0 +1,230 @@
+"""The figures of several runs, and that of what Pythia's authors published, in the style of `reports.figures`."""
+
+import textwrap
+from collections.abc import Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+
+from reports.figures import COLOURS, WIDTH, canvas, legend, panel, skip_colours, style, thinned
+from reports.results import skip_columns
+
+# Arms beside one another: never told apart by colour alone.
+_ARMS = (
+    ("after", "D", "-"),
+    ("control", "s", (0, (4, 1.5))),
+    ("skipped-2", "^", (0, (1, 1))),
+    ("skipped-1", "v", (0, (5, 1, 1, 1))),
+    ("skipped-3", "P", "-"),
+    ("skipped-4", "X", (0, (4, 1.5))),
+)
+_VARIANTS = {
+    "baseline": ("control", "s", "baseline"),
+    "intervene_7": ("after", "D", "7 %"),
+    "intervene_21": ("skipped-2", "^", "21 %"),
+}
+_MOMENTS = {"before": "o", "after": "D", "control": "s"}
+_NAMES = 138
+_RIGHT = 14
+_LEFT = 48
+_PANEL = 210
+_LINE = 14
+
+
+def forest_figure(effects: pd.DataFrame, *, title: str) -> Figure:
+    """The change that each arm made, with its 95 % interval; a filled mark: the interval leaves out zero.
+
+    Args:
+        effects: a row for each arm, in the order of the figure: label, value, ci_low, ci_high (may be missing).
+    """
+    with style():
+        figure, axes, centres = _rows(list(effects["label"]), per_row=1, title=title)
+        axes.axvline(0, color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 3)))
+        for row, value, low, high in zip(centres, effects["value"], effects["ci_low"], effects["ci_high"], strict=True):
+            bounded = not (pd.isna(low) or pd.isna(high))
+            if bounded:
+                axes.plot([low, high], [row, row], color=COLOURS["after"], linewidth=2, solid_capstyle="butt")
+            face = COLOURS["after"] if bounded and not low <= 0 <= high else "none"
+            axes.plot([value], [row], "D", color=COLOURS["after"], markersize=6, markerfacecolor=face)
+        axes.margins(x=0.08)
+    return figure
+
+
+def levels_figure(levels: pd.DataFrame, *, title: str, neutral: float | None) -> Figure:
+    """A metric before, after and in the control arm of each arm, with 95 % intervals; dashed: an unbiased model.
+
+    Args:
+        levels: label, moment, value, ci_low, ci_high (may be missing); the arms in the order of the figure.
+    """
+    with style():
+        figure, axes, centres = _rows(list(levels["label"].drop_duplicates()), per_row=3, title=title, keyed=True)
+        rows = dict(zip(levels["label"].drop_duplicates(), centres, strict=True))
+        if neutral is not None:
+            axes.axvline(neutral, color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 3)))
+        for place, (moment, marker) in enumerate(_MOMENTS.items()):
+            chosen = levels[levels["moment"] == moment]
+            if chosen.empty:
+                continue
+            y = [rows[label] + 10 * (place - 1) for label in chosen["label"]]
+            colour = COLOURS[moment]
+            axes.hlines(y, chosen["ci_low"], chosen["ci_high"], color=colour, linewidth=2)
+            axes.plot(chosen["value"], y, marker, color=colour, markersize=5.5, label=moment)
+        axes.margins(x=0.08)
+        legend(axes)
+    return figure
+
+
+def _rows(labels: Sequence[str], *, per_row: int, title: str, keyed: bool = False) -> tuple[Figure, Axes, list[float]]:
+    """Axes with a name at the left of each row; the vertical unit is a pixel. Also where each row's middle is."""
+    wrapped = ["\n".join(textwrap.wrap(label, 21)) for label in labels]
+    heights = [max(_LINE * (1 + name.count("\n")), 10 * per_row) + 9 for name in wrapped]
+    total, top = sum(heights), 46 if keyed else 26
+    figure = canvas(top + total + 26)
+    axes = panel(figure, top=top, height=total, left=_NAMES, right=_RIGHT)
+    axes.set_title(title, x=-_NAMES / (WIDTH - _NAMES - _RIGHT), pad=26 if keyed else 8)
+    axes.grid(axis="x")
+    axes.grid(visible=False, axis="y")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 2.5, 5, 10]))
+    centres = [sum(heights[:index]) + height / 2 for index, height in enumerate(heights)]
+    axes.set_yticks(centres, wrapped, verticalalignment="center")
+    axes.tick_params(axis="y", labelcolor=COLOURS["ink"])
+    axes.set_ylim(total, 0)
+    return figure, axes, centres
+
+
+def dose_figure(points: pd.DataFrame, slopes: pd.DataFrame, *, title: str) -> Figure:
+    """A metric over the share of the text that was changed: each run's value, and the line of each cell of the design.
+
+    Args:
+        points: of `reports.dose.dose_points`.
+        slopes: of `reports.dose.dose_slopes`, the same cells.
+    """
+    with style():
+        figure = canvas(250 + 16 * max(0, len(slopes) - 2))
+        extra = 16 * max(0, len(slopes) - 2)
+        axes = panel(figure, top=46 + extra, height=162, left=_LEFT, right=_RIGHT)
+        axes.set_title(title, x=-_LEFT / (WIDTH - _LEFT - _RIGHT), pad=26 + extra)
+        for number, line in enumerate(slopes.to_dict("records")):
+            colour, marker, dashes = _ARMS[number % len(_ARMS)]
+            own = points[points["cell"] == line["cell"]]
+            axes.plot(own["fraction"], own["value"], marker, color=COLOURS[colour], ms=5, label=line["cell"])
+            ends = [float(own["fraction"].min()), float(own["fraction"].max())]
+            fitted = [line["intercept"] + line["slope"] * end for end in ends]
+            axes.plot(ends, fitted, color=COLOURS[colour], linewidth=1.7, linestyle=dashes)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=1 if extra else 2, borderaxespad=0)
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
+        axes.set_xlabel("share of the occurrences that were changed")
+    return figure
+
+
+def trajectory_figure(
+    lines: pd.DataFrame, *, title: str, window: tuple[int, int] | None, published: pd.DataFrame | None = None
+) -> Figure:
+    """A metric over the steps of training, a line for each arm; shaded: where the text was changed.
+
+    Args:
+        lines: label, moment_step, value, ci_low, ci_high (may be missing).
+        window: first step of the changed text and the step after its last.
+        published: step_equivalent, value, clean: what Pythia's authors stored for the suite, drawn behind. Hollow are
+            values whose evaluation is known to be faulty.
+    """
+    with style():
+        names = list(dict.fromkeys(lines["label"]))
+        extra = 16 * max(0, len(names) + (published is not None) - 1)
+        figure = canvas(_PANEL + 30 + extra)
+        axes = panel(figure, top=46 + extra, height=142, left=_LEFT, right=_RIGHT)
+        axes.set_title(title, x=-_LEFT / (WIDTH - _LEFT - _RIGHT), pad=26 + extra)
+        if window is not None:
+            axes.axvspan(*window, color=COLOURS["rule"], alpha=0.5, linewidth=0)
+        if published is not None:
+            _draw_published(axes, published, ("before", "o", "published"))
+        for number, name in enumerate(names):
+            colour, marker, dashes = _ARMS[number % len(_ARMS)]
+            own = lines[lines["label"] == name].sort_values("moment_step")
+            steps = own["moment_step"].astype("float64")
+            axes.fill_between(steps, own["ci_low"], own["ci_high"], color=COLOURS[colour], alpha=0.15, linewidth=0)
+            axes.plot(steps, own["value"], marker, ls=dashes, color=COLOURS[colour], ms=4, lw=1.5, label=name)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), borderaxespad=0)
+        _step_axis(axes)
+    return figure
+
+
+# Where the swapped text began: the last 7 and 21 % of 143,000 steps.
+_WINDOWS = {"intervene_7": 133_000, "intervene_21": 113_000}
+
+
+def published_figure(values: pd.DataFrame, *, label: str) -> Figure:
+    """What Pythia's authors stored for their case study, over the steps of training: a panel for each model.
+
+    Shaded: where the text of an intervened model was swapped.
+
+    Args:
+        values: model, variant, step_equivalent, value and clean, of one family; such as `net_bias` of
+            `reports.published_results` with its net_bias as value. Hollow marks are values that are not clean: their
+            evaluation is known to be faulty.
+        label: of the vertical axes.
+    """
+    models = list(dict.fromkeys(values["model"]))
+    with style():
+        figure = canvas(_PANEL * len(models))
+        for number, model in enumerate(models):
+            axes = panel(figure, top=_PANEL * number + 46, height=118, left=_LEFT, right=_RIGHT)
+            axes.set_title(f"{label}, {model}", x=-_LEFT / (WIDTH - _LEFT - _RIGHT), pad=26)
+            for variant, look in _VARIANTS.items():
+                own = values[(values["model"] == model) & (values["variant"] == variant)]
+                if len(own):
+                    if variant in _WINDOWS:
+                        axes.axvspan(_WINDOWS[variant], 143_000, color=COLOURS["rule"], alpha=0.4, linewidth=0)
+                    _draw_published(axes, own, look)
+            if not values.loc[values["model"] == model, "clean"].all():
+                axes.plot([], [], "o", color=COLOURS["muted"], ms=3.6, markerfacecolor="none", label="hollow: faulty")
+            axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=4, borderaxespad=0, columnspacing=1)
+            _step_axis(axes)
+    return figure
+
+
+def _draw_published(axes: Axes, values: pd.DataFrame, look: tuple[str, str, str]) -> None:
+    """A line through all values, filled marks on clean ones and hollow ones on the others."""
+    colour, marker, label = look
+    own = values.sort_values("step_equivalent")
+    axes.plot(own["step_equivalent"], own["value"], color=COLOURS[colour], linewidth=1, alpha=0.6)
+    for clean, face in ((True, COLOURS[colour]), (False, "none")):
+        chosen = own[own["clean"] == clean]
+        if len(chosen):
+            name = label if clean or not own["clean"].any() else None
+            steps, shown = chosen["step_equivalent"], chosen["value"]
+            axes.plot(steps, shown, marker, color=COLOURS[colour], ms=3.6, markerfacecolor=face, label=name)
+
+
+def _step_axis(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    axes.set_xlabel("step")
+
+
+def ledger_figure(swaps: pd.DataFrame) -> Figure:
+    """Occurrences of the forms over the steps of the segment: how many were swapped, and how many left, by reason.
+
+    Args:
+        swaps: swaps.parquet of a run; where it has many steps a point is a mean over some.
+    """
+    columns = ["swapped", *(column for column in skip_columns(swaps) if swaps[column].sum() > 0)]
+    steps = thinned(swaps.groupby("step", as_index=False)[columns].sum())
+    colours = skip_colours(columns[1:])
+    extra = 18 * -(-len(columns) // 2) - 18
+    with style():
+        figure = canvas(_PANEL + extra)
+        axes = panel(figure, top=46 + extra, height=122, left=_LEFT, right=_RIGHT)
+        axes.set_title("Words in a step", x=-_LEFT / (WIDTH - _LEFT - _RIGHT), pad=26 + extra)
+        labels = [column.replace("skipped_", "left: ").replace("_", " ") for column in columns]
+        parts = [steps[column].to_numpy("float64") for column in columns]
+        axes.stackplot(steps["step"], parts, labels=labels, colors=[colours[column] for column in columns], linewidth=0)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=2, borderaxespad=0, columnspacing=1.6)
+        axes.set_ylim(bottom=0)
+        axes.margins(x=0)
+        _step_axis(axes)
+    return figure
