@@ -22,6 +22,8 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from foundation import UserError, cache_directory, one_line, write_text
+from reports import write_study
+from reports.runs import find_runs
 
 log = logging.getLogger(__name__)
 
@@ -113,8 +115,10 @@ class StudyCallback(Callback):
         job_return.status, job_return.return_value = JobStatus.COMPLETED, None
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """End with the failures, if there were any."""
+        """Write the study's report, and end with the failures, if there were any."""
         study = Path(config.hydra.sweep.dir)
+        if find_runs([study]).finished:
+            log.info("report of the study: %s", write_study(study))
         if failures := [told.read_text("utf-8") for told in sorted((study / _FAILURES).glob("*.txt"))]:
             jobs = "1 job" if len(failures) == 1 else f"{len(failures)} jobs"
             sys.exit(

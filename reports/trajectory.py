@@ -81,6 +81,6 @@ def print_trajectory(run_directory: Path, *, console: Console | None = None) -> 
     console.print()
     console.print("interval: 95 %, over examples; noise: sd of one checkpoint about its neighbours")
     console.print()
-    for name in ("trajectory.csv", "trajectory.svg", "summary.csv"):
-        if (run_directory / name).exists():
-            console.print(Text(f"{run_directory / name}"), soft_wrap=True)
+    for name in ("trajectory.csv", "summary.csv"):
+        console.print(Text(f"{run_directory / name}"), soft_wrap=True)
+    console.print(Text(f"figures: python -m reports.study {run_directory}"), soft_wrap=True)
