@@ -21,10 +21,12 @@ from training.checkpoint import (
     saved_steps,
     write_checkpoint,
 )
+from training.compilation import ActivationCheckpointing
 from training.flops import flops_per_token, peak_flops_per_s
 from training.journal import Journal
 from training.numerics import numerics_of, set_numerics
 from training.precision import Precision
+from training.prefetch import prefetched
 from training.recipe import Recipe
 from training.trainer import Batch, Losses, Trainer
 
@@ -53,6 +55,8 @@ def train(
     keep: int | None,
     journal: Path,
     description: str,
+    compile: bool = False,  # noqa: A002  # the option's name
+    activation_checkpointing: ActivationCheckpointing = "none",
 ) -> Checkpoint:
     """Train from `start`, or from the latest whole checkpoint in `checkpoints`, until step `stop`.
 
@@ -61,7 +65,8 @@ def train(
     Args:
         start: where the arm begins. Without an optimizer state its moments are zeros and the bias correction restarts.
         stop: the step of the last checkpoint, which is always saved.
-        batch_at: the batch of a step: a pure function, so that a resumed run sees what an uninterrupted one would.
+        batch_at: the batch of a step: a pure function, so that a resumed run sees what an uninterrupted one would. A
+            thread of its own calls it, for the next step while one trains.
         recipe: schedule, optimizer and batch size.
         precision: of the arithmetic: fp32, bf16 or fp16. Weights and moments are fp32.
         micro_batch: sequences per forward pass.
@@ -70,7 +75,10 @@ def train(
         save_minutes: save also when so many minutes have passed since it was last saved.
         keep: latest checkpoints to keep; None keeps all.
         journal: path of the arm's `.jsonl`. In its lines `step` is the batch's: that update makes checkpoint step + 1.
+            `data_stall_s` is how long its batch was waited for, in seconds.
         description: what the progress bar and messages call this.
+        compile: whether the layers and the loss run as compiled code.
+        activation_checkpointing: what a layer computes again in backward: see `training.compilation.layer_calls`.
 
     Returns:
         The checkpoint at `stop`.
@@ -84,12 +92,24 @@ def train(
     checkpoint = _latest_whole(checkpoints) or start
     if checkpoint is not start:
         set_numerics(checkpoint.model, **asdict(numerics_of(start.model)))
-    trainer = Trainer(checkpoint, recipe=recipe, precision=precision, micro_batch=micro_batch, device=device)
+    trainer = Trainer(
+        checkpoint,
+        recipe=recipe,
+        precision=precision,
+        micro_batch=micro_batch,
+        device=device,
+        compile=compile,
+        activation_checkpointing=activation_checkpointing,
+    )
     last_saved = None if checkpoint is start else checkpoint.step
     last_saved_at = time.monotonic()
     peak = peak_flops_per_s(device)
     steps = tqdm(range(checkpoint.step, stop), description, unit="step", disable=None, dynamic_ncols=True)
-    with Journal(journal, start=start.step, step=checkpoint.step) as lines, deferred_signals() as received:
+    with (
+        Journal(journal, start=start.step, step=checkpoint.step) as lines,
+        deferred_signals() as received,
+        prefetched(batch_at, stop=stop) as batch_of,
+    ):
 
         def save(step: int) -> None:
             nonlocal last_saved, last_saved_at
@@ -104,7 +124,8 @@ def train(
             save(start.step)
         for step in steps:
             began = time.perf_counter()
-            batch = batch_at(step)
+            batch = batch_of(step)
+            stalled = time.perf_counter() - began
             rate, scale = trainer.learning_rate, trainer.loss_scale
             losses = trainer.backward(batch, give_up=lambda: received() is not None)
             if losses is None:
@@ -135,6 +156,7 @@ def train(
                     "loss_scale": scale if trainer.scaler else None,
                     "skipped": skipped,
                     "tokens_per_s": tokens_per_s,
+                    "data_stall_s": stalled,
                     "mfu": tokens_per_s * flops / peak if peak else None,
                     **batch.record,
                 }
