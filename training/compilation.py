@@ -1,22 +1,25 @@
 """How a model's layers are called in training: as they are, compiled, or with their activations computed again."""
 
 import contextlib
-import logging
 import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, Literal, get_args
 
 import torch
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
-from transformers import GPTNeoXForCausalLM
+from transformers import AttentionInterface, GPTNeoXForCausalLM
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from foundation import UserError
 
-log = logging.getLogger(__name__)
-
 ActivationCheckpointing = Literal["none", "selective", "full"]
 Backend = str | Callable[..., Any]
+
+# A name that transformers knows an attention by, and no mask: https://huggingface.co/docs/transformers/attention_interface
+_CAUSAL_SDPA = "sdpa_causal_without_mask"
+AttentionInterface.register(_CAUSAL_SDPA, sdpa_attention_forward)
 
 # What selective checkpointing keeps: the results of matrix products and of attention, which are dear to make again.
 _KEPT = {
@@ -30,26 +33,27 @@ _KEPT = {
 
 
 def choose_compile(choice: str, device: torch.device) -> bool:
-    """Whether layers are compiled: `auto` does so on a GPU, where Triton is installed.
+    """Whether layers are compiled: `auto` does so on a GPU where a compiler is installed, and not on a CPU.
 
-    On a CPU `auto` does not: compiling costs more than a short run gains.
+    Args:
+        choice: auto, always or never.
 
     Raises:
-        UserError: the choice is unknown, or `on` is asked for and there is no compiler.
+        UserError: the choice is unknown, or `always` is asked for and there is no compiler.
     """
-    if choice not in ("auto", "on", "off"):
-        raise UserError(f"training.compile={choice} is unknown; known are auto, on, off")
+    if choice not in ("auto", "always", "never"):
+        raise UserError(f"training.compile={choice} is unknown; known are auto, always, never")
     missing = _missing_compiler(device)
-    if choice == "on" and missing:
-        raise UserError(f"training.compile=on needs {missing}, which is not found; install it or take compile=off")
-    return choice == "on" or (choice == "auto" and device.type == "cuda" and missing is None)
+    if choice == "always" and missing:
+        raise UserError(f"training.compile=always needs {missing}, and none is found; install it or take compile=never")
+    return choice == "always" or (choice == "auto" and device.type == "cuda" and missing is None)
 
 
 def _missing_compiler(device: torch.device) -> str | None:
     """What compiled code for the device is made with and is not there."""
     if not any(shutil.which(name) for name in ("g++", "clang++", "c++")):
         return "a C++ compiler (g++ or clang++)"
-    if device.type == "cuda" and not torch.utils._triton.has_triton():
+    if device.type == "cuda" and find_spec("triton") is None:
         return "Triton"
     return None
 
@@ -96,11 +100,19 @@ def _policy(context: Any, operator: Any, *arguments: Any, **options: Any) -> Che
 
 @contextlib.contextmanager
 def called_by(model: GPTNeoXForCausalLM, calls: list[Callable[..., Any]]) -> Iterator[None]:
-    """Within the block the layers run as `calls` say, forward and backward; after it the model is as it was."""
+    """Within the block the layers run as `calls` say, forward and backward; after it the model is as it was.
+
+    Attention by `sdpa` is then causal and has no mask, and transformers does not ask whether rows hold several packed
+    sequences, for which it would wait for the device at each forward pass. There is no padding in training.
+    """
+    config, implementation = model.config, model.config._attn_implementation
+    if implementation == "sdpa":
+        config._attn_implementation = _CAUSAL_SDPA
     for layer, call in zip(model.gpt_neox.layers, calls, strict=True):
         vars(layer)["forward"] = call
     try:
         yield
     finally:
+        config._attn_implementation = implementation
         for layer in model.gpt_neox.layers:
             del vars(layer)["forward"]

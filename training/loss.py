@@ -1,7 +1,7 @@
 """The output layer and its cross entropy in one, so that the logits of all tokens never stand in memory together."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,8 +65,8 @@ def head_loss(
     Returns:
         The weighted sum of the losses, from which `backward` goes, and the losses (n,) in nats, without a gradient.
     """
-    total, losses = _HeadLoss.apply(hidden, weight, labels, weights, dtype, chunk, logit_gradient)
-    return cast(Tensor, total), cast(Tensor, losses)
+    apply: Callable[..., tuple[Tensor, Tensor]] = _HeadLoss.apply
+    return apply(hidden, weight, labels, weights, dtype, chunk, logit_gradient)
 
 
 class _HeadLoss(torch.autograd.Function):
