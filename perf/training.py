@@ -159,7 +159,7 @@ def ours(
         trainer.update()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return steps * rows[:, 1:].size / (time.perf_counter() - began)
+    return float(steps * rows[:, 1:].size / (time.perf_counter() - began))
 
 
 class Clock(TrainerCallback):
