@@ -37,7 +37,12 @@ def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention |
             "adam_step": config.adam_step.name,
             "replays": {plan.method: str(plan) for plan in find_replays(config, parts.suite)},
         },
-        "arithmetic": {"precision": parts.precision, **asdict(numerics_of(start.model))},
+        "arithmetic": {
+            "precision": parts.precision,
+            **asdict(numerics_of(start.model)),
+            "compiled": parts.compile,
+            "activation_checkpointing": config.training.activation_checkpointing.value,
+        },
     }
     if intervention is not None:
         described["intervention"] = {

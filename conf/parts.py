@@ -40,6 +40,7 @@ from training import (
     Suite,
     TokenLosses,
     check_architecture,
+    choose_compile,
     choose_device,
     choose_precision,
     fidelity,
@@ -65,6 +66,7 @@ class Parts:
     record: RunRecord
     device: torch.device
     precision: Precision
+    compile: bool
     benchmarks: dict[str, Benchmark]
     segment: Segment
     suite: Suite
@@ -154,6 +156,8 @@ class Parts:
                 batch_at=batch_at,
                 recipe=recipe or options,
                 precision=self.precision,
+                compile=self.compile,
+                activation_checkpointing=options.activation_checkpointing.value,
                 micro_batch=options.micro_batch,
                 device=self.device,
                 checkpoints=directory / "checkpoints" / name,
@@ -182,13 +186,14 @@ def assemble(config: RunConfig, record: RunRecord) -> Parts:
     """Find the parts of a run. A suite that the kit makes itself is pre-trained here."""
     device = choose_device(config.device)
     precision = choose_precision(config.training.precision.value, device, trained_in=config.model.precision)
+    compile_layers = choose_compile(config.training.compile.value, device)
     check_start(config)
     began_with = record.known("corpus") or {}
     segment = find_segment(config, find_corpus(config.corpus, revision=began_with.get("revision")))
     suite = find_suite(config, segment.corpus, device)
     segment.corpus.expect(*find_rows(config, segment, suite))
     benchmarks = find_benchmarks(config, segment)
-    return Parts(config, record, device, precision, benchmarks, segment, suite)
+    return Parts(config, record, device, precision, compile_layers, benchmarks, segment, suite)
 
 
 def resume_from(parts: Parts, source: str, *, directory: Path | None = None) -> Callable[[], Checkpoint]:

@@ -81,6 +81,25 @@ class PrecisionChoice(Enum):
     fp16 = "fp16"
 
 
+class CompileChoice(Enum):
+    """Whether layers and loss are trained as compiled code; auto is always on a GPU with Triton, and never on a CPU."""
+
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
+class ActivationCheckpointingChoice(Enum):
+    """What a layer computes again in backward to save memory.
+
+    none: nothing. selective: all but matrix products and attention. full: the whole layer.
+    """
+
+    none = "none"
+    selective = "selective"
+    full = "full"
+
+
 @dataclass
 class ModelConfig:
     """A suite of checkpoints.
@@ -118,6 +137,8 @@ class TrainingConfig(Recipe):
 
     Attributes:
         micro_batch: sequences per forward pass.
+        compile: whether training runs as compiled code.
+        activation_checkpointing: what backward computes again.
         numerics: what the forward pass computes, in training and in the benchmarks.
         save_every: steps between the checkpoints that a killed arm resumes from.
         save_minutes: a checkpoint is saved also when so many minutes have passed; null: only by steps.
@@ -125,6 +146,8 @@ class TrainingConfig(Recipe):
 
     micro_batch: int
     precision: PrecisionChoice
+    compile: CompileChoice
+    activation_checkpointing: ActivationCheckpointingChoice
     numerics: Numerics
     save_every: int
     save_minutes: float | None

@@ -376,7 +376,13 @@ def test_a_pythia_runs_from_end_to_end_in_either_published_format(workshop, fini
     )
     assert done.returncode == 0, done.stderr
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert record["arithmetic"] == {"precision": "fp32", "activation": "tanh", "rope": "neox_fp16"}
+    assert record["arithmetic"] == {
+        "precision": "fp32",
+        "activation": "tanh",
+        "rope": "neox_fp16",
+        "compiled": False,
+        "activation_checkpointing": "none",
+    }
     assert record["checkpoint"]["updates"] == (997 if form == "neox" else 1000)
     assert record["checkpoint"]["stored_as"] == form
     rates = [line["lr"] for line in read_journal(tmp_path / "run" / "train" / "control.jsonl")]

@@ -1,6 +1,7 @@
 """Checkpoints, optimizer state, schedule, precision, and the loop that continues pre-training."""
 
 from training.checkpoint import Checkpoint, check_step, check_stored, save_checkpoint, saved_steps, weights_sha256
+from training.compilation import ActivationCheckpointing, choose_compile
 from training.fidelity import Fidelity, fidelity
 from training.journal import read_journal
 from training.loop import Diverged, train
@@ -23,6 +24,7 @@ from training.tracking import Tracker
 from training.trainer import Batch
 
 __all__ = [
+    "ActivationCheckpointing",
     "AdamStep",
     "Architecture",
     "Batch",
@@ -46,6 +48,7 @@ __all__ = [
     "check_stored",
     "check_trained_precision",
     "checkpoint_steps",
+    "choose_compile",
     "choose_device",
     "choose_precision",
     "fidelity",

@@ -21,10 +21,12 @@ from training.checkpoint import (
     saved_steps,
     write_checkpoint,
 )
+from training.compilation import ActivationCheckpointing
 from training.flops import flops_per_token, peak_flops_per_s
 from training.journal import Journal
 from training.numerics import numerics_of, set_numerics
 from training.precision import Precision
+from training.prefetch import prefetched
 from training.recipe import Recipe
 from training.token_losses import TokenLosses
 from training.tracking import Tracker, tracking
@@ -57,6 +59,8 @@ def train(
     token_losses: TokenLosses | None = None,
     tracker: Tracker = "none",
     description: str,
+    compile: bool = False,  # noqa: A002  # the option's name
+    activation_checkpointing: ActivationCheckpointing = "none",
 ) -> Checkpoint:
     """Train from `start`, or from the latest whole checkpoint in `checkpoints`, until step `stop`.
 
@@ -65,7 +69,8 @@ def train(
     Args:
         start: where the arm begins. Without an optimizer state its moments are zeros and the bias correction restarts.
         stop: the step of the last checkpoint, which is always saved.
-        batch_at: the batch of a step: a pure function, so that a resumed run sees what an uninterrupted one would.
+        batch_at: the batch of a step: a pure function, so that a resumed run sees what an uninterrupted one would. A
+            thread of its own calls it, for the next step while one trains.
         recipe: schedule, optimizer and batch size.
         precision: of the arithmetic: fp32, bf16 or fp16. Weights and moments are fp32.
         micro_batch: sequences per forward pass.
@@ -74,9 +79,12 @@ def train(
         save_minutes: save also when so many minutes have passed since it was last saved.
         keep: latest checkpoints to keep; None keeps all.
         journal: path of the arm's `.jsonl`. In its lines `step` is the batch's: that update makes checkpoint step + 1.
+            `data_stall_s` is how long its batch was waited for, in seconds.
         token_losses: where to keep the losses of single predictions too.
         tracker: what shows the journal's lines besides; its files lie in `tracker`, beside the journal's directory.
         description: what the progress bar and messages call this.
+        compile: whether the layers and the loss run as compiled code.
+        activation_checkpointing: what a layer computes again in backward: see `training.compilation.layer_calls`.
 
     Returns:
         The checkpoint at `stop`.
@@ -90,7 +98,15 @@ def train(
     checkpoint = _latest_whole(checkpoints) or start
     if checkpoint is not start:
         set_numerics(checkpoint.model, **asdict(numerics_of(start.model)))
-    trainer = Trainer(checkpoint, recipe=recipe, precision=precision, micro_batch=micro_batch, device=device)
+    trainer = Trainer(
+        checkpoint,
+        recipe=recipe,
+        precision=precision,
+        micro_batch=micro_batch,
+        device=device,
+        compile=compile,
+        activation_checkpointing=activation_checkpointing,
+    )
     last_saved = None if checkpoint is start else checkpoint.step
     last_saved_at = time.monotonic()
     peak = peak_flops_per_s(device)
@@ -99,6 +115,7 @@ def train(
         Journal(journal, start=start.step, step=checkpoint.step) as lines,
         tracking(tracker, journal.parent.parent, arm=journal.stem, step=checkpoint.step) as track,
         deferred_signals() as received,
+        prefetched(batch_at, stop=stop) as batch_of,
     ):
 
         def save(step: int) -> None:
@@ -114,7 +131,8 @@ def train(
             save(start.step)
         for step in steps:
             began = time.perf_counter()
-            batch = batch_at(step)
+            batch = batch_of(step)
+            stalled = time.perf_counter() - began
             rate, scale = trainer.learning_rate, trainer.loss_scale
             losses = trainer.backward(batch, give_up=lambda: received() is not None)
             if losses is None:
@@ -144,6 +162,7 @@ def train(
                 "loss_scale": scale if trainer.scaler else None,
                 "skipped": skipped,
                 "tokens_per_s": tokens_per_s,
+                "data_stall_s": stalled,
                 "mfu": tokens_per_s * flops / peak if peak else None,
                 **batch.record,
             }

@@ -9,7 +9,7 @@ from foundation import UserError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
-_DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 # the `fp16` section of Pythia's configuration files
 _INITIAL_SCALE = 2.0**12
@@ -79,7 +79,7 @@ def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     GPT-NeoX held the whole model in fp16. Here the residual stream cannot overflow, and neither can the attention
     scores, which torch's fused kernels accumulate in fp32.
     """
-    return torch.autocast(device.type, dtype=_DTYPES[precision], enabled=precision != "fp32")
+    return torch.autocast(device.type, dtype=DTYPES[precision], enabled=precision != "fp32")
 
 
 def choose_device(device: str) -> torch.device:

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grads_with_norm_
 
 from training.checkpoint import Checkpoint
+from training.compilation import ActivationCheckpointing, called_by, layer_calls
+from training.loss import chunk_tokens, head_loss, logit_gradient
 from training.optimizer import gradient_norm, make_optimizer, optimizer_state, restore_optimizer, set_learning_rate
-from training.precision import Precision, autocast, loss_scaler
+from training.precision import DTYPES, Precision, autocast, loss_scaler
 from training.recipe import Recipe, learning_rate
 
 TOKEN_GROUPS = ("other", "swapped", "neighbouring")
@@ -62,10 +63,20 @@ class Trainer:
         recipe: schedule, optimizer, clipping.
         precision: of the arithmetic. Weights, gradients and moments are fp32.
         micro_batch: sequences per forward pass.
+        compile: whether the layers and the loss run as compiled code.
+        activation_checkpointing: what a layer computes again in backward: see `layer_calls`.
     """
 
     def __init__(
-        self, start: Checkpoint, *, recipe: Recipe, precision: Precision, micro_batch: int, device: torch.device
+        self,
+        start: Checkpoint,
+        *,
+        recipe: Recipe,
+        precision: Precision,
+        micro_batch: int,
+        device: torch.device,
+        compile: bool = False,  # noqa: A002  # the option's name
+        activation_checkpointing: ActivationCheckpointing = "none",
     ) -> None:
         self.model = start.on(device)
         self.model.train()
@@ -75,6 +86,8 @@ class Trainer:
         self._precision = precision
         self._micro_batch = micro_batch
         self._device = device
+        self._calls = layer_calls(self.model, compile=compile, activation_checkpointing=activation_checkpointing)
+        self._logit_gradient = torch.compile(logit_gradient, fullgraph=True) if compile else logit_gradient
         self._optimizer = make_optimizer(self.model, recipe)
         if start.optimizer_state is not None:
             restore_optimizer(self.model, self._optimizer, start.optimizer_state)
@@ -102,47 +115,60 @@ class Trainer:
         Returns:
             The losses; None where it gave up.
         """
-        tokens = torch.from_numpy(batch.tokens.astype(np.int64))
-        groups = torch.zeros(tokens.shape, dtype=torch.int64)
-        if batch.groups is not None:
-            groups = torch.from_numpy(batch.groups.astype(np.int64))
-        learned = torch.ones(tokens.shape) if batch.unlearned is None else torch.from_numpy(~batch.unlearned).float()
-        groups, learned = groups[:, 1:], learned[:, 1:]
         # An unlearned prediction has no weight; the mean is over the others, as with GPT-NeoX's loss mask.
-        counted = learned.sum().item()
+        learned = np.ones(batch.tokens.shape, bool) if batch.unlearned is None else ~batch.unlearned
+        groups = np.zeros(batch.tokens.shape, np.uint8) if batch.groups is None else batch.groups
+        learned, groups = learned[:, 1:], groups[:, 1:]
+        counted = int(np.count_nonzero(learned))
         # The loss scale is made for the mean over a micro-batch, which is what each of GPT-NeoX's ranks had: the mean
         # over the whole batch is so much smaller that the fp16 gradients of most logits would vanish.
-        averaged = counted * min(1.0, self._micro_batch / len(tokens)) if self.scaler else counted
+        averaged = counted * min(1.0, self._micro_batch / len(batch.tokens)) if self.scaler else counted
         self._unscaling = averaged / counted / self.loss_scale
-        total = torch.zeros((), device=self._device)
-        by_token = []
-        by_group = torch.zeros(len(TOKEN_GROUPS), device=self._device)
-        parts = (part.split(self._micro_batch) for part in (tokens, groups, learned))
-        for rows, kinds, weights in zip(*parts, strict=True):
-            if give_up():
-                self.drop_gradients()
-                return None
-            losses = self._losses(rows.to(self._device))
-            weighted = (losses * weights.to(self._device)).sum()
-            kinds = kinds.to(self._device)
-            (weighted / averaged * self.loss_scale).backward()
-            total += weighted.detach()
-            by_token.append(losses.detach())
-            by_group += torch.stack([(losses.detach() * (kinds == group)).sum() for group in range(len(TOKEN_GROUPS))])
-        numbers = torch.bincount(groups.flatten(), minlength=len(TOKEN_GROUPS)).tolist()
+        tokens = self._on_device(batch.tokens.astype(np.int64))
+        inputs, labels = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
+        of_group, is_learned = self._on_device(groups), self._on_device(learned)
+        weights = is_learned * (self.loss_scale / averaged)
+        losses = torch.empty(labels.shape, device=self._device)
+        with called_by(self.model, self._calls):
+            for first in range(0, len(tokens), self._micro_batch):
+                if give_up():
+                    self.drop_gradients()
+                    return None
+                rows = slice(first, first + self._micro_batch)
+                total, losses_of_rows = self._loss(inputs[rows], labels[rows], weights[rows])
+                total.backward()
+                losses[rows] = losses_of_rows
+        # The device is waited for here, once a step.
+        mean = (losses * is_learned).sum().item() / counted
+        by_group = torch.stack([(losses * (of_group == group)).sum() for group in range(len(TOKEN_GROUPS))]).tolist()
+        numbers = np.bincount(groups.ravel(), minlength=len(TOKEN_GROUPS)).tolist()
         means = {
             group: loss / number if number else None
-            for group, loss, number in zip(TOKEN_GROUPS, by_group.tolist(), numbers, strict=True)
+            for group, loss, number in zip(TOKEN_GROUPS, by_group, numbers, strict=True)
         }
-        return Losses(total.item() / counted, means, groups.numel(), torch.cat(by_token))
+        return Losses(mean, means, groups.size, losses)
 
-    def _losses(self, rows: Tensor) -> Tensor:
-        """(S, L) cross entropies over the padded vocabulary, in fp32."""
-        inputs, labels = rows[:, :-1], rows[:, 1:]
+    def _on_device(self, values: NDArray[Any]) -> Tensor:
+        """The values there, in a copy that a GPU makes while the host goes on."""
+        tensor = torch.from_numpy(np.ascontiguousarray(values))
+        if self._device.type == "cuda":
+            tensor = tensor.pin_memory()
+        return tensor.to(self._device, non_blocking=True)
+
+    def _loss(self, inputs: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Of a micro-batch (S, L): the weighted sum of its cross entropies over the padded vocabulary, and those."""
         with autocast(self._precision, self._device):
             hidden = self.model.gpt_neox(inputs, use_cache=False).last_hidden_state
-            logits = self.model.get_output_embeddings()(hidden)
-        return cross_entropy(logits.float().flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+        total, losses = head_loss(
+            hidden.flatten(0, 1),
+            self.model.get_output_embeddings().weight,
+            labels.flatten(),
+            weights.flatten(),
+            dtype=DTYPES[self._precision],
+            chunk=chunk_tokens(self._device),
+            logit_gradient=self._logit_gradient,
+        )
+        return total, losses.view_as(labels)
 
     def unscaled_gradient_norm(self) -> float:
         """Global L2 norm of the gradients, which lose their loss scale; not finite after an overflow."""

@@ -1,0 +1,201 @@
+"""How fast this kit's training step is, and that of transformers' Trainer: the same model, batch and precision.
+
+python -m perf.training [--record] [--size demo|70m|160m|410m|1.4b] [--steps N] [--turns N] [--micro-batch N,N]
+
+Needs the extra parity. Random weights and tokens; the global batch, sdpa, fused AdamW and the clipping are the same.
+Each side takes the best of the micro-batches named. The sides run in turns in this process, one after the other, and a
+figure is that of the median turn. `demo` runs in fp32, on a CPU too; the other sizes are for a GPU, in bf16, at
+sequence 2,048.
+"""
+
+import argparse
+import gc
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, TrainerCallback, TrainingArguments
+from transformers import Trainer as TransformersTrainer
+
+from conf.compose import configure
+from perf.record import keep, origin
+from training import Batch, Checkpoint, Precision, Recipe, choose_compile, choose_device
+from training.flops import flops_per_token, peak_flops_per_s
+from training.trainer import Trainer
+
+# hidden size, layers, heads, vocabulary, tokens a row, rows a step
+SIZES = {
+    "demo": (128, 3, 4, 2048, 256, 16),
+    "70m": (512, 6, 8, 50304, 2048, 128),
+    "160m": (768, 12, 12, 50304, 2048, 128),
+    "410m": (1024, 24, 16, 50304, 2048, 64),
+    "1.4b": (2048, 24, 16, 50304, 2048, 32),
+}
+MICRO_BATCHES = {"demo": "4,16", "70m": "16,32", "160m": "16,32", "410m": "8,16", "1.4b": "4,8"}
+
+
+class Rows(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
+    """Rows of tokens as transformers' Trainer reads them."""
+
+    def __init__(self, tokens: torch.Tensor) -> None:
+        self.tokens = tokens
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        return {"input_ids": self.tokens[index], "labels": self.tokens[index]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--record", action="store_true", help="append the figures to perf/record.jsonl")
+    parser.add_argument("--size", choices=SIZES, default="demo")
+    parser.add_argument("--steps", type=int, default=5, help="timed in a turn; two more come before them")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--micro-batch", help="candidates of each side, with commas between")
+    parser.add_argument("--compile", choices=["auto", "always", "never"], default="auto", help="of our side")
+    arguments = parser.parse_args()
+    found, figures = origin(), compare(arguments)
+    sys.stdout.write("training\n" + "".join(f"  {key:42}{value}\n" for key, value in figures.items()))
+    if arguments.record:
+        keep("training", figures, origin=found)
+
+
+def compare(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Both sides in turns."""
+    device = choose_device("auto")
+    width, layers, heads, vocabulary, length, sequences = SIZES[arguments.size]
+    precision: Precision = "fp32" if arguments.size == "demo" else "bf16"
+    recipe = configure(["model=demo"]).training
+    compiled = choose_compile(arguments.compile, device)
+    rows = np.random.default_rng(0).integers(1, vocabulary, (sequences, length + 1))
+    candidates = [int(number) for number in (arguments.micro_batch or MICRO_BATCHES[arguments.size]).split(",")]
+
+    def model() -> GPTNeoXForCausalLM:
+        torch.manual_seed(0)
+        config = GPTNeoXConfig(
+            vocab_size=vocabulary,
+            hidden_size=width,
+            intermediate_size=4 * width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            max_position_embeddings=length,
+            bos_token_id=0,
+            eos_token_id=0,
+            use_cache=False,
+        )
+        return GPTNeoXForCausalLM(config)
+
+    sides: dict[str, Callable[[int], float]] = {
+        "ours": lambda size: ours(model(), rows, size, arguments.steps, precision, recipe, device, compiled),
+        "transformers": lambda size: transformers(model(), rows, size, arguments.steps, precision),
+    }
+    best, memory = {}, {}
+    for side, measure in sides.items():
+        tried = {}
+        for size in candidates:
+            if device.type == "cuda":
+                gc.collect()  # the model of the one before is held in cycles
+                torch.cuda.reset_peak_memory_stats()
+            tried[size] = measure(size)
+            if device.type == "cuda":
+                memory[side, size] = torch.cuda.max_memory_allocated() / 2**30
+        best[side] = max(tried, key=lambda size: tried[size])
+    turns: dict[str, list[float]] = {side: [] for side in sides}
+    for turn in range(arguments.turns):
+        for side in sides if turn % 2 else reversed(sides):
+            turns[side].append(sides[side](best[side]))
+    ratio = statistics.median(a / b for a, b in zip(turns["ours"], turns["transformers"], strict=True))
+    shape, peak = model(), peak_flops_per_s(device)
+    in_full = flops_per_token(shape, length)
+    causal = (in_full + flops_per_token(shape, 0)) / 2  # on average half of the row comes before a token
+    figures: dict[str, Any] = {
+        "size": arguments.size,
+        "device": device.type,
+        "precision": precision,
+        "compiled": compiled,
+        "threads": torch.get_num_threads(),
+        "tokens a step": sequences * length,
+        "turns": arguments.turns,
+    }
+    for side, speeds in turns.items():
+        speed = statistics.median(speeds)
+        figures |= {f"{side}, micro-batch": best[side], f"{side}, tokens/s": round(speed)}
+        if peak:
+            figures[f"{side}, MFU, attention in full"] = round(speed * in_full / peak, 3)
+            figures[f"{side}, MFU, causal attention"] = round(speed * causal / peak, 3)
+            figures[f"{side}, peak memory, GiB"] = round(memory[side, best[side]], 1)
+    return {**figures, "times as fast": round(ratio, 2)}
+
+
+def ours(
+    model: GPTNeoXForCausalLM,
+    rows: Any,
+    micro_batch: int,
+    steps: int,
+    precision: Precision,
+    recipe: Recipe,
+    device: torch.device,
+    compiled: bool,
+) -> float:
+    """Tokens a second of the kit's training step."""
+    start = Checkpoint(model, None, None, {}, 0, Path())  # type: ignore[arg-type]  # nothing is saved
+    trainer = Trainer(
+        start, recipe=recipe, precision=precision, micro_batch=micro_batch, device=device, compile=compiled
+    )
+    began = 0.0
+    for step in range(steps + 2):
+        if step == 2:
+            began = time.perf_counter()
+        trainer.backward(Batch(rows, {}), give_up=lambda: False)
+        trainer.unscaled_gradient_norm()
+        trainer.update()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return float(steps * rows[:, 1:].size / (time.perf_counter() - began))
+
+
+class Clock(TrainerCallback):
+    """Notes when each step ended."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.ends.append(time.perf_counter())
+
+
+def transformers(model: GPTNeoXForCausalLM, rows: Any, micro_batch: int, steps: int, precision: Precision) -> float:
+    """Tokens a second of transformers' Trainer."""
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as scratch:
+        options = TrainingArguments(
+            output_dir=scratch,
+            per_device_train_batch_size=micro_batch,
+            gradient_accumulation_steps=len(rows) // micro_batch,
+            max_steps=steps + 2,
+            optim="adamw_torch_fused",
+            max_grad_norm=1.0,
+            bf16=precision == "bf16",
+            report_to=[],
+            dataloader_pin_memory=torch.cuda.is_available(),
+            save_strategy="no",
+            logging_strategy="no",
+            disable_tqdm=True,
+        )
+        tokens = torch.from_numpy(np.ascontiguousarray(rows[:, :-1]))
+        TransformersTrainer(model=model, args=options, train_dataset=Rows(tokens), callbacks=[clock]).train()
+    return steps * tokens.numel() / (clock.ends[-1] - clock.ends[1])
+
+
+if __name__ == "__main__":
+    main()
