@@ -6,6 +6,7 @@ python run.py model=1.4b step=133000 plan=true      what its data would take; fe
 python run.py -m step=384,448 intervention=none,masculine_to_feminine
 python run.py experiment=fidelity                   how near resuming comes to the true later checkpoint
 python run.py experiment=audit_published            whether the published intervention took; trains nothing
+torchrun --nproc-per-node 8 run.py model=6.9b       one training on several GPUs; see `training.distributed`
 """
 
 import os
@@ -47,7 +48,7 @@ from reports import (
     write_report,
     write_swaps,
 )
-from training import Batch, check_step, check_stored, open_suite, read_journal
+from training import Batch, check_step, check_stored, launcher, open_suite, processes, read_journal
 
 
 def run(config: RunConfig, record: RunRecord) -> None:
@@ -172,7 +173,7 @@ def main(config: DictConfig) -> None:
     directory = Path(config.output_dir)
     in_sweep = HydraConfig.get().mode is RunMode.MULTIRUN
     arguments = list(HydraConfig.get().overrides.task) if in_sweep else sys.argv[1:]
-    command = shlex.join(["python", "run.py", *arguments])
+    command = shlex.join([*launcher(), "run.py", *arguments])
     try:
         typed = typed_config(config)
         if typed.plan:
@@ -199,9 +200,10 @@ def main(config: DictConfig) -> None:
 def command_line() -> None:
     """Run what sys.argv says."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # lets errors through to here, where Hydra would print its own text
-    with mistakes_in_one_line(), config_errors_for_users():
-        check_choices(sys.argv[1:])
-        main()
+    with mistakes_in_one_line(), config_errors_for_users(), processes() as is_the_run:
+        if is_the_run:
+            check_choices(sys.argv[1:])
+            main()
 
 
 if __name__ == "__main__":

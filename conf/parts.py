@@ -37,6 +37,7 @@ from training import (
     Recipe,
     Suite,
     check_architecture,
+    check_processes,
     choose_device,
     choose_precision,
     fidelity,
@@ -138,6 +139,7 @@ class Parts:
                 keep=2,
                 journal=directory / "train" / f"{name}.jsonl",
                 description=f"training, {name}",
+                sharding=options.sharding,
             )
 
     def fidelity_of(self, ended: Checkpoint, *, begun_at: Checkpoint) -> dict[str, Any] | None:
@@ -157,6 +159,7 @@ def assemble(config: RunConfig, record: RunRecord) -> Parts:
     device = choose_device(config.device)
     precision = choose_precision(config.training.precision.value, device, trained_in=config.model.precision)
     check_start(config)
+    check_processes(config.training, config.training.sharding)
     began_with = record.known("corpus") or {}
     segment = find_segment(config, find_corpus(config.corpus, revision=began_with.get("revision")))
     suite = find_suite(config, segment.corpus, device)

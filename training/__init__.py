@@ -1,6 +1,7 @@
 """Checkpoints, optimizer state, schedule, precision, and the loop that continues pre-training."""
 
 from training.checkpoint import Checkpoint, check_step, check_stored, save_checkpoint, saved_steps, weights_sha256
+from training.distributed import check_processes, launcher, processes
 from training.fidelity import Fidelity, fidelity
 from training.journal import read_journal
 from training.loop import Diverged, train
@@ -18,7 +19,7 @@ from training.published import (
 from training.recipe import Recipe, learning_rate
 from training.replay import ReplayMethod, ReplayPlan, plan_replay, replay, with_adam_step, without_moments
 from training.suites import Architecture, Suite, check_architecture, load_checkpoint, open_suite
-from training.trainer import Batch
+from training.trainer import Batch, Sharding
 
 __all__ = [
     "AdamStep",
@@ -34,9 +35,11 @@ __all__ = [
     "Recipe",
     "ReplayMethod",
     "ReplayPlan",
+    "Sharding",
     "Suite",
     "check_architecture",
     "check_not_v0",
+    "check_processes",
     "check_same_model",
     "check_step",
     "check_stored",
@@ -45,12 +48,14 @@ __all__ = [
     "choose_device",
     "choose_precision",
     "fidelity",
+    "launcher",
     "learning_rate",
     "load_checkpoint",
     "numerics_of",
     "open_suite",
     "plan_replay",
     "pretrained_suite",
+    "processes",
     "published_repository",
     "read_journal",
     "replay",

@@ -21,12 +21,13 @@ from training.checkpoint import (
     saved_steps,
     write_checkpoint,
 )
+from training.distributed import open_trainer
 from training.flops import flops_per_token, peak_flops_per_s
 from training.journal import Journal
 from training.numerics import numerics_of, set_numerics
 from training.precision import Precision
 from training.recipe import Recipe
-from training.trainer import Batch, Losses, Trainer
+from training.trainer import Batch, Losses, Sharding
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def train(
     keep: int | None,
     journal: Path,
     description: str,
+    sharding: Sharding | None = None,
 ) -> Checkpoint:
     """Train from `start`, or from the latest whole checkpoint in `checkpoints`, until step `stop`.
 
@@ -71,6 +73,7 @@ def train(
         keep: latest checkpoints to keep; None keeps all.
         journal: path of the arm's `.jsonl`. In its lines `step` is the batch's: that update makes checkpoint step + 1.
         description: what the progress bar and messages call this.
+        sharding: how several devices, or one and the machine's memory, share the model; None: as `Sharding()` says.
 
     Returns:
         The checkpoint at `stop`.
@@ -84,12 +87,24 @@ def train(
     checkpoint = _latest_whole(checkpoints) or start
     if checkpoint is not start:
         set_numerics(checkpoint.model, **asdict(numerics_of(start.model)))
-    trainer = Trainer(checkpoint, recipe=recipe, precision=precision, micro_batch=micro_batch, device=device)
     last_saved = None if checkpoint is start else checkpoint.step
     last_saved_at = time.monotonic()
     peak = peak_flops_per_s(device)
+    opened = open_trainer(
+        checkpoint,
+        recipe=recipe,
+        precision=precision,
+        micro_batch=micro_batch,
+        device=device,
+        sharding=sharding or Sharding(),
+    )
     steps = tqdm(range(checkpoint.step, stop), description, unit="step", disable=None, dynamic_ncols=True)
-    with Journal(journal, start=start.step, step=checkpoint.step) as lines, deferred_signals() as received:
+    with (
+        opened as trainer,
+        Journal(journal, start=start.step, step=checkpoint.step) as lines,
+        deferred_signals(patient=trainer.processes > 1) as received_here,
+    ):
+        received = trainer.heed(received_here)
 
         def save(step: int) -> None:
             nonlocal last_saved, last_saved_at
@@ -135,7 +150,7 @@ def train(
                     "loss_scale": scale if trainer.scaler else None,
                     "skipped": skipped,
                     "tokens_per_s": tokens_per_s,
-                    "mfu": tokens_per_s * flops / peak if peak else None,
+                    "mfu": tokens_per_s * flops / (peak * trainer.processes) if peak else None,
                     **batch.record,
                 }
             )
@@ -145,7 +160,7 @@ def train(
                 save(step + 1)
         if signum := received():
             raise Interrupted(signum)
-    return trainer.checkpoint(start, step=stop)
+        return trainer.checkpoint(start, step=stop)
 
 
 def _latest_whole(checkpoints: Path) -> Checkpoint | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -11,12 +11,37 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grads_with_norm_
 
+from foundation import UserError
 from training.checkpoint import Checkpoint
 from training.optimizer import gradient_norm, make_optimizer, optimizer_state, restore_optimizer, set_learning_rate
 from training.precision import Precision, autocast, loss_scaler
 from training.recipe import Recipe, learning_rate
 
 TOKEN_GROUPS = ("other", "swapped", "neighbouring")
+
+Gather = Literal["step", "layer"]
+
+
+@dataclass
+class Sharding:
+    """How a model lies on several devices: see `training.distributed`.
+
+    Attributes:
+        gather: `step`: each device holds all weights and gradients while it works on a batch, gathered once; moments
+            and masters are sharded. `layer`: weights are gathered layer by layer in each micro-batch, and gradients are
+            sharded too.
+        offload: keep masters, moments and the sharded gradients in the machine's memory, and make the updates there.
+
+    Raises:
+        UserError: `gather` is unknown.
+    """
+
+    gather: str = "step"
+    offload: bool = False
+
+    def __post_init__(self) -> None:
+        if self.gather not in get_args(Gather):
+            raise UserError(f"sharding.gather={self.gather} is unknown; known are {', '.join(get_args(Gather))}")
 
 
 @dataclass(frozen=True)
@@ -91,6 +116,15 @@ class Trainer:
     def loss_scale(self) -> float:
         return self.scaler.scale if self.scaler else 1.0
 
+    @property
+    def processes(self) -> int:
+        """That train together."""
+        return 1
+
+    def heed(self, received: Callable[[], int | None]) -> Callable[[], int | None]:
+        """The signal that any of the processes has received, from what this one has."""
+        return received
+
     def backward(self, batch: Batch, *, give_up: Callable[[], bool]) -> Losses | None:
         """Gradients of the mean loss over the learned predictions of the batch, one micro-batch after the other.
 
@@ -114,23 +148,35 @@ class Trainer:
         self._unscaling = averaged / counted / self.loss_scale
         total = torch.zeros((), device=self._device)
         by_group = torch.zeros(len(TOKEN_GROUPS), device=self._device)
-        parts = (part.split(self._micro_batch) for part in (tokens, groups, learned))
-        for rows, kinds, weights in zip(*parts, strict=True):
+        parts = [self._share(part).split(self._micro_batch) for part in (tokens, groups, learned)]
+        for number, (rows, kinds, weights) in enumerate(zip(*parts, strict=True), 1):
             if give_up():
                 self.drop_gradients()
                 return None
+            self._begin_micro_batch(last=number == len(parts[0]))
             losses = self._losses(rows.to(self._device))
             weighted = (losses * weights.to(self._device)).sum()
             kinds = kinds.to(self._device)
             (weighted / averaged * self.loss_scale).backward()
             total += weighted.detach()
             by_group += torch.stack([(losses.detach() * (kinds == group)).sum() for group in range(len(TOKEN_GROUPS))])
+        self._sum(total, by_group)
         numbers = torch.bincount(groups.flatten(), minlength=len(TOKEN_GROUPS)).tolist()
         means = {
             group: loss / number if number else None
             for group, loss, number in zip(TOKEN_GROUPS, by_group.tolist(), numbers, strict=True)
         }
         return Losses(total.item() / counted, means, groups.numel())
+
+    def _share(self, rows: Tensor) -> Tensor:
+        """What this process takes of a batch."""
+        return rows
+
+    def _begin_micro_batch(self, *, last: bool) -> None:
+        """What must be done before each micro-batch; `last` of its batch."""
+
+    def _sum(self, *losses: Tensor) -> None:
+        """Add what the other processes have to sums over this one's share, in place."""
 
     def _losses(self, rows: Tensor) -> Tensor:
         """(S, L) cross entropies over the padded vocabulary, in fp32."""
