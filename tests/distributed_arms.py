@@ -21,7 +21,7 @@ import torch
 from conftest import tiny_model, tiny_tokenizer
 from foundation import Interrupted, UserError, mistakes_in_one_line
 from test_loop import POISON, RECIPE, batch_at, run
-from training import Batch, Checkpoint, Sharding, processes
+from training import Batch, Checkpoint, Sharding, choose_device, processes
 from training.distributed import _SharedTrainer
 
 MODEL, TOKENIZER = tiny_model.__wrapped__(), tiny_tokenizer.__wrapped__()
@@ -64,7 +64,8 @@ def train(arm, directory, **changes):
         with torch.no_grad():
             start.model.gpt_neox.embed_in.weight[POISON] = float("nan")
     batches = partial(marked_at_6, mark=MARKS[arm]) if arm in MARKS else unlearned_too
-    options = {"micro_batch": 2, "batch_at": batches, **ARMS[arm], **changes}
+    device = choose_device("auto" if torch.distributed.is_initialized() else "cpu")
+    options = {"micro_batch": 2, "batch_at": batches, "device": device, **ARMS[arm], **changes}
     return run(start, directory / arm, **options)
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 
 
 def smoke(workshop, *arguments, script="run.py", text="text.txt", launcher=(sys.executable,)):
