@@ -8,6 +8,7 @@ python run.py experiment=dose_response              a study: many runs in one di
 python run.py experiment=fidelity                   how near resuming comes to the true later checkpoint
 python run.py experiment=audit_published            whether the published intervention took; trains nothing
 python run.py experiment=trajectory                 the benchmarks over the suite's own checkpoints; trains nothing
+torchrun --nproc-per-node 8 run.py model=6.9b       one training on several GPUs; see `training.distributed`
 """
 
 import logging
@@ -58,7 +59,7 @@ from reports import (
     write_swaps,
     write_trajectory,
 )
-from training import Batch, check_step, check_stored, open_suite, read_journal
+from training import Batch, check_step, check_stored, launcher, open_suite, processes, read_journal
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +218,7 @@ def main(config: DictConfig) -> None:
     directory = Path(config.output_dir)
     in_sweep = HydraConfig.get().mode is RunMode.MULTIRUN
     arguments = list(HydraConfig.get().overrides.task) if in_sweep else sys.argv[1:]
-    command = shlex.join(["python", "run.py", *arguments])
+    command = shlex.join([*launcher(), "run.py", *arguments])
     try:
         if in_sweep:
             take_gpu(HydraConfig.get().launcher["_target_"])
@@ -247,9 +248,10 @@ def main(config: DictConfig) -> None:
 def command_line() -> None:
     """Run what sys.argv says."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # lets errors through to here, where Hydra would print its own text
-    with mistakes_in_one_line(), config_errors_for_users():
-        check_choices(sys.argv[1:])
-        main()
+    with mistakes_in_one_line(), config_errors_for_users(), processes() as is_the_run:
+        if is_the_run:
+            check_choices(sys.argv[1:])
+            main()
 
 
 if __name__ == "__main__":

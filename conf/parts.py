@@ -40,6 +40,7 @@ from training import (
     Suite,
     TokenLosses,
     check_architecture,
+    check_processes,
     choose_compile,
     choose_device,
     choose_precision,
@@ -168,6 +169,7 @@ class Parts:
                 token_losses=token_losses,
                 tracker=self.config.tracker.value,
                 description=f"training, {name}",
+                sharding=options.sharding,
             )
 
     def fidelity_of(self, ended: Checkpoint, *, begun_at: Checkpoint) -> dict[str, Any] | None:
@@ -188,6 +190,7 @@ def assemble(config: RunConfig, record: RunRecord) -> Parts:
     precision = choose_precision(config.training.precision.value, device, trained_in=config.model.precision)
     compile_layers = choose_compile(config.training.compile.value, device)
     check_start(config)
+    check_processes(config.training, config.training.sharding)
     began_with = record.known("corpus") or {}
     segment = find_segment(config, find_corpus(config.corpus, revision=began_with.get("revision")))
     suite = find_suite(config, segment.corpus, device)

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Any
 
 from foundation import UserError
-from training import Architecture, Numerics, Pretraining, Recipe
+from training import Architecture, Numerics, Pretraining, Recipe, Sharding
 
 
 class Control(Enum):
@@ -142,6 +142,7 @@ class TrainingConfig(Recipe):
         numerics: what the forward pass computes, in training and in the benchmarks.
         save_every: steps between the checkpoints that a killed arm resumes from.
         save_minutes: a checkpoint is saved also when so many minutes have passed; null: only by steps.
+        sharding: how the processes that torchrun starts share the model.
     """
 
     micro_batch: int
@@ -151,6 +152,7 @@ class TrainingConfig(Recipe):
     numerics: Numerics
     save_every: int
     save_minutes: float | None
+    sharding: Sharding
 
 
 class DoseUnit(Enum):

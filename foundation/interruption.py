@@ -22,10 +22,13 @@ class Interrupted(KeyboardInterrupt):
 
 
 @contextlib.contextmanager
-def deferred_signals() -> Iterator[Callable[[], int | None]]:
+def deferred_signals(*, patient: bool = False) -> Iterator[Callable[[], int | None]]:
     """Within the block SIGINT and SIGTERM only set what the yielded function returns; a second one acts at once.
 
     Outside the main thread, where Python takes no signals, the function returns None always.
+
+    Args:
+        patient: a second one does nothing more: it may be the first again, sent by a scheduler and by torchrun.
     """
     seen: list[int] = []
     if threading.current_thread() is not threading.main_thread():
@@ -39,7 +42,8 @@ def deferred_signals() -> Iterator[Callable[[], int | None]]:
 
     def note(signum: int, frame: FrameType | None) -> None:
         seen.append(signum)
-        restore()
+        if not patient:
+            restore()
 
     for signum in _SIGNALS:
         signal.signal(signum, note)

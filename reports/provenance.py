@@ -38,6 +38,7 @@ def provenance() -> dict[str, Any]:
             "cores": os.cpu_count(),
             "torch_threads": torch.get_num_threads(),
             "gpus": _gpus(),
+            "processes": torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1,
         },
         "python": platform.python_version(),
     }

@@ -9,13 +9,14 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 
 
-def smoke(workshop, *arguments, script="run.py", text="text.txt"):
+def smoke(workshop, *arguments, script="run.py", text="text.txt", launcher=(sys.executable,)):
     if text is not None:
         arguments = (*arguments, f"corpus.text={workshop / text}")
     return subprocess.run(
-        [sys.executable, *script.split(), *arguments, "experiment=smoke"],
+        [*launcher, *script.split(), *arguments, "experiment=smoke"],
         cwd=ROOT / "tests" if script.startswith("killed_run.py") else ROOT,
         env={**os.environ, "XDG_CACHE_HOME": str(workshop / "cache"), "PIP_NO_INDEX": "1"},
         capture_output=True,

@@ -5,9 +5,11 @@ import shutil
 import signal
 import subprocess
 
+import pandas as pd
 import pytest
+import torch
 
-from smoke import results, smoke
+from smoke import LAUNCHER, results, smoke
 from training import load_checkpoint, read_journal, saved_steps
 
 
@@ -164,3 +166,19 @@ def test_a_torn_checkpoint_costs_what_came_after_the_one_before_it_and_is_told_o
     assert ended.returncode == 0, ended.stderr
     assert "model.safetensors is damaged: it is not what was saved; put aside as damaged-step10" in ended.stdout
     assert results(directory) == results(finished)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="two processes would need two GPUs")
+def test_a_run_killed_on_two_processes_goes_on_with_one(workshop, finished):
+    directory = workshop / "two_then_one"
+    torchrun = (*LAUNCHER, "--nproc-per-node=2")
+    died = smoke(workshop, f"hydra.run.dir={directory}", script="killed_run.py backward 10", launcher=torchrun)
+    assert died.returncode == 1, died.stderr
+    record = json.loads((directory / "run.json").read_text())
+    assert record["hardware"]["processes"] == 2
+    assert record["command"].startswith("torchrun --nproc-per-node=2 run.py ")
+    assert saved_steps(directory / "checkpoints" / "control") == [8]
+    ended = smoke(workshop, f"hydra.run.dir={directory}")
+    assert ended.returncode == 0, ended.stderr
+    found, expected = (pd.read_csv(place / "summary.csv") for place in (directory, finished))
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-3, atol=1e-5)

@@ -2,6 +2,7 @@
 
 from training.checkpoint import Checkpoint, check_step, check_stored, save_checkpoint, saved_steps, weights_sha256
 from training.compilation import ActivationCheckpointing, choose_compile
+from training.distributed import check_processes, launcher, processes
 from training.fidelity import Fidelity, fidelity
 from training.journal import read_journal
 from training.loop import Diverged, train
@@ -21,7 +22,7 @@ from training.replay import ReplayMethod, ReplayPlan, plan_replay, replay, with_
 from training.suites import Architecture, Suite, check_architecture, load_checkpoint, open_suite
 from training.token_losses import TokenLosses, spread
 from training.tracking import Tracker
-from training.trainer import Batch
+from training.trainer import Batch, Sharding
 
 __all__ = [
     "ActivationCheckpointing",
@@ -38,11 +39,13 @@ __all__ = [
     "Recipe",
     "ReplayMethod",
     "ReplayPlan",
+    "Sharding",
     "Suite",
     "TokenLosses",
     "Tracker",
     "check_architecture",
     "check_not_v0",
+    "check_processes",
     "check_same_model",
     "check_step",
     "check_stored",
@@ -52,12 +55,14 @@ __all__ = [
     "choose_device",
     "choose_precision",
     "fidelity",
+    "launcher",
     "learning_rate",
     "load_checkpoint",
     "numerics_of",
     "open_suite",
     "plan_replay",
     "pretrained_suite",
+    "processes",
     "published_repository",
     "read_journal",
     "replay",

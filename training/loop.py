@@ -22,6 +22,7 @@ from training.checkpoint import (
     write_checkpoint,
 )
 from training.compilation import ActivationCheckpointing
+from training.distributed import open_trainer
 from training.flops import flops_per_token, peak_flops_per_s
 from training.journal import Journal
 from training.numerics import numerics_of, set_numerics
@@ -30,7 +31,7 @@ from training.prefetch import prefetched
 from training.recipe import Recipe
 from training.token_losses import TokenLosses
 from training.tracking import Tracker, tracking
-from training.trainer import Batch, Losses, Trainer
+from training.trainer import Batch, Losses, Sharding
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ def train(
     description: str,
     compile: bool = False,  # noqa: A002  # the option's name
     activation_checkpointing: ActivationCheckpointing = "none",
+    sharding: Sharding | None = None,
 ) -> Checkpoint:
     """Train from `start`, or from the latest whole checkpoint in `checkpoints`, until step `stop`.
 
@@ -85,6 +87,7 @@ def train(
         description: what the progress bar and messages call this.
         compile: whether the layers and the loss run as compiled code.
         activation_checkpointing: what a layer computes again in backward: see `training.compilation.layer_calls`.
+        sharding: how several devices, or one and the machine's memory, share the model; None: as `Sharding()` says.
 
     Returns:
         The checkpoint at `stop`.
@@ -98,25 +101,28 @@ def train(
     checkpoint = _latest_whole(checkpoints) or start
     if checkpoint is not start:
         set_numerics(checkpoint.model, **asdict(numerics_of(start.model)))
-    trainer = Trainer(
+    last_saved = None if checkpoint is start else checkpoint.step
+    last_saved_at = time.monotonic()
+    peak = peak_flops_per_s(device)
+    opened = open_trainer(
         checkpoint,
         recipe=recipe,
         precision=precision,
         micro_batch=micro_batch,
         device=device,
+        sharding=sharding or Sharding(),
         compile=compile,
         activation_checkpointing=activation_checkpointing,
     )
-    last_saved = None if checkpoint is start else checkpoint.step
-    last_saved_at = time.monotonic()
-    peak = peak_flops_per_s(device)
     steps = tqdm(range(checkpoint.step, stop), description, unit="step", disable=None, dynamic_ncols=True)
     with (
+        opened as trainer,
         Journal(journal, start=start.step, step=checkpoint.step) as lines,
         tracking(tracker, journal.parent.parent, arm=journal.stem, step=checkpoint.step) as track,
-        deferred_signals() as received,
+        deferred_signals(patient=trainer.processes > 1) as received_here,
         prefetched(batch_at, stop=stop) as batch_of,
     ):
+        received = trainer.heed(received_here)
 
         def save(step: int) -> None:
             nonlocal last_saved, last_saved_at
@@ -163,7 +169,7 @@ def train(
                 "skipped": skipped,
                 "tokens_per_s": tokens_per_s,
                 "data_stall_s": stalled,
-                "mfu": tokens_per_s * flops / peak if peak else None,
+                "mfu": tokens_per_s * flops / (peak * trainer.processes) if peak else None,
                 **batch.record,
             }
             lines.append(line)
@@ -176,7 +182,7 @@ def train(
                 save(step + 1)
         if signum := received():
             raise Interrupted(signum)
-    return trainer.checkpoint(start, step=stop)
+        return trainer.checkpoint(start, step=stop)
 
 
 def _latest_whole(checkpoints: Path) -> Checkpoint | None:

@@ -15,6 +15,7 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from transformers import GPTNeoXForCausalLM
 
 from foundation import UserError
@@ -83,12 +84,20 @@ def make_optimizer(model: GPTNeoXForCausalLM, recipe: Recipe) -> torch.optim.Ada
 
 
 def gradient_norm(model: GPTNeoXForCausalLM, recipe: Recipe) -> Tensor:
-    """Global L2 norm of the gradients, as GPT-NeoX took it on `model_parallel_size` ranks."""
+    """Global L2 norm of the gradients, as GPT-NeoX took it on `model_parallel_size` ranks.
+
+    Where they are sharded it is that of all shards, and the same on every rank.
+    """
     names, gradients = zip(
         *((name, parameter.grad) for name, parameter in model.named_parameters() if parameter.grad is not None),
         strict=True,
     )
-    norms = torch.stack(torch._foreach_norm(list(gradients)))
+    shards = [gradient.to_local() if isinstance(gradient, DTensor) else gradient for gradient in gradients]
+    norms = torch.stack(torch._foreach_norm(shards))
+    if isinstance(gradients[0], DTensor):
+        squares = norms.square()
+        torch.distributed.all_reduce(squares, group=gradients[0].device_mesh.get_group())
+        norms = squares.sqrt()
     if recipe.model_parallel_size > 1:
         replicated = torch.tensor(["norm" in name or _is_summed(name) for name in names], device=norms.device)
         norms = torch.where(replicated, norms * recipe.model_parallel_size**0.5, norms)
@@ -114,6 +123,17 @@ def restore_optimizer(model: GPTNeoXForCausalLM, optimizer: torch.optim.AdamW, s
     Raises:
         UserError: the state belongs to a model with other parameters.
     """
+    check_moments(model, state)
+    for name, parameter in model.named_parameters():
+        optimizer.state[parameter] = {
+            "step": torch.tensor(float(state.adam_step), device=parameter.device),
+            "exp_avg": state.exp_avg[name].to(parameter.device, torch.float32, copy=True),
+            "exp_avg_sq": state.exp_avg_sq[name].to(parameter.device, torch.float32, copy=True),
+        }
+
+
+def check_moments(model: GPTNeoXForCausalLM, state: OptimizerState) -> None:
+    """Raise UserError where the state belongs to a model with other parameters."""
     parameters = dict(model.named_parameters())
     for moments in (state.exp_avg, state.exp_avg_sq):
         if parameters.keys() != moments.keys():
@@ -125,12 +145,6 @@ def restore_optimizer(model: GPTNeoXForCausalLM, optimizer: torch.optim.AdamW, s
                     f"the optimizer state is not this model's: {name} has shape {tuple(moments[name].shape)} there, "
                     f"{tuple(parameter.shape)} here"
                 )
-    for name, parameter in parameters.items():
-        optimizer.state[parameter] = {
-            "step": torch.tensor(float(state.adam_step), device=parameter.device),
-            "exp_avg": state.exp_avg[name].to(parameter.device, torch.float32, copy=True),
-            "exp_avg_sq": state.exp_avg_sq[name].to(parameter.device, torch.float32, copy=True),
-        }
 
 
 def set_learning_rate(optimizer: torch.optim.AdamW, rate: float) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_
 
+from foundation import UserError
 from training.checkpoint import Checkpoint
 from training.compilation import ActivationCheckpointing, called_by, layer_calls
 from training.loss import chunk_tokens, head_loss, logit_gradient
@@ -18,6 +19,30 @@ from training.precision import DTYPES, Precision, autocast, loss_scaler
 from training.recipe import Recipe, learning_rate
 
 TOKEN_GROUPS = ("other", "swapped", "neighbouring")
+
+Gather = Literal["step", "layer"]
+
+
+@dataclass
+class Sharding:
+    """How a model lies on several devices: see `training.distributed`.
+
+    Attributes:
+        gather: `step`: each device holds all weights and gradients while it works on a batch, gathered once; moments
+            and masters are sharded. `layer`: weights are gathered layer by layer in each micro-batch, and gradients are
+            sharded too.
+        offload: keep masters, moments and the sharded gradients in the machine's memory, and make the updates there.
+
+    Raises:
+        UserError: `gather` is unknown.
+    """
+
+    gather: str = "step"
+    offload: bool = False
+
+    def __post_init__(self) -> None:
+        if self.gather not in get_args(Gather):
+            raise UserError(f"sharding.gather={self.gather} is unknown; known are {', '.join(get_args(Gather))}")
 
 
 @dataclass(frozen=True)
@@ -106,6 +131,15 @@ class Trainer:
     def loss_scale(self) -> float:
         return self.scaler.scale if self.scaler else 1.0
 
+    @property
+    def processes(self) -> int:
+        """That train together."""
+        return 1
+
+    def heed(self, received: Callable[[], int | None]) -> Callable[[], int | None]:
+        """The signal that any of the processes has received, from what this one has."""
+        return received
+
     def backward(self, batch: Batch, *, give_up: Callable[[], bool]) -> Losses | None:
         """Gradients of the mean loss over the learned predictions of the batch, one micro-batch after the other.
 
@@ -124,29 +158,46 @@ class Trainer:
         # over the whole batch is so much smaller that the fp16 gradients of most logits would vanish.
         averaged = counted * min(1.0, self._micro_batch / len(batch.tokens)) if self.scaler else counted
         self._unscaling = averaged / counted / self.loss_scale
-        tokens = self._on_device(batch.tokens.astype(np.int64))
+        tokens = self._on_device(self._share(batch.tokens.astype(np.int64)))
         inputs, labels = tokens[:, :-1].contiguous(), tokens[:, 1:].contiguous()
-        of_group, is_learned = self._on_device(groups), self._on_device(learned)
+        of_group, is_learned = self._on_device(self._share(groups)), self._on_device(self._share(learned))
         weights = is_learned * (self.loss_scale / averaged)
         losses = torch.empty(labels.shape, device=self._device)
+        firsts = range(0, len(tokens), self._micro_batch)
         with called_by(self.model, self._calls):
-            for first in range(0, len(tokens), self._micro_batch):
+            for first in firsts:
                 if give_up():
                     self.drop_gradients()
                     return None
+                self._begin_micro_batch(last=first == firsts[-1])
                 rows = slice(first, first + self._micro_batch)
                 total, losses_of_rows = self._loss(inputs[rows], labels[rows], weights[rows])
                 total.backward()
                 losses[rows] = losses_of_rows
-        # The device is waited for here, once a step.
-        mean = (losses * is_learned).sum().item() / counted
-        by_group = torch.stack([(losses * (of_group == group)).sum() for group in range(len(TOKEN_GROUPS))]).tolist()
+        parts = [is_learned, *(of_group == group for group in range(len(TOKEN_GROUPS)))]
+        sums = torch.stack([(losses * part).sum() for part in parts])
+        self._sum(sums)
+        total_loss, *by_group = sums.tolist()  # the device is waited for here, once a step
         numbers = np.bincount(groups.ravel(), minlength=len(TOKEN_GROUPS)).tolist()
         means = {
             group: loss / number if number else None
             for group, loss, number in zip(TOKEN_GROUPS, by_group, numbers, strict=True)
         }
-        return Losses(mean, means, groups.size, losses)
+        return Losses(total_loss / counted, means, groups.size, self._whole(losses))
+
+    def _share(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """What this process takes of a batch."""
+        return rows
+
+    def _begin_micro_batch(self, *, last: bool) -> None:
+        """What must be done before each micro-batch; `last` of its batch."""
+
+    def _sum(self, sums: Tensor) -> None:
+        """Add what the other processes have to sums over this one's share, in place."""
+
+    def _whole(self, share: Tensor) -> Tensor:
+        """The rows of the whole batch, where each process has its share of them."""
+        return share
 
     def _on_device(self, values: NDArray[Any]) -> Tensor:
         """The values there, in a copy that a GPU makes while the host goes on."""
