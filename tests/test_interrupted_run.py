@@ -181,4 +181,4 @@ def test_a_run_killed_on_two_processes_goes_on_with_one(workshop, finished):
     ended = smoke(workshop, f"hydra.run.dir={directory}")
     assert ended.returncode == 0, ended.stderr
     found, expected = (pd.read_csv(place / "summary.csv") for place in (directory, finished))
-    pd.testing.assert_frame_equal(found, expected, rtol=1e-3, atol=1e-5)
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-5, atol=1e-6)
