@@ -61,12 +61,12 @@ def dose_slopes(points: pd.DataFrame) -> pd.DataFrame:
         points: of `dose_points`.
 
     Returns:
-        Columns: cell, slope, intercept (the mean of the replicates'), ci_low, ci_high (95 %), p (two-sided), runs,
+        Columns: cell, slope, intercept (the mean of the replicates'), ci_low, ci_high (95 %), p (two-sided), models,
         replicates. Where nothing is left to tell an error from, the interval and p are missing.
     """
     return pd.DataFrame(
         [{"cell": cell, **_slope(_distinct(rows))} for cell, rows in points.groupby("cell", sort=False)],
-        columns=["cell", "slope", "intercept", "ci_low", "ci_high", "p", "runs", "replicates"],
+        columns=["cell", "slope", "intercept", "ci_low", "ci_high", "p", "models", "replicates"],
     )
 
 
@@ -103,4 +103,4 @@ def _slope(rows: pd.DataFrame) -> dict[str, float]:
         p = 2 * float(stdtr(freedom, -abs(slope / error)))
     intercept = float((groups["value"].mean() - slope * groups["fraction"].mean()).mean())
     estimate = {"slope": slope, "intercept": intercept, "ci_low": slope - reach, "ci_high": slope + reach, "p": p}
-    return {**estimate, "runs": len(rows), "replicates": replicates}
+    return {**estimate, "models": len(rows), "replicates": replicates}

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from reports.figures import COLOURS, WIDTH, canvas, legend, panel, skip_colours, style, thinned
-from reports.results import skip_columns
+from reports.results import number, p_equation, skip_columns
 
 # Arms beside one another: never told apart by colour alone.
 _ARMS = (
@@ -95,25 +95,30 @@ def _rows(labels: Sequence[str], *, per_row: int, title: str, keyed: bool = Fals
 
 
 def dose_figure(points: pd.DataFrame, slopes: pd.DataFrame, *, title: str) -> Figure:
-    """A metric over the share of the text that was changed: each run's value, and the line of each cell of the design.
+    """A metric over the share of the text that was changed: each run's value, and each cell's line and slope.
 
     Args:
         points: of `reports.dose.dose_points`.
         slopes: of `reports.dose.dose_slopes`, the same cells.
     """
+    extra = 38 * len(slopes) - 16
     with style():
-        figure = canvas(250 + 16 * max(0, len(slopes) - 2))
-        extra = 16 * max(0, len(slopes) - 2)
+        figure = canvas(250 + extra)
         axes = panel(figure, top=46 + extra, height=162, left=_LEFT, right=_RIGHT)
         axes.set_title(title, x=-_LEFT / (WIDTH - _LEFT - _RIGHT), pad=26 + extra)
-        for number, line in enumerate(slopes.to_dict("records")):
-            colour, marker, dashes = _ARMS[number % len(_ARMS)]
+        for count, line in enumerate(slopes.to_dict("records")):
+            colour, marker, dashes = _ARMS[count % len(_ARMS)]
             own = points[points["cell"] == line["cell"]]
-            axes.plot(own["fraction"], own["value"], marker, color=COLOURS[colour], ms=5, label=line["cell"])
+            tested = f"slope {number(line['slope'], 3, signed=True)}"
+            if not pd.isna(line["p"]):
+                low, high = number(line["ci_low"], 3), number(line["ci_high"], 3)
+                tested += f" ({low} to {high}), {p_equation(line['p'])}"
+            label = f"{line['cell']}\n{tested}"
+            axes.plot(own["fraction"], own["value"], marker, color=COLOURS[colour], ms=5, label=label)
             ends = [float(own["fraction"].min()), float(own["fraction"].max())]
             fitted = [line["intercept"] + line["slope"] * end for end in ends]
             axes.plot(ends, fitted, color=COLOURS[colour], linewidth=1.7, linestyle=dashes)
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=1 if extra else 2, borderaxespad=0)
+        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), borderaxespad=0)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
         axes.set_xlabel("share of the occurrences that were changed")

@@ -166,7 +166,7 @@ def dose_table(arms: Sequence[Arm], table: pd.DataFrame) -> Table:
         for line in dose_slopes(dose_points(table, benchmark=benchmark, metric=name)).to_dict("records"):
             low, high, p = (_known(line[key]) for key in ("ci_low", "ci_high", "p"))
             slope = Estimate(value=line["slope"], low=low, high=high, p=p, mde=None)
-            counts = [f"{line['runs']}", f"{line['replicates']}"]
+            counts = [f"{line['models']}", f"{line['replicates']}"]
             found = [number(slope.value, 4, signed=True), interval(slope, 4), p_value(p)]
             rows.append([str(line["cell"]), title(metric), *counts, *found])
     return Table(
@@ -174,7 +174,7 @@ def dose_table(arms: Sequence[Arm], table: pd.DataFrame) -> Table:
         caption="Dose-response: the slope of a metric on the share of the text that was changed, from none to all; "
         "least squares with an intercept for each replicate, errors clustered by replicate. Where only the run's seed "
         "differs, they are errors of the draw of what to change, for this one model.",
-        columns=["Arm", "Metric", "Runs", "Replicates", "Slope", "95 % interval", "p"],
+        columns=["Arm", "Metric", "Models", "Replicates", "Slope", "95 % interval", "p"],
         rows=rows,
     )
 
