@@ -308,7 +308,7 @@ def test_a_signal_gives_the_step_up_saves_what_was_before_and_a_resumed_arm_ends
             return super().backward(batch, give_up=give_up)
 
     with monkeypatch.context() as patch, pytest.raises(Interrupted) as interruption:
-        patch.setattr("training.loop.Trainer", Signalled)
+        patch.setattr("training.distributed.Trainer", Signalled)
         run(start(), tmp_path / "parts")
     assert interruption.value.signal == signum
     assert saved_steps(tmp_path / "parts" / "checkpoints") == [4, 6]
