@@ -27,22 +27,13 @@ from transformers.utils.logging import disable_progress_bar
 
 from conf.compose import CONF, check_choices, config_errors_for_users, typed_config
 from conf.description import describe_audited, describe_parts, describe_reading
-from conf.finding import (
-    check_start,
-    choose_control,
-    find_corpus,
-    find_replays,
-    find_rows,
-    find_segment,
-    find_steps,
-    find_trajectory,
-    given_suite,
-)
+from conf.finding import choose_control, find_trajectory
 from conf.parts import assemble, find_fault_of_true_end, resume_from
+from conf.plan import plan_lines
 from conf.schema import Control, Protocol, RunConfig
 from conf.sharing import Common
 from conf.study import take_gpu
-from corpus import Segment, combined_fingerprint, data_plan, fingerprint, plan_text
+from corpus import Segment, combined_fingerprint, fingerprint, plan_text
 from foundation import UserError, mistakes_in_one_line, one_line, quiet_libraries
 from interventions import Intervention
 from reports import (
@@ -188,21 +179,6 @@ def segment_fingerprints(journals: dict[str, list[dict[str, Any]]]) -> dict[str,
     }
 
 
-def print_plan(config: RunConfig) -> None:
-    """What the run would take. Nothing of the segment is fetched."""
-    check_start(config)
-    if config.protocol is Protocol.trajectory:
-        steps, (_, where) = find_trajectory(config), find_steps(config)
-        lines = [("weights", f"{len(steps)} checkpoints of {where}: steps {', '.join(f'{step:,}' for step in steps)}")]
-        return print(plan_text(lines), end="")
-    segment, suite = find_segment(config, find_corpus(config.corpus)), given_suite(config)
-    lines = data_plan(segment, find_rows(config, segment, suite))
-    if suite is not None:
-        lines.append(("weights", f"step {config.step:,} of {suite.location}"))
-        lines += [("moments", f"rebuilt, {plan}") for plan in find_replays(config, suite)]
-    print(plan_text(lines), end="")
-
-
 PROTOCOLS = {
     Protocol.counterfactual: run,
     Protocol.fidelity: run_fidelity,
@@ -224,7 +200,7 @@ def main(config: DictConfig) -> None:
             take_gpu(HydraConfig.get().launcher["_target_"])
         typed = typed_config(config)
         if typed.plan:
-            return print_plan(typed)
+            return print(plan_text(plan_lines(typed)), end="")
         values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
         del values["output_dir"], values["tracker"]  # where things go and are shown decides no number
         if in_sweep and is_finished(directory, config=values):

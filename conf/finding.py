@@ -13,6 +13,7 @@ from foundation import UserError
 from interventions import INTERVENTIONS, HerReader, Intervention, load_intervention
 from training import (
     Batch,
+    ModelShape,
     ReplayMethod,
     ReplayPlan,
     Suite,
@@ -54,6 +55,25 @@ def find_segment(config: RunConfig, corpus: Corpus) -> Segment:
     """The batches that follow those which the checkpoint was trained on."""
     seen = config.step * config.model.recipe.sequences_per_step
     return Segment(corpus, config.step, config.steps, config.training.sequences_per_step, rows_before=seen)
+
+
+def find_shape(config: RunConfig) -> ModelShape:
+    """What decides the cost of training the model."""
+    model = config.model
+    if (architecture := model.architecture) is not None:
+        return ModelShape(
+            layers=architecture.num_hidden_layers,
+            hidden=architecture.hidden_size,
+            heads=architecture.num_attention_heads,
+            vocab=architecture.vocab_size,
+        )
+    assert model.pretraining is not None
+    return ModelShape(
+        layers=model.pretraining.num_layers,
+        hidden=model.pretraining.hidden_size,
+        heads=model.pretraining.num_attention_heads,
+        vocab=config.corpus["vocab_size"],
+    )
 
 
 def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Suite:

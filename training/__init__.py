@@ -2,8 +2,10 @@
 
 from training.checkpoint import Checkpoint, check_step, check_stored, save_checkpoint, saved_steps, weights_sha256
 from training.compilation import ActivationCheckpointing, choose_compile
+from training.cost import cost_lines
 from training.distributed import check_processes, launcher, processes
 from training.fidelity import Fidelity, fidelity
+from training.flops import ModelShape
 from training.journal import read_journal
 from training.loop import Diverged, train
 from training.numerics import Numerics, numerics_of, set_numerics
@@ -32,6 +34,7 @@ __all__ = [
     "Checkpoint",
     "Diverged",
     "Fidelity",
+    "ModelShape",
     "Numerics",
     "OptimizerState",
     "Precision",
@@ -54,6 +57,7 @@ __all__ = [
     "choose_compile",
     "choose_device",
     "choose_precision",
+    "cost_lines",
     "fidelity",
     "launcher",
     "learning_rate",

@@ -1,18 +1,52 @@
 """Arithmetic of a training step, for model FLOPs utilisation."""
 
+from dataclasses import dataclass
+
 import torch
-from transformers import GPTNeoXForCausalLM
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 # dense bf16 peaks without sparsity, from the makers' data sheets
 _PEAK_FLOPS_PER_S = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 
 
+@dataclass(frozen=True, kw_only=True)
+class ModelShape:
+    """What decides the cost of a GPT-NeoX model."""
+
+    layers: int
+    hidden: int
+    heads: int
+    vocab: int
+
+    @classmethod
+    def of(cls, config: GPTNeoXConfig) -> "ModelShape":
+        """The shape of a model that transformers describes."""
+        return cls(
+            layers=config.num_hidden_layers,
+            hidden=config.hidden_size,
+            heads=config.num_attention_heads,
+            vocab=config.vocab_size,
+        )
+
+    @property
+    def layer_parameters(self) -> int:
+        """Of one layer: four matrices, 12 d^2; their biases, 9 d; two layer norms, 4 d."""
+        return 12 * self.hidden**2 + 13 * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """All: both embeddings, the layers, the last layer norm."""
+        return 2 * self.vocab * self.hidden + self.layers * self.layer_parameters + 2 * self.hidden
+
+    def flops_per_token(self, seq_length: int) -> float:
+        """6 (N_nonembedding + V d) + 12 L d T: forward and backward, no input embedding, attention in full."""
+        body = self.layers * self.layer_parameters
+        return 6.0 * (body + self.vocab * self.hidden) + 12.0 * self.layers * self.hidden * seq_length
+
+
 def flops_per_token(model: GPTNeoXForCausalLM, seq_length: int) -> float:
-    """6 (N_nonembedding + V d) + 12 L d T: forward and backward, the input embedding excluded, attention in full."""
-    config = model.config
-    body = sum(parameter.numel() for parameter in model.gpt_neox.layers.parameters())
-    head = config.vocab_size * config.hidden_size
-    return 6.0 * (body + head) + 12.0 * config.num_hidden_layers * config.hidden_size * seq_length
+    """As `ModelShape.flops_per_token`."""
+    return ModelShape.of(model.config).flops_per_token(seq_length)
 
 
 def peak_flops_per_s(device: torch.device) -> float | None:

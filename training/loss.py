@@ -5,16 +5,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-# Tokens whose logits are held at once. On a GPU a product of 4,096 rows fills the machine; on a CPU fewer stay nearer.
-_CHUNK_TOKENS = {"cuda": 4096, "cpu": 1024}
+# Logits held at once: on a GPU a product that fills the machine, on a CPU what its caches hold.
+_CHUNK_LOGITS = {"cuda": 2**28, "cpu": 2**19}
+_FEWEST_TOKENS = 128
 
 LogitGradient = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
-def chunk_tokens(device: torch.device) -> int:
+def chunk_tokens(vocab: int, device: torch.device) -> int:
     """Tokens whose logits are held at once."""
-    return _CHUNK_TOKENS.get(device.type, _CHUNK_TOKENS["cpu"])
+    return max(_FEWEST_TOKENS, _CHUNK_LOGITS.get(device.type, _CHUNK_LOGITS["cpu"]) // vocab)
 
 
 def logit_gradient(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
@@ -26,13 +28,16 @@ def logit_gradient(logits: Tensor, labels: Tensor, weights: Tensor) -> tuple[Ten
         weights: (n,) of the losses in the sum, fp32.
 
     Returns:
-        The losses (n,) in nats, fp32, and the gradient (n, V) in the format of the logits.
+        The losses (n,) in nats, fp32, and the gradient (n, V) in the format of the logits; it takes the place of
+        logits in fp32.
     """
-    log_probabilities = torch.log_softmax(logits.float(), dim=-1)
-    labels = labels[:, None]
-    losses = -log_probabilities.gather(1, labels)
-    gradient = log_probabilities.exp().scatter_add(1, labels, torch.full_like(losses, -1.0))
-    return losses[:, 0], (gradient * weights[:, None]).to(logits.dtype)
+    scores, labels = logits.float(), labels[:, None]
+    scores -= scores.amax(1, keepdim=True)
+    of_labels = scores.gather(1, labels)
+    total = scores.exp_().sum(1, keepdim=True)
+    scores *= weights[:, None] / total
+    scores.scatter_add_(1, labels, -weights[:, None])
+    return (total.log() - of_labels)[:, 0], scores.to(logits.dtype)
 
 
 def head_loss(
@@ -99,7 +104,8 @@ class _HeadLoss(torch.autograd.Function):
         return torch.dot(losses, weights), losses
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *of_outputs: Tensor) -> tuple[Tensor | None, ...]:
         of_hidden, of_weight = ctx.saved_tensors
         of_total = of_outputs[0]
-        return of_hidden * of_total, of_weight * of_total, None, None, None, None, None
+        return of_hidden.mul_(of_total), of_weight.mul_(of_total), None, None, None, None, None

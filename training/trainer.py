@@ -216,7 +216,7 @@ class Trainer:
             labels.flatten(),
             weights.flatten(),
             dtype=DTYPES[self._precision],
-            chunk=chunk_tokens(self._device),
+            chunk=chunk_tokens(self.model.config.vocab_size, self._device),
             logit_gradient=self._logit_gradient,
         )
         return total, losses.view_as(labels)

@@ -1,0 +1,163 @@
+"""What training takes, before anything starts: arithmetic, memory by part, hours.
+
+Memory is not estimated by formulas: one step runs on tensors that have shapes and no data (torch's FakeTensorMode), and
+torch's own tracker adds up what lives when most does.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.distributed._tools.mem_tracker import MemTracker
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+from training.compilation import ActivationCheckpointing, called_by, layer_calls
+from training.flops import ModelShape
+from training.loss import chunk_tokens, head_loss
+from training.precision import DTYPES, Precision, autocast
+
+H100_FLOPS_PER_S = 989e12
+ASSUMED_MFU = 0.4
+"""The best published trainings of such sizes reach .35 to .48 on an H100. No figure of this kit's own is known yet."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepMemory:
+    """Bytes that live when most does, by part; the precision's copies of weights count as activations.
+
+    Attributes:
+        transient: what lives for an operation or two, such as the logits of a chunk.
+    """
+
+    weights: int
+    gradients: int
+    moments: int
+    activations: int
+    transient: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.moments + self.activations + self.transient
+
+
+def step_memory(
+    shape: ModelShape,
+    *,
+    seq_length: int,
+    micro_batch: int,
+    precision: Precision,
+    activation_checkpointing: ActivationCheckpointing = "none",
+) -> StepMemory:
+    """Memory of a training step on one device that makes gradients in several passes, its layers uncompiled.
+
+    Layers are alike, so that two models of few layers tell what one of many takes.
+
+    Args:
+        micro_batch: sequences per forward pass.
+        activation_checkpointing: see `training.compilation.layer_calls`.
+    """
+    few = min(shape.layers - 1, 2)
+    less, more = (
+        _tracked(
+            replace(shape, layers=layers),
+            seq_length=seq_length,
+            micro_batch=micro_batch,
+            precision=precision,
+            activation_checkpointing=activation_checkpointing,
+        )
+        for layers in (few, few + 1)
+    )
+    parts = {part: less[part] + (shape.layers - few) * (more[part] - less[part]) for part in less}
+    return StepMemory(**parts)
+
+
+def _tracked(
+    shape: ModelShape,
+    *,
+    seq_length: int,
+    micro_batch: int,
+    precision: Precision,
+    activation_checkpointing: ActivationCheckpointing,
+) -> dict[str, int]:
+    """Bytes by part of `StepMemory`."""
+    config = GPTNeoXConfig(
+        vocab_size=shape.vocab,
+        hidden_size=shape.hidden,
+        intermediate_size=4 * shape.hidden,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        max_position_embeddings=seq_length,
+        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
+    )
+    device = torch.device("cpu")
+    with FakeTensorMode():
+        model = GPTNeoXForCausalLM(config).train()
+        optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+        rows = torch.zeros(micro_batch, seq_length + 1, dtype=torch.int64)
+        tracker = MemTracker()
+        tracker.track_external(model, optimizer, rows)
+        calls = layer_calls(model, compile=False, activation_checkpointing=activation_checkpointing)
+        with tracker, called_by(model, calls):
+            for _ in range(2):
+                for _ in range(2):
+                    _backward(model, rows, precision=precision, device=device)
+                    tracker.reset_mod_stats()
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+    found = {str(part).rpartition(".")[2]: size for part, size in tracker.get_tracker_snapshot("peak")[device].items()}
+    return {
+        "weights": found["PARAM"] + found["BUFFER"],
+        "gradients": found["GRAD"],
+        "moments": found["OPT"],
+        "activations": found["ACT"],
+        "transient": found["TEMP"] + found["OTH"],
+    }
+
+
+def _backward(model: GPTNeoXForCausalLM, rows: torch.Tensor, *, precision: Precision, device: torch.device) -> None:
+    with autocast(precision, device):
+        hidden = model.gpt_neox(rows[:, :-1], use_cache=False).last_hidden_state
+    labels = rows[:, 1:].flatten()
+    loss, _ = head_loss(
+        hidden.flatten(0, 1),
+        model.get_output_embeddings().weight,
+        labels,
+        torch.ones(len(labels)),
+        dtype=DTYPES[precision],
+        chunk=chunk_tokens(model.config.vocab_size, device),
+    )
+    loss.backward()
+
+
+def cost_lines(
+    shape: ModelShape,
+    *,
+    seq_length: int,
+    steps: int,
+    sequences_per_step: int,
+    micro_batch: int,
+    precision: Precision,
+    activation_checkpointing: ActivationCheckpointing,
+) -> list[tuple[str, str]]:
+    """Lines (what, how much) on one arm."""
+    tokens = steps * sequences_per_step * seq_length
+    flops = tokens * shape.flops_per_token(seq_length)
+    memory = step_memory(
+        shape,
+        seq_length=seq_length,
+        micro_batch=micro_batch,
+        precision=precision,
+        activation_checkpointing=activation_checkpointing,
+    )
+    parts = ", ".join(f"{part} {_size(size)}" for part, size in vars(memory).items())
+    hours = flops / (H100_FLOPS_PER_S * ASSUMED_MFU) / 3600
+    return [
+        ("model", f"{shape.parameters:,} parameters"),
+        ("an arm", f"{tokens:,} tokens, {flops:.3g} FLOPs"),
+        ("memory", f"{_size(memory.total)} with training.micro_batch={micro_batch}, {precision}, uncompiled: {parts}"),
+        ("hours", f"{hours:,.3g} of an H100 for an arm, assumed that {ASSUMED_MFU:.0%} of its bf16 peak is used"),
+    ]
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"
