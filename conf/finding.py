@@ -57,8 +57,8 @@ def find_segment(config: RunConfig, corpus: Corpus) -> Segment:
     return Segment(corpus, config.step, config.steps, config.training.sequences_per_step, rows_before=seen)
 
 
-def find_shape(config: RunConfig) -> ModelShape:
-    """What decides the cost of training the model."""
+def find_shape(config: RunConfig) -> ModelShape | None:
+    """What decides the cost of training the model; None where only its checkpoints know."""
     model = config.model
     if (architecture := model.architecture) is not None:
         return ModelShape(
@@ -67,7 +67,8 @@ def find_shape(config: RunConfig) -> ModelShape:
             heads=architecture.num_attention_heads,
             vocab=architecture.vocab_size,
         )
-    assert model.pretraining is not None
+    if model.pretraining is None or "vocab_size" not in config.corpus:
+        return None
     return ModelShape(
         layers=model.pretraining.num_layers,
         hidden=model.pretraining.hidden_size,

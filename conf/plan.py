@@ -29,11 +29,12 @@ def plan_lines(config: RunConfig) -> list[tuple[str, str]]:
     if suite is not None:
         lines.append(("weights", f"step {config.step:,} of {suite.location}"))
         lines += [("moments", f"rebuilt, {plan}") for plan in find_replays(config, suite)]
-    if not config.protocol.trains:
+    shape = find_shape(config)
+    if shape is None or not config.protocol.trains:
         return lines
     chosen = config.training
     return lines + cost_lines(
-        find_shape(config),
+        shape,
         seq_length=segment.corpus.row_tokens - 1,
         steps=config.steps,
         sequences_per_step=segment.sequences_per_step,

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.spatial.distance import jensenshannon
-from scipy.special import expit
+from scipy.special import expit, rel_entr
 from transformers import PreTrainedTokenizerBase
 
 from eval.items import check_counts, read_records
@@ -116,4 +115,7 @@ def divergence_from_even(log_odds: Floats) -> Floats:
     gender distributions of opposite signs are 1 bit apart, each of them is less from the even one.
     """
     p = expit(log_odds)
-    return np.asarray(jensenshannon([p, 1 - p], np.full((2, len(p)), 0.5), base=2) ** 2)
+    both = np.stack([p, 1 - p])
+    middle = (both + 0.5) / 2
+    divergence = (rel_entr(both, middle) + rel_entr(0.5, middle)).sum(axis=0) / 2 / np.log(2)
+    return np.asarray(np.maximum(divergence, 0))  # a rounding error below 0 where they are equal

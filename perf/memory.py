@@ -53,6 +53,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
         micro_batch=arguments.micro_batch,
         precision=precision,
         activation_checkpointing=arguments.activation_checkpointing,
+        device=device.type,
     ).total
     recipe = configure(["model=demo"]).training
     before = _grown()

@@ -47,6 +47,7 @@ def step_memory(
     micro_batch: int,
     precision: Precision,
     activation_checkpointing: ActivationCheckpointing = "none",
+    device: str = "cuda",
 ) -> StepMemory:
     """Memory of a training step on one device that makes gradients in several passes, its layers uncompiled.
 
@@ -55,6 +56,7 @@ def step_memory(
     Args:
         micro_batch: sequences per forward pass.
         activation_checkpointing: see `training.compilation.layer_calls`.
+        device: cuda or cpu, which hold more or fewer logits at once.
     """
     few = min(shape.layers - 1, 2)
     less, more = (
@@ -64,6 +66,7 @@ def step_memory(
             micro_batch=micro_batch,
             precision=precision,
             activation_checkpointing=activation_checkpointing,
+            device=device,
         )
         for layers in (few, few + 1)
     )
@@ -78,6 +81,7 @@ def _tracked(
     micro_batch: int,
     precision: Precision,
     activation_checkpointing: ActivationCheckpointing,
+    device: str,
 ) -> dict[str, int]:
     """Bytes by part of `StepMemory`."""
     config = GPTNeoXConfig(
@@ -89,7 +93,7 @@ def _tracked(
         max_position_embeddings=seq_length,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
     )
-    device = torch.device("cpu")
+    chunk = chunk_tokens(shape.vocab, torch.device(device))
     with FakeTensorMode():
         model = GPTNeoXForCausalLM(config).train()
         optimizer = torch.optim.AdamW(model.parameters(), fused=True)
@@ -100,11 +104,14 @@ def _tracked(
         with tracker, called_by(model, calls):
             for _ in range(2):
                 for _ in range(2):
-                    _backward(model, rows, precision=precision, device=device)
+                    _backward(model, rows, precision=precision, chunk=chunk)
                     tracker.reset_mod_stats()
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-    found = {str(part).rpartition(".")[2]: size for part, size in tracker.get_tracker_snapshot("peak")[device].items()}
+    found = {
+        str(part).rpartition(".")[2]: size
+        for part, size in tracker.get_tracker_snapshot("peak")[torch.device("cpu")].items()
+    }
     return {
         "weights": found["PARAM"] + found["BUFFER"],
         "gradients": found["GRAD"],
@@ -114,8 +121,8 @@ def _tracked(
     }
 
 
-def _backward(model: GPTNeoXForCausalLM, rows: torch.Tensor, *, precision: Precision, device: torch.device) -> None:
-    with autocast(precision, device):
+def _backward(model: GPTNeoXForCausalLM, rows: torch.Tensor, *, precision: Precision, chunk: int) -> None:
+    with autocast(precision, torch.device("cpu")):
         hidden = model.gpt_neox(rows[:, :-1], use_cache=False).last_hidden_state
     labels = rows[:, 1:].flatten()
     loss, _ = head_loss(
@@ -124,7 +131,7 @@ def _backward(model: GPTNeoXForCausalLM, rows: torch.Tensor, *, precision: Preci
         labels,
         torch.ones(len(labels)),
         dtype=DTYPES[precision],
-        chunk=chunk_tokens(model.config.vocab_size, device),
+        chunk=chunk,
     )
     loss.backward()
 
