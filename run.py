@@ -157,7 +157,7 @@ def arm_batch(arm: str, segment: Segment, intervention: Intervention, step: int)
     intervened, ledger = intervention(rows, first_row=segment.first_row(step))
     evidence: dict[str, Any] = {"source_sha256": fingerprint(rows)}
     if arm == "control":
-        return Batch(rows, evidence | {"sha256": fingerprint(rows), "swaps": []}, groups=ledger.groups())
+        return Batch(rows, evidence | {"sha256": evidence["source_sha256"], "swaps": []}, groups=ledger.groups())
     evidence |= {"sha256": fingerprint(intervened), "swapped_sha256": ledger.fingerprint()}
     evidence["swaps"] = ledger.counts.to_dict("records")
     return Batch(intervened, evidence, groups=ledger.groups(), unlearned=ledger.unlearned)

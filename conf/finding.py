@@ -1,5 +1,6 @@
 """What a configuration names: its corpus, segment, suite, control, benchmarks, and the rows that it reads."""
 
+from functools import partial
 from typing import Any, Literal, cast, get_type_hints
 
 import torch
@@ -77,6 +78,12 @@ def find_shape(config: RunConfig) -> ModelShape | None:
     )
 
 
+def unmodified_batch(segment: Segment, step: int) -> Batch:
+    """The rows of a step as the suite read them."""
+    rows = segment.batch(step)
+    return Batch(rows, {"sha256": fingerprint(rows)})
+
+
 def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Suite:
     """The model's checkpoints, pre-trained on the corpus first where that is how they come to be."""
     model = config.model
@@ -86,11 +93,6 @@ def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Suite
     if corpus.tokenizer is None or corpus.sha256 is None:
         raise UserError(f"model={model.name} cannot be pre-trained on {corpus.location}; set model.checkpoints")
     whole = Segment(corpus, 0, model.pretraining.train_iters, model.recipe.sequences_per_step, rows_before=0)
-
-    def batch_at(step: int) -> Batch:
-        rows = whole.batch(step)
-        return Batch(rows, {"sha256": fingerprint(rows)})
-
     directory = pretrained_suite(
         model.pretraining,
         recipe=model.recipe,
@@ -99,7 +101,7 @@ def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Suite
         tokenizer_file=corpus.tokenizer,
         seq_length=corpus.row_tokens - 1,
         corpus_sha256=corpus.sha256,
-        batch_at=batch_at,
+        batch_at=partial(unmodified_batch, whole),
         device=device,
     )
     return open_suite(directory)

@@ -23,9 +23,10 @@ from conf.finding import (
     find_segment,
     find_suite,
     has_true_end,
+    unmodified_batch,
 )
 from conf.schema import Control, HerChoice, Protocol, RunConfig
-from corpus import Segment, fingerprint
+from corpus import Segment
 from eval import CHANGES, Benchmark, evaluate, summarize
 from foundation import UserError, write_text
 from interventions import INTERVENTIONS, Intervention, LanguageModelReader
@@ -126,8 +127,7 @@ class Parts:
 
     def unmodified(self, step: int) -> Batch:
         """The rows of a step as the suite read them."""
-        rows = self.segment.batch(step)
-        return Batch(rows, {"sha256": fingerprint(rows)})
+        return unmodified_batch(self.segment, step)
 
     def train(
         self,

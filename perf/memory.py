@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import GPTNeoXForCausalLM
 
 from conf.compose import configure
 from perf.record import keep, origin
 from perf.training import SIZES
 from training import Batch, Checkpoint, Precision, choose_device
 from training.cost import step_memory
-from training.flops import ModelShape
 from training.trainer import Trainer
 
 
@@ -42,11 +41,10 @@ def main() -> None:
 
 def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     """What is told, then what is taken by two steps of two micro-batches each."""
-    hidden, layers, heads, vocab, length, _ = SIZES[arguments.size]
+    shape, length, _ = SIZES[arguments.size]
     length = arguments.seq_length or length
     device = choose_device("auto")
     precision: Precision = "fp32" if arguments.size == "demo" or device.type == "cpu" else "bf16"
-    shape = ModelShape(layers=layers, hidden=hidden, heads=heads, vocab=vocab)
     told = step_memory(
         shape,
         seq_length=length,
@@ -57,16 +55,8 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     ).total
     recipe = configure(["model=demo"]).training
     before = _grown()
-    config = GPTNeoXConfig(
-        vocab_size=vocab,
-        hidden_size=hidden,
-        intermediate_size=4 * hidden,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        max_position_embeddings=length,
-        use_cache=False,
-    )
-    start = Checkpoint(GPTNeoXForCausalLM(config), None, None, {}, 0, Path())  # type: ignore[arg-type]  # nothing is saved
+    model = GPTNeoXForCausalLM(shape.configuration(length))
+    start = Checkpoint(model, None, None, {}, 0, Path())  # type: ignore[arg-type]  # nothing is saved
     trainer = Trainer(
         start,
         recipe=recipe,
@@ -75,7 +65,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
         device=device,
         activation_checkpointing=arguments.activation_checkpointing,
     )
-    rows = np.random.default_rng(0).integers(1, vocab, (2 * arguments.micro_batch, length + 1))
+    rows = np.random.default_rng(0).integers(1, shape.vocab, (2 * arguments.micro_batch, length + 1))
     for _ in range(2):
         trainer.backward(Batch(rows, {}), give_up=lambda: False)
         trainer.unscaled_gradient_norm()

@@ -20,22 +20,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, TrainerCallback, TrainingArguments
+from transformers import GPTNeoXForCausalLM, TrainerCallback, TrainingArguments
 from transformers import Trainer as TransformersTrainer
 
 from conf.compose import configure
 from perf.record import keep, origin
 from training import Batch, Checkpoint, Precision, Recipe, choose_compile, choose_device
-from training.flops import flops_per_token, peak_flops_per_s
+from training.flops import ModelShape, peak_flops_per_s
 from training.trainer import Trainer
 
-# hidden size, layers, heads, vocabulary, tokens a row, rows a step
+# shape, tokens a row, rows a step
 SIZES = {
-    "demo": (128, 3, 4, 2048, 256, 16),
-    "70m": (512, 6, 8, 50304, 2048, 128),
-    "160m": (768, 12, 12, 50304, 2048, 128),
-    "410m": (1024, 24, 16, 50304, 2048, 64),
-    "1.4b": (2048, 24, 16, 50304, 2048, 32),
+    "demo": (ModelShape(hidden=128, layers=3, heads=4, vocab=2048), 256, 16),
+    "70m": (ModelShape(hidden=512, layers=6, heads=8, vocab=50304), 2048, 128),
+    "160m": (ModelShape(hidden=768, layers=12, heads=12, vocab=50304), 2048, 128),
+    "410m": (ModelShape(hidden=1024, layers=24, heads=16, vocab=50304), 2048, 64),
+    "1.4b": (ModelShape(hidden=2048, layers=24, heads=16, vocab=50304), 2048, 32),
 }
 MICRO_BATCHES = {"demo": "4,16", "70m": "16,32", "160m": "16,32", "410m": "8,16", "1.4b": "4,8"}
 
@@ -71,27 +71,16 @@ def main() -> None:
 def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     """Both sides in turns."""
     device = choose_device("auto")
-    width, layers, heads, vocabulary, length, sequences = SIZES[arguments.size]
+    shape, length, sequences = SIZES[arguments.size]
     precision: Precision = "fp32" if arguments.size == "demo" else "bf16"
     recipe = configure(["model=demo"]).training
     compiled = choose_compile(arguments.compile, device)
-    rows = np.random.default_rng(0).integers(1, vocabulary, (sequences, length + 1))
+    rows = np.random.default_rng(0).integers(1, shape.vocab, (sequences, length + 1))
     candidates = [int(number) for number in (arguments.micro_batch or MICRO_BATCHES[arguments.size]).split(",")]
 
     def model() -> GPTNeoXForCausalLM:
         torch.manual_seed(0)
-        config = GPTNeoXConfig(
-            vocab_size=vocabulary,
-            hidden_size=width,
-            intermediate_size=4 * width,
-            num_hidden_layers=layers,
-            num_attention_heads=heads,
-            max_position_embeddings=length,
-            bos_token_id=0,
-            eos_token_id=0,
-            use_cache=False,
-        )
-        return GPTNeoXForCausalLM(config)
+        return GPTNeoXForCausalLM(shape.configuration(length))
 
     sides: dict[str, Callable[[int], float]] = {
         "ours": lambda size: ours(model(), rows, size, arguments.steps, precision, recipe, device, compiled),
@@ -113,9 +102,8 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
         for side in sides if turn % 2 else reversed(sides):
             turns[side].append(sides[side](best[side]))
     ratio = statistics.median(a / b for a, b in zip(turns["ours"], turns["transformers"], strict=True))
-    shape, peak = model(), peak_flops_per_s(device)
-    in_full = flops_per_token(shape, length)
-    causal = (in_full + flops_per_token(shape, 0)) / 2  # on average half of the row comes before a token
+    peak, in_full = peak_flops_per_s(device), shape.flops_per_token(length)
+    causal = (in_full + shape.flops_per_token(0)) / 2  # on average half of the row comes before a token
     figures: dict[str, Any] = {
         "size": arguments.size,
         "device": device.type,

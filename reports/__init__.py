@@ -5,14 +5,12 @@ from reports.html import write_report
 from reports.model_card import write_model_cards
 from reports.provenance import provenance
 from reports.record import RunRecord, is_finished, kept_rows, open_record, write_swaps
-from reports.runs import collect
 from reports.study_page import write_study
 from reports.terminal import print_summary
 from reports.trajectory import print_trajectory, trajectory_table, write_trajectory
 
 __all__ = [
     "RunRecord",
-    "collect",
     "is_finished",
     "kept_rows",
     "open_record",

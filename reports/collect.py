@@ -4,8 +4,8 @@ python -m reports.collect DIR [DIR ...] [out=DIR]
 
 One row for each run, benchmark, metric, and moment or change, as runs.parquet and
 runs.csv in out=, the first DIR if not set. Directories without a finished run are
-named. From a notebook: `from reports import collect`; collect([DIR, ...]) returns
-the table, and its docstring says what the columns are.
+named. From a notebook: `from reports.runs import collect`; collect([DIR, ...])
+returns the table, and its docstring says what the columns are.
 """
 
 import sys

@@ -1,6 +1,5 @@
 """How near resuming came to the true checkpoint: a table and a figure, of one run or of many."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from foundation import UserError, write_text
+from foundation import write_text
 from reports.figures import fidelity_figure, save_figure
+from reports.results import read_protocol
 
 _HEADINGS = {
     "step": "step",
@@ -34,13 +34,7 @@ def fidelity_table(run_directory: Path) -> pd.DataFrame:
     Raises:
         UserError: the directory holds no finished fidelity run.
     """
-    try:
-        run = json.loads((run_directory / "run.json").read_text("utf-8"))
-        summary = pd.read_csv(run_directory / "summary.csv")
-    except FileNotFoundError as error:
-        raise UserError(f"{run_directory} holds no finished fidelity run: there is no {error.filename}") from None
-    if run["config"]["protocol"] != "fidelity":
-        raise UserError(f"{run_directory} holds a run of protocol={run['config']['protocol']}, not of fidelity")
+    run, summary = read_protocol(run_directory, "fidelity", what="finished fidelity run")
     pretraining = run["config"]["model"]["pretraining"]
     rows: list[dict[str, Any]] = []
     for source, found in run["fidelity"].items():

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 
 from foundation import write_text
+from foundation.pages import page_environment
 from reports import figures, results
 from reports.manipulation import manipulation_rule, manipulation_sentence
 from reports.results import Metric, Results, number
@@ -33,14 +33,7 @@ def write_report(run_directory: Path) -> Path:
 
 def render(found: Results) -> str:
     """The page as text."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page_environment(_HERE)
     environment.filters |= {"number": number, "interval": results.interval, "p_value": results.p_value}
     environment.filters |= {"words": results.words}
     checked = found.checked

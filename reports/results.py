@@ -181,6 +181,25 @@ def read_results(directory: Path) -> Results:
     )
 
 
+def read_protocol(run_directory: Path, protocol: str, *, what: str) -> tuple[dict[str, Any], pd.DataFrame]:
+    """run.json and summary.csv of a run of this protocol.
+
+    Args:
+        what: what such a run leaves, for the message that there is none.
+
+    Raises:
+        UserError: the directory holds no run of it that has been evaluated.
+    """
+    try:
+        run: dict[str, Any] = json.loads((run_directory / "run.json").read_text("utf-8"))
+        summary = pd.read_csv(run_directory / "summary.csv")
+    except FileNotFoundError as error:
+        raise UserError(f"{run_directory} holds no {what}: there is no {error.filename}") from None
+    if run["config"]["protocol"] != protocol:
+        raise UserError(f"{run_directory} holds a run of protocol={run['config']['protocol']}, not of {protocol}")
+    return run, summary
+
+
 def read_metrics(path: Path) -> list[Metric]:
     """The metrics of a summary.csv, in its order."""
     table = pd.read_csv(path)

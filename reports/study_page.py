@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from foundation import UserError, write_text
+from foundation.pages import page_environment
 from reports import figures, study_figures
 from reports.dose_response import dose_points, dose_slopes
 from reports.fidelity import fidelity_table
@@ -61,14 +61,7 @@ def render(
     left_out: Mapping[str, str],
 ) -> str:
     """The page as text."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page_environment(_HERE)
     caveats = dict.fromkeys(caveat for arm in arms for caveat in arm.results.run["caveats"])
     return environment.get_template("study.html.jinja").render(
         css=Markup((_HERE / "report.css").read_text("utf-8")),

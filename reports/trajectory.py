@@ -1,6 +1,5 @@
 """The metrics over the steps of a suite's own checkpoints: a table, a figure, and how much they move by themselves."""
 
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -8,9 +7,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from foundation import UserError, write_text
+from foundation import write_text
 from reports.noise import noise_between_checkpoints
-from reports.results import BENCHMARKS, HEADLINES, ascii_only, number
+from reports.results import BENCHMARKS, HEADLINES, ascii_only, number, read_protocol
 
 _COLUMNS = ["benchmark", "metric", "step", "value", "n", "ci_low", "ci_high", "neutral", "primary", "description"]
 
@@ -24,13 +23,7 @@ def trajectory_table(run_directory: Path) -> pd.DataFrame:
     Raises:
         UserError: the directory holds no measured trajectory.
     """
-    try:
-        run = json.loads((run_directory / "run.json").read_text("utf-8"))
-        summary = pd.read_csv(run_directory / "summary.csv")
-    except FileNotFoundError as error:
-        raise UserError(f"{run_directory} holds no measured trajectory: there is no {error.filename}") from None
-    if run["config"]["protocol"] != "trajectory":
-        raise UserError(f"{run_directory} holds a run of protocol={run['config']['protocol']}, not of trajectory")
+    _, summary = read_protocol(run_directory, "trajectory", what="measured trajectory")
     levels = summary[summary["moment"].str.fullmatch(r"step\d+")]
     levels = levels.assign(step=levels["moment"].str.removeprefix("step").astype("int64"))[_COLUMNS]
     noise = levels.set_index("step").groupby(["benchmark", "metric"])["value"].apply(noise_between_checkpoints)

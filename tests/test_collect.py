@@ -9,9 +9,8 @@ import pytest
 
 from fake_run import write_fake_run
 from foundation import UserError
-from reports import collect
 from reports.collect import main
-from reports.runs import labels
+from reports.runs import collect, labels
 
 
 def finished(directory: Path, **options: Any) -> Path:

@@ -4,8 +4,8 @@ import pytest
 from corpus import Segment, data_plan, open_pile
 from corpus.indexed_dataset import write_indexed_dataset
 from corpus.pile import NUM_ROWS, NUM_SAMPLES
-from corpus.plan import plan_text, size_text, time_text
-from foundation import UserError
+from corpus.plan import plan_text, time_text
+from foundation import UserError, size_text
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import GPTNeoXForCausalLM
 
+from foundation import size_text
 from training.compilation import ActivationCheckpointing, called_by, layer_calls
 from training.flops import ModelShape
 from training.loss import chunk_tokens, head_loss
@@ -84,18 +85,9 @@ def _tracked(
     device: str,
 ) -> dict[str, int]:
     """Bytes by part of `StepMemory`."""
-    config = GPTNeoXConfig(
-        vocab_size=shape.vocab,
-        hidden_size=shape.hidden,
-        intermediate_size=4 * shape.hidden,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        max_position_embeddings=seq_length,
-        rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
-    )
     chunk = chunk_tokens(shape.vocab, torch.device(device))
     with FakeTensorMode():
-        model = GPTNeoXForCausalLM(config).train()
+        model = GPTNeoXForCausalLM(shape.configuration(seq_length)).train()
         optimizer = torch.optim.AdamW(model.parameters(), fused=True)
         rows = torch.zeros(micro_batch, seq_length + 1, dtype=torch.int64)
         tracker = MemTracker()
@@ -156,15 +148,14 @@ def cost_lines(
         precision=precision,
         activation_checkpointing=activation_checkpointing,
     )
-    parts = ", ".join(f"{part} {_size(size)}" for part, size in vars(memory).items())
+    parts = ", ".join(f"{part} {size_text(size)}" for part, size in vars(memory).items())
     hours = flops / (H100_FLOPS_PER_S * ASSUMED_MFU) / 3600
     return [
         ("model", f"{shape.parameters:,} parameters"),
         ("an arm", f"{tokens:,} tokens, {flops:.3g} FLOPs"),
-        ("memory", f"{_size(memory.total)} with training.micro_batch={micro_batch}, {precision}, uncompiled: {parts}"),
+        (
+            "memory",
+            f"{size_text(memory.total)} with training.micro_batch={micro_batch}, {precision}, uncompiled: {parts}",
+        ),
         ("hours", f"{hours:,.3g} of an H100 for an arm, assumed that {ASSUMED_MFU:.0%} of its bf16 peak is used"),
     ]
-
-
-def _size(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e8 else f"{size / 1e6:.1f} MB"

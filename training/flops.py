@@ -28,6 +28,19 @@ class ModelShape:
             vocab=config.vocab_size,
         )
 
+    def configuration(self, seq_length: int) -> GPTNeoXConfig:
+        """Of a model of this shape for rows of so many tokens, otherwise as transformers makes one."""
+        return GPTNeoXConfig(
+            vocab_size=self.vocab,
+            hidden_size=self.hidden,
+            intermediate_size=4 * self.hidden,
+            num_hidden_layers=self.layers,
+            num_attention_heads=self.heads,
+            max_position_embeddings=seq_length,
+            rope_parameters={"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25},
+            use_cache=False,
+        )
+
     @property
     def layer_parameters(self) -> int:
         """Of one layer: four matrices, 12 d^2; their biases, 9 d; two layer norms, 4 d."""

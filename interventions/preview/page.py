@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
+from foundation.pages import page_environment
 from interventions.ledger import OUTCOMES, SWAPPED
 from interventions.preview.text import Preview, heading, place, result_sentences
 
@@ -13,14 +13,7 @@ _HERE = Path(__file__).parent
 
 def render(preview: Preview) -> str:
     """The page as text; the same preview gives the same bytes."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    environment = page_environment(_HERE)
     return environment.get_template("preview.html.jinja").render(
         css=Markup((_HERE / "preview.css").read_text("utf-8")),
         preview=preview,
