@@ -132,7 +132,7 @@ def open_record(
 
 
 def _open(path: Path, *, config: Mapping[str, Any], command: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
-    if not (path.exists() and (path.parent / "rows" / "before").exists()):  # nothing yet that could be mixed
+    if not (path.exists() and any((path.parent / "rows").glob("*"))):  # nothing yet that could be mixed
         return {
             "command": command,
             "status": "running",

@@ -1,6 +1,7 @@
 """The benchmarks along a suite's own checkpoints, and how much they move by themselves."""
 
 import json
+import signal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from conf.finding import find_trajectory
 from foundation import UserError
 from reports import trajectory_table
 from reports.noise import noise_between_checkpoints, noise_between_seeds
-from smoke import smoke
+from smoke import results, smoke
 from training import load_checkpoint, weights_sha256
 
 
@@ -46,6 +47,21 @@ def test_a_checkpoint_has_the_rows_that_a_run_from_it_begins_with(finished, meas
     directory, _ = measured
     along = pd.read_parquet(directory / "rows" / "step6" / "pronoun_prior.parquet")
     pd.testing.assert_frame_equal(along, pd.read_parquet(finished / "rows" / "before" / "pronoun_prior.parquet"))
+
+
+def test_a_killed_trajectory_goes_on_as_it_began_and_with_nothing_else(workshop, measured):
+    directory = workshop / "killed"
+    options = [f"hydra.run.dir={directory}", "protocol=trajectory", "step=0", "steps=12"]
+    died = smoke(workshop, *options, script="killed_run.py forward 4")
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert len(list((directory / "rows").iterdir())) == 3
+    other = smoke(workshop, *options, "seed=1")
+    assert "holds a run with seed=0, this one has seed=1" in other.stderr
+    again = smoke(workshop, *options)
+    assert again.returncode == 0, again.stderr
+    assert results(directory) == results(measured[0])
+    hashes = [json.loads((path / "run.json").read_text())["weights_sha256"] for path in (directory, measured[0])]
+    assert hashes[0] == hashes[1]
 
 
 def test_a_span_without_checkpoints_is_refused():
