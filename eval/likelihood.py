@@ -185,9 +185,9 @@ def _score_batch(model: GPTNeoXForCausalLM, rows: list[tuple[int, ...]], members
 
     hidden_RTD = model.gpt_neox(torch.from_numpy(ids_RT).to(model.device), use_cache=False).last_hidden_state
     hidden_UD = hidden_RTD.flatten(0, 1)[torch.from_numpy(places_U).to(model.device)]
-    ranks = any(request.ranked for _, request in members)
-    scores_KN = _score_targets(hidden_UD, model.get_output_embeddings().weight, place_N, targets_N, ranks=ranks)
-    scores = np.split(scores_KN, np.cumsum(lengths)[:-1], axis=1)
+    ranked_N = np.repeat([request.ranked for _, request in members], lengths)
+    scores_2N = _score_targets(hidden_UD, model.get_output_embeddings().weight, place_N, targets_N, ranked_N)
+    scores = np.split(scores_2N, np.cumsum(lengths)[:-1], axis=1)
     return [each if request.ranked else each[0] for each, (_, request) in zip(scores, members, strict=True)]
 
 
@@ -213,13 +213,13 @@ def _score_targets(
     weight_VD: torch.Tensor,
     place_N: npt.NDArray[np.int64],
     targets_N: npt.NDArray[np.int64],
-    *,
-    ranks: bool,
+    ranked_N: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.float64]:
-    """log softmax(hidden @ weight.T)[place, target] in float32, (1, N), with a bounded number of logits at once.
+    """log softmax(hidden @ weight.T)[place, target] in float32, with a bounded number of logits at once.
 
-    Args:
-        ranks: below them, (2, N), how many tokens of the vocabulary are more likely than the target.
+    Returns:
+        (2, N): below the log-probabilities how many tokens of the vocabulary are more likely than the target, where it
+        is ranked, else 0.
     """
     weight_VD = weight_VD.float()
     at_once = _LOGITS_AT_ONCE_ON_CPU if weight_VD.device.type == "cpu" else _LOGITS_AT_ONCE
@@ -232,13 +232,15 @@ def _score_targets(
         places_n, targets_n = (
             torch.from_numpy(each[members_n]).to(weight_VD.device) for each in (place_N % chunk, targets_N)
         )
-        scores = [log_p_uV[places_n, targets_n]]
-        if ranks:
-            scores.append((log_p_uV[places_n] > scores[0][:, None]).sum(1).float())
-        parts.append(torch.stack(scores))
-    scores_KN = np.empty((1 + ranks, len(targets_N)))
-    scores_KN[:, order_N] = torch.cat(parts, dim=1).cpu().numpy()
-    return scores_KN
+        log_p_n = log_p_uV[places_n, targets_n]
+        ranks_n = torch.zeros_like(log_p_n)
+        if (ranked_n := ranked_N[members_n]).any():
+            of_n = torch.from_numpy(ranked_n.nonzero()[0]).to(weight_VD.device)
+            ranks_n[of_n] = (log_p_uV[places_n[of_n]] > log_p_n[of_n, None]).sum(1).float()
+        parts.append(torch.stack([log_p_n, ranks_n]))
+    scores_2N = np.empty((2, len(targets_N)))
+    scores_2N[:, order_N] = torch.cat(parts, dim=1).cpu().numpy()
+    return scores_2N
 
 
 @contextlib.contextmanager
