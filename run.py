@@ -15,6 +15,7 @@ import logging
 import os
 import shlex
 import sys
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +35,7 @@ from conf.schema import Control, Protocol, RunConfig
 from conf.sharing import Common
 from conf.study import take_gpu
 from corpus import Segment, combined_fingerprint, fingerprint, plan_text
+from eval import CHANGES
 from foundation import UserError, mistakes_in_one_line, one_line, quiet_libraries
 from interventions import Intervention
 from reports import (
@@ -75,17 +77,18 @@ def run(config: RunConfig, record: RunRecord) -> None:
     for arm, moment in zip(arms, ["after", "control"], strict=False):
         if arm == "control" and record.study is not None:
             compared_with = start if without_true_end is None else None
-            rows[moment] = common.control(resumed, intervention, compared_with=compared_with)
+            rows |= common.control(resumed, intervention, compared_with=compared_with)
             continue
-        ended = parts.train(arm, resumed(), batch_at=partial(arm_batch, arm, parts.segment, intervention))
-        rows[moment] = record.rows(moment, partial(parts.measure, ended))
+        batch_at = partial(arm_batch, arm, parts.segment, intervention)
+        ended, measured = parts.train_and_measure(arm, moment, resumed(), batch_at=batch_at)
+        rows |= measured
         if arm == "control" and without_true_end is None:
             record.update(fidelity=parts.fidelity_of(ended, begun_at=start))
         del ended  # the next arm needs its memory
     if control is Control.published:
-        rows["control"] = record.rows("control", lambda: parts.measure(parts.load(parts.segment.stop)))
+        rows |= parts.measure_published()
 
-    parts.write_summary(rows)
+    parts.write_summary(rows, changes=changes_of(rows))
     journals = {arm: read_journal(record.directory / "train" / f"{arm}.jsonl") for arm in arms}
     write_swaps(record.directory, journals["intervened"])
     record.update(fingerprints=segment_fingerprints(journals))
@@ -177,6 +180,12 @@ def segment_fingerprints(journals: dict[str, list[dict[str, Any]]]) -> dict[str,
         "intervened_segment_sha256": combined_fingerprint(line["sha256"] for line in lines),
         "steps": {line["step"]: [line["source_sha256"], line["sha256"]] for line in lines},
     }
+
+
+def changes_of(moments: Iterable[str]) -> list[tuple[str, str]]:
+    """The pairs (later, earlier) of moments whose difference is asked for: at the end, and at each step on the way."""
+    along = [moment.removeprefix("after_") for moment in moments if moment.startswith("after_step")]
+    return [*CHANGES, *((f"after_{step}", other) for step in along for other in ("before", f"control_{step}"))]
 
 
 PROTOCOLS = {

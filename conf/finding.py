@@ -137,11 +137,30 @@ def find_trajectory(config: RunConfig) -> list[int]:
     """
     steps, where = find_steps(config)
     chosen = range(config.step, config.step + config.steps + 1)
-    found = [step for step in steps if step in chosen and step % config.trajectory.every == 0]
+    every = config.trajectory.every or 1
+    found = [step for step in steps if step in chosen and step % every == 0]
     if not found:
         raise UserError(
             f"no checkpoint of {where} lies between step={config.step} and step + steps={chosen[-1]} at a multiple of "
-            f"trajectory.every={config.trajectory.every}; set them to a span that holds some"
+            f"trajectory.every={every}; set them to a span that holds some"
+        )
+    return found
+
+
+def find_steps_along(config: RunConfig) -> list[int]:
+    """The steps within the segment at which the arms are measured, in order; those before and after are no part.
+
+    Raises:
+        UserError: steps are asked for and there is none.
+    """
+    if config.trajectory.every is None:
+        return []
+    within = range(config.step + 1, config.step + config.steps)
+    found = [step for step in within if step % config.trajectory.every == 0]
+    if not found:
+        raise UserError(
+            f"no multiple of trajectory.every={config.trajectory.every} lies between step={config.step} and "
+            f"step + steps={config.step + config.steps}; set a smaller one, or leave it out"
         )
     return found
 
@@ -151,6 +170,7 @@ def check_start(config: RunConfig) -> None:
     if config.protocol is Protocol.trajectory:
         find_trajectory(config)
         return
+    find_steps_along(config)
     steps, where = find_steps(config)
     check_step(config.step, steps, where=where)
     if config.protocol is not Protocol.fidelity:

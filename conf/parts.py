@@ -2,11 +2,11 @@
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import pandas as pd
 import torch
@@ -21,6 +21,7 @@ from conf.finding import (
     find_replay,
     find_rows,
     find_segment,
+    find_steps_along,
     find_suite,
     has_true_end,
     unmodified_batch,
@@ -59,6 +60,8 @@ from training import (
 
 log = logging.getLogger(__name__)
 
+Kept = Callable[[str, Callable[[], Mapping[str, pd.DataFrame]]], dict[str, pd.DataFrame]]
+
 
 @dataclass(frozen=True)
 class Parts:
@@ -92,16 +95,22 @@ class Parts:
         return find_intervention(self.config, self.segment, start.tokenizer, reads_her=reads_her)
 
     def measure(self, checkpoint: Checkpoint) -> dict[str, pd.DataFrame]:
-        """The rows of all benchmarks, scored in one pass."""
+        """The rows of all benchmarks, scored in one pass. The model is where it was again afterwards."""
+        came_from = checkpoint.model.device
         benchmarks = list(self.benchmarks.values())
         rows = evaluate(checkpoint.on(self.device), checkpoint.tokenizer, benchmarks=benchmarks)
-        checkpoint.on(torch.device("cpu"))
+        checkpoint.on(came_from)
         return rows
 
-    def measure_along(self, checkpoint: Checkpoint, steps: Sequence[int]) -> dict[str, dict[str, pd.DataFrame]]:
+    def measure_along(
+        self, checkpoint: Checkpoint, steps: Sequence[int], *, prefix: str = ""
+    ) -> dict[str, dict[str, pd.DataFrame]]:
         """The rows of all benchmarks at each of the suite's `steps`, by moment; `checkpoint` ends as the last of them.
 
         Its model stays where it is, and takes the weights of one step after the other.
+
+        Args:
+            prefix: of the moments' names, before step<N>.
         """
         model = checkpoint.on(self.device)
 
@@ -112,7 +121,13 @@ class Parts:
             return evaluate(model, checkpoint.tokenizer, benchmarks=list(self.benchmarks.values()))
 
         bar = tqdm(steps, "checkpoints", unit="checkpoint", disable=None)
-        return {f"step{step}": self.record.rows(f"step{step}", partial(measure, step)) for step in bar}
+        return {f"{prefix}step{step}": self.record.rows(f"{prefix}step{step}", partial(measure, step)) for step in bar}
+
+    def measure_published(self) -> dict[str, dict[str, pd.DataFrame]]:
+        """The rows of the suite's own checkpoints, as the control: at the end, and on the way where there are some."""
+        along = [step for step in find_steps_along(self.config) if step in self.suite.steps()]
+        rows = self.measure_along(self.load(along[0]), along, prefix="control_") if along else {}
+        return rows | {"control": self.record.rows("control", lambda: self.measure(self.load(self.segment.stop)))}
 
     def write_summary(
         self, rows: dict[str, dict[str, pd.DataFrame]], *, changes: Sequence[tuple[str, str]] = CHANGES
@@ -137,6 +152,7 @@ class Parts:
         batch_at: Callable[[int], Batch],
         stop: int | None = None,
         recipe: Recipe | None = None,
+        measure: Callable[[Checkpoint], object] | None = None,
         directory: Path | None = None,
         token_losses: TokenLosses | None = None,
     ) -> Checkpoint:
@@ -144,6 +160,7 @@ class Parts:
 
         Args:
             recipe: another than that of the arms.
+            measure: what is done at the steps along the way.
             directory: another than the run's for checkpoints and journal.
             token_losses: where to keep the losses of single predictions.
         """
@@ -164,6 +181,8 @@ class Parts:
                 checkpoints=directory / "checkpoints" / name,
                 save_at=range(start.step, stop, options.save_every)[1:],
                 save_minutes=options.save_minutes,
+                measure_at=find_steps_along(self.config),
+                measure=measure,
                 keep=2,
                 journal=directory / "train" / f"{name}.jsonl",
                 token_losses=token_losses,
@@ -171,6 +190,35 @@ class Parts:
                 description=f"training, {name}",
                 sharding=options.sharding,
             )
+
+    def train_and_measure(
+        self,
+        name: str,
+        moment: str,
+        start: Checkpoint,
+        *,
+        batch_at: Callable[[int], Batch],
+        kept: Kept | None = None,
+        directory: Path | None = None,
+        token_losses: TokenLosses | None = None,
+    ) -> tuple[Checkpoint, dict[str, dict[str, pd.DataFrame]]]:
+        """Train an arm, as `train`; also the rows of all benchmarks along the way and at its end, by moment.
+
+        Args:
+            moment: the name of the end; a step along the way is `<moment>_step<N>`.
+            kept: the rows of a moment that were kept, else those that it evaluates and keeps; None: the run's own.
+        """
+        kept = kept or self.record.rows
+        along = [f"{moment}_step{step}" for step in find_steps_along(self.config)]
+
+        def measure(checkpoint: Checkpoint) -> None:
+            kept(f"{moment}_step{checkpoint.step}", partial(self.measure, checkpoint))
+
+        ended = self.train(
+            name, start, batch_at=batch_at, measure=measure, directory=directory, token_losses=token_losses
+        )
+        rows = {name: kept(name, partial(_gone, name)) for name in along}
+        return ended, rows | {moment: kept(moment, partial(self.measure, ended))}
 
     def fidelity_of(self, ended: Checkpoint, *, begun_at: Checkpoint) -> dict[str, Any] | None:
         """How near an arm on unmodified data came to the suite's own checkpoint; None where there is none."""
@@ -231,6 +279,12 @@ def resume_from(parts: Parts, source: str, *, directory: Path | None = None) -> 
     for replayed in checkpoints.glob(f"{plan.method}_replay_*"):
         shutil.rmtree(replayed)
     return lambda: with_adam_step(parts.load(step, suite=open_suite(kept)), adam_step)
+
+
+def _gone(moment: str) -> NoReturn:
+    raise UserError(
+        f"the rows of {moment} are gone, and its checkpoint with them; begin again with another hydra.run.dir"
+    )
 
 
 def find_fault_of_true_end(parts: Parts) -> str | None:

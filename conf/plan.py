@@ -10,6 +10,7 @@ from conf.finding import (
     find_segment,
     find_shape,
     find_steps,
+    find_steps_along,
     find_trajectory,
     given_suite,
 )
@@ -29,6 +30,8 @@ def plan_lines(config: RunConfig) -> list[tuple[str, str]]:
     if suite is not None:
         lines.append(("weights", f"step {config.step:,} of {suite.location}"))
         lines += [("moments", f"rebuilt, {plan}") for plan in find_replays(config, suite)]
+    if steps := find_steps_along(config):
+        lines.append(("measured", f"also at steps {', '.join(f'{step:,}' for step in steps)}"))
     shape = find_shape(config)
     if shape is None or not config.protocol.trains:
         return lines

@@ -235,13 +235,14 @@ class AuditConfig:
 
 @dataclass
 class TrajectoryConfig:
-    """Which checkpoints protocol=trajectory measures.
+    """What is measured along the way.
 
     Attributes:
-        every: of those between step and step + steps, the steps that are a multiple of this.
+        every: of the steps between step and step + steps, those that are a multiple of this: of the suite's own
+            checkpoints in protocol=trajectory, of both arms in the experiment. null: every checkpoint there, none here.
     """
 
-    every: int
+    every: int | None
 
 
 @dataclass
@@ -286,7 +287,7 @@ class RunConfig:
             "replay.frozen_steps": self.replay.frozen_steps,
             "replay.live_steps": self.replay.live_steps,
             "fidelity.rows": self.fidelity.rows,
-            "trajectory.every": self.trajectory.every,
+            "trajectory.every": 1 if self.trajectory.every is None else self.trajectory.every,
             "intervention.sample_rows": self.intervention.sample_rows,
             "the number of fidelity.optimizer_states": len(self.fidelity.optimizer_states),
         }
@@ -298,6 +299,11 @@ class RunConfig:
             raise UserError(
                 f"intervention.start={self.intervention.start} intervention.stop={self.intervention.stop}, but they "
                 f"are steps of the segment, 0 to steps={self.steps}, in this order"
+            )
+        if self.trajectory.every is not None and self.protocol in (Protocol.fidelity, Protocol.audit):
+            raise UserError(
+                f"trajectory.every={self.trajectory.every}, but protocol={self.protocol.value} measures nothing along "
+                f"the way; leave it out"
             )
         if self.protocol is Protocol.audit and self.audit.checkpoints is None:
             raise UserError("protocol=audit needs audit.checkpoints, a directory or hf://OWNER/NAME")

@@ -13,12 +13,12 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from conf.finding import find_steps_along
 from conf.parts import Parts
 from foundation import exclusive, remove_leftovers, write_text
 from interventions import Intervention
@@ -49,6 +49,7 @@ class Common:
             "training": {name: value for name, value in config["training"].items() if name not in _NO_MATTER},
             "benchmarks": config["benchmarks"],
             "fidelity_rows": config["fidelity"]["rows"],
+            "trajectory": config["trajectory"],
             "device": parts.device.type,
             **{name: record.known(name) for name in ("git", "packages")},
         }
@@ -78,8 +79,8 @@ class Common:
 
     def control(
         self, resumed: Callable[[], Checkpoint], intervention: Intervention, *, compared_with: Checkpoint | None
-    ) -> dict[str, pd.DataFrame]:
-        """The rows of the study's control arm; journal and fidelity are put into the run's directory.
+    ) -> dict[str, dict[str, pd.DataFrame]]:
+        """The rows of the study's control arm by moment; journal and fidelity are put into the run's directory.
 
         Args:
             resumed: the checkpoint that it continues.
@@ -95,10 +96,15 @@ class Common:
                 for part in ("checkpoints/control", "token_losses", "train"):
                     remove_leftovers(directory / part)
                 log.info("control arm: trained in %s, for all arms of the study", directory)
-                ended = parts.train(
-                    "control", resumed(), batch_at=self._unmodified, directory=directory, token_losses=losses
+                ended, _ = parts.train_and_measure(
+                    "control",
+                    "control",
+                    resumed(),
+                    batch_at=self._unmodified,
+                    kept=lambda moment, evaluate: kept_rows(directory / "rows" / moment, evaluate),
+                    directory=directory,
+                    token_losses=losses,
                 )
-                kept_rows(directory / "rows" / "control", partial(parts.measure, ended))
                 fidelity = parts.fidelity_of(ended, begun_at=compared_with) if compared_with else None
                 content = {"trained_by": record.directory.name, "fidelity": fidelity, "identity": self.identity}
                 write_text(done, json.dumps(content, indent=2, allow_nan=False) + "\n")
@@ -114,7 +120,8 @@ class Common:
                 "losses_by_group_every": losses.every,
             },
         )
-        return self.rows("control", dict)  # they are there
+        moments = [*(f"control_step{step}" for step in find_steps_along(parts.config)), "control"]
+        return {moment: self.rows(moment, dict) for moment in moments}  # they are there
 
     def _token_losses(self, directory: Path) -> TokenLosses:
         segment, steps = self._parts.segment, self._parts.config.steps

@@ -1,11 +1,12 @@
 """How fast this kit's training step is, and that of transformers' Trainer: the same model, batch and precision.
 
 python -m perf.training [--record] [--size demo|70m|160m|410m|1.4b] [--steps N] [--turns N] [--micro-batch N,N]
+    [--precision fp32|bf16] [--compile auto|always|never]
 
 Needs the extra parity. Random weights and tokens; the global batch, sdpa, fused AdamW and the clipping are the same.
 Each side takes the best of the micro-batches named. The sides run in turns in this process, one after the other, and a
-figure is that of the median turn. `demo` runs in fp32, on a CPU too; the other sizes are for a GPU, in bf16, at
-sequence 2,048.
+figure is that of the median turn. `demo` runs on a CPU too, in fp32 unless --precision says otherwise; the other sizes
+are for a GPU, in bf16, at sequence 2,048.
 """
 
 import argparse
@@ -60,6 +61,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="timed in a turn; two more come before them")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--micro-batch", help="candidates of each side, with commas between")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], help="fp32 for the demo, else bf16")
     parser.add_argument("--compile", choices=["auto", "always", "never"], default="auto", help="of our side")
     arguments = parser.parse_args()
     found, figures = origin(), compare(arguments)
@@ -72,7 +74,7 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     """Both sides in turns."""
     device = choose_device("auto")
     shape, length, sequences = SIZES[arguments.size]
-    precision: Precision = "fp32" if arguments.size == "demo" else "bf16"
+    precision: Precision = arguments.precision or ("fp32" if arguments.size == "demo" else "bf16")
     recipe = configure(["model=demo"]).training
     compiled = choose_compile(arguments.compile, device)
     rows = np.random.default_rng(0).integers(1, shape.vocab, (sequences, length + 1))
@@ -174,6 +176,7 @@ def transformers(model: GPTNeoXForCausalLM, rows: Any, micro_batch: int, steps: 
             optim="adamw_torch_fused",
             max_grad_norm=1.0,
             bf16=precision == "bf16",
+            use_cpu=not torch.cuda.is_available(),
             report_to=[],
             dataloader_pin_memory=torch.cuda.is_available(),
             save_strategy="no",

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from foundation import write_text
 from foundation.pages import page_environment
 from reports import figures, results
+from reports.course_figures import course_of, trajectory_figure
 from reports.manipulation import manipulation_rule, manipulation_sentence
 from reports.results import Metric, Results, number
 
@@ -93,6 +94,7 @@ def _figures(found: Results) -> dict[str, list[Markup]]:
     panels["swaps"] = (
         [] if totals.empty else [_svg(figures.swaps_figure(totals), "swaps", "Bars: occurrences of the table’s forms.")]
     )
+    panels["along"] = _along(found)
     panels["occupations"] = [
         _svg(
             figures.occupations_figure(found.occupations, later=later),
@@ -103,6 +105,24 @@ def _figures(found: Results) -> dict[str, list[Markup]]:
         if {"before", later} <= found.occupations.keys()
     ]
     return panels
+
+
+def _along(found: Results) -> list[Markup]:
+    """The checked share and the primary metrics over the steps, where they were measured along the way."""
+    primary = [
+        metric for metric in found.metrics if any(change.p_holm is not None for change in metric.changes.values())
+    ]
+    drawn, chosen, segment = [], found.run["config"].get("intervention"), found.run["segment"]
+    for metric in [*([found.checked] if found.checked else []), *primary]:
+        levels = found.levels
+        course = course_of(levels[(levels["benchmark"] == metric.benchmark) & (levels["metric"] == metric.name)])
+        if course.empty:
+            continue
+        first = segment["step"] + chosen["start"]
+        last = segment["step"] + (segment["steps"] if chosen["stop"] is None else chosen["stop"])
+        figure = trajectory_figure(course, title=metric.label, window=(first, last))
+        drawn.append(_svg(figure, f"along-{metric.benchmark}-{metric.name}", f"{metric.label} over the steps."))
+    return drawn
 
 
 def _svg(figure: Any, prefix: str, label: str) -> Markup:

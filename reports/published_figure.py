@@ -14,9 +14,9 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from foundation import UserError, run_command
+from reports.course_figures import published_figure
 from reports.figures import save_figure
 from reports.published_results import published_series
-from reports.study_figures import published_figure
 
 _SERIES = {
     "net_bias": ("winobias_generation", "compat_net_bias", "Net bias"),

@@ -26,6 +26,7 @@ class RunRecord:
         self.directory = directory
         self.study = study
         self._content = content
+        self._inner_s = 0.0
 
     def known(self, name: str) -> Any:
         """An entry of run.json that an earlier, killed process set; None where there is none."""
@@ -48,11 +49,13 @@ class RunRecord:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the block's seconds to the stage's timing."""
-        started = time.perf_counter()
+        """Add the block's seconds to the stage's timing, without those of stages within it."""
+        started, outer = time.perf_counter(), self._inner_s
+        self._inner_s = 0.0
         yield
-        timings = self._content["timings_s"]
-        timings[name] = timings.get(name, 0.0) + time.perf_counter() - started
+        seconds, timings = time.perf_counter() - started, self._content["timings_s"]
+        timings[name] = timings.get(name, 0.0) + seconds - self._inner_s
+        self._inner_s = outer + seconds
         self._write()
 
     def rows(self, moment: str, evaluate: Callable[[], Mapping[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:

@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,7 @@ class Results:
         journals: arm -> its lines, a row per step; only arms that were trained.
         swaps: a row per step and form; empty where no word was swapped.
         occupations: moment -> rows of the benchmark; empty where it was not evaluated.
+        levels: the rows of summary.csv that are levels, with `moment_step`, the updates that the model had made.
     """
 
     directory: Path
@@ -130,6 +132,7 @@ class Results:
     journals: dict[str, pd.DataFrame]
     swaps: pd.DataFrame
     occupations: dict[str, pd.DataFrame]
+    levels: pd.DataFrame
 
     @property
     def has_control(self) -> bool:
@@ -163,9 +166,10 @@ def read_results(directory: Path) -> Results:
         if not (directory / name).is_file():
             raise UserError(f"{directory} holds no {name}; name the directory of a run that has been evaluated")
     swaps = directory / "swaps.parquet"
+    run = json.loads((directory / "run.json").read_text("utf-8"))
     return Results(
         directory=directory,
-        run=json.loads((directory / "run.json").read_text("utf-8")),
+        run=run,
         metrics=read_metrics(directory / "summary.csv"),
         journals={
             arm: pd.DataFrame([json.loads(line) for line in path.read_text("utf-8").splitlines()])
@@ -178,7 +182,25 @@ def read_results(directory: Path) -> Results:
             for moment in LEVELS
             if (path := directory / "rows" / moment / "occupations.parquet").exists()
         },
+        levels=_read_levels(directory / "summary.csv", run),
     )
+
+
+def _read_levels(path: Path, run: dict[str, Any]) -> pd.DataFrame:
+    table = pd.read_csv(path)
+    levels = table[~table["moment"].str.contains("-", regex=False)]
+    return levels.assign(moment_step=levels["moment"].map(lambda moment: step_of(moment, run)))
+
+
+def step_of(moment: str, run: Mapping[str, Any]) -> int | None:
+    """Updates that the model of a moment has made; None for a change."""
+    if "-" in moment:
+        return None
+    along = re.search(r"step(\d+)$", moment)
+    if along:
+        return int(along[1])
+    start = int(run["segment"]["step"])
+    return start if moment == "before" else start + int(run["segment"]["steps"])
 
 
 def read_protocol(run_directory: Path, protocol: str, *, what: str) -> tuple[dict[str, Any], pd.DataFrame]:

@@ -1,7 +1,6 @@
 """Finished runs below a directory, and all their numbers as one tidy table: nothing is evaluated again."""
 
 import json
-import re
 import statistics
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +12,7 @@ import pandas as pd
 
 from foundation import UserError, atomic_file, write_text
 from reports.manipulation import verdict
-from reports.results import Results, read_results
+from reports.results import Results, read_results, step_of
 
 # What tells runs apart, in this order in tables and labels.
 DESIGN = (
@@ -278,14 +277,3 @@ def cost(results: Results) -> dict[str, Any]:
         "train_s": sum(seconds.values()) if seconds else None,
         "tokens_per_s": statistics.median(speeds) if speeds else None,
     }
-
-
-def step_of(moment: str, run: Mapping[str, Any]) -> int | None:
-    """Updates that the model of a moment has made; None for a change."""
-    if "-" in moment:
-        return None
-    along = re.search(r"step(\d+)$", moment)
-    if along:
-        return int(along[1])
-    start = int(run["segment"]["step"])
-    return start if moment == "before" else start + int(run["segment"]["steps"])

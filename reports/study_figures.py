@@ -1,4 +1,4 @@
-"""The figures of several runs, and that of what Pythia's authors published, in the style of `reports.figures`."""
+"""The figures of several runs, in the style of `reports.figures`."""
 
 import textwrap
 from collections.abc import Sequence
@@ -6,25 +6,12 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from reports.course_figures import ARMS, step_axis
 from reports.figures import COLOURS, WIDTH, canvas, legend, panel, skip_colours, style, thinned
 from reports.results import number, p_equation, skip_columns
 
-# Arms beside one another: never told apart by colour alone.
-_ARMS = (
-    ("after", "D", "-"),
-    ("control", "s", (0, (4, 1.5))),
-    ("skipped-2", "^", (0, (1, 1))),
-    ("skipped-1", "v", (0, (5, 1, 1, 1))),
-    ("skipped-3", "P", "-"),
-    ("skipped-4", "X", (0, (4, 1.5))),
-)
-_VARIANTS = {
-    "baseline": ("control", "s", "baseline"),
-    "intervene_7": ("after", "D", "7 %"),
-    "intervene_21": ("skipped-2", "^", "21 %"),
-}
 _MOMENTS = {"before": "o", "after": "D", "control": "s"}
 _NAMES = 138
 _RIGHT = 14
@@ -107,7 +94,7 @@ def dose_figure(points: pd.DataFrame, slopes: pd.DataFrame, *, title: str) -> Fi
         axes = panel(figure, top=46 + extra, height=162, left=_LEFT, right=_RIGHT)
         axes.set_title(title, x=-_LEFT / (WIDTH - _LEFT - _RIGHT), pad=26 + extra)
         for count, line in enumerate(slopes.to_dict("records")):
-            colour, marker, dashes = _ARMS[count % len(_ARMS)]
+            colour, marker, dashes = ARMS[count % len(ARMS)]
             own = points[points["cell"] == line["cell"]]
             tested = f"slope {number(line['slope'], 3, signed=True)}"
             if not pd.isna(line["p"]):
@@ -123,92 +110,6 @@ def dose_figure(points: pd.DataFrame, slopes: pd.DataFrame, *, title: str) -> Fi
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
         axes.set_xlabel("share of the occurrences that were changed")
     return figure
-
-
-def trajectory_figure(
-    lines: pd.DataFrame, *, title: str, window: tuple[int, int] | None, published: pd.DataFrame | None = None
-) -> Figure:
-    """A metric over the steps of training, a line for each arm; shaded: where the text was changed.
-
-    Args:
-        lines: label, moment_step, value, ci_low, ci_high (may be missing).
-        window: first step of the changed text and the step after its last.
-        published: step_equivalent, value, clean: what Pythia's authors stored for the suite, drawn behind. Hollow are
-            values whose evaluation is known to be faulty.
-    """
-    with style():
-        names = list(dict.fromkeys(lines["label"]))
-        extra = 16 * max(0, len(names) + (published is not None) - 1)
-        figure = canvas(_PANEL + 30 + extra)
-        axes = panel(figure, top=46 + extra, height=142, left=_LEFT, right=_RIGHT)
-        axes.set_title(title, x=-_LEFT / (WIDTH - _LEFT - _RIGHT), pad=26 + extra)
-        if window is not None:
-            axes.axvspan(*window, color=COLOURS["rule"], alpha=0.5, linewidth=0)
-        if published is not None:
-            _draw_published(axes, published, ("before", "o", "published"))
-        for number, name in enumerate(names):
-            colour, marker, dashes = _ARMS[number % len(_ARMS)]
-            own = lines[lines["label"] == name].sort_values("moment_step")
-            steps = own["moment_step"].astype("float64")
-            axes.fill_between(steps, own["ci_low"], own["ci_high"], color=COLOURS[colour], alpha=0.15, linewidth=0)
-            axes.plot(steps, own["value"], marker, ls=dashes, color=COLOURS[colour], ms=4, lw=1.5, label=name)
-        axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), borderaxespad=0)
-        _step_axis(axes)
-    return figure
-
-
-# Where the swapped text began: the last 7 and 21 % of 143,000 steps.
-_WINDOWS = {"intervene_7": 133_000, "intervene_21": 113_000}
-
-
-def published_figure(values: pd.DataFrame, *, label: str) -> Figure:
-    """What Pythia's authors stored for their case study, over the steps of training: a panel for each model.
-
-    Shaded: where the text of an intervened model was swapped.
-
-    Args:
-        values: model, variant, step_equivalent, value and clean, of one family; such as `net_bias` of
-            `reports.published_results` with its net_bias as value. Hollow marks are values that are not clean: their
-            evaluation is known to be faulty.
-        label: of the vertical axes.
-    """
-    models = list(dict.fromkeys(values["model"]))
-    with style():
-        figure = canvas(_PANEL * len(models))
-        for number, model in enumerate(models):
-            axes = panel(figure, top=_PANEL * number + 46, height=118, left=_LEFT, right=_RIGHT)
-            axes.set_title(f"{label}, {model}", x=-_LEFT / (WIDTH - _LEFT - _RIGHT), pad=26)
-            for variant, look in _VARIANTS.items():
-                own = values[(values["model"] == model) & (values["variant"] == variant)]
-                if len(own):
-                    if variant in _WINDOWS:
-                        axes.axvspan(_WINDOWS[variant], 143_000, color=COLOURS["rule"], alpha=0.4, linewidth=0)
-                    _draw_published(axes, own, look)
-            if not values.loc[values["model"] == model, "clean"].all():
-                axes.plot([], [], "o", color=COLOURS["muted"], ms=3.6, markerfacecolor="none", label="hollow: faulty")
-            axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=4, borderaxespad=0, columnspacing=1)
-            _step_axis(axes)
-    return figure
-
-
-def _draw_published(axes: Axes, values: pd.DataFrame, look: tuple[str, str, str]) -> None:
-    """A line through all values, filled marks on clean ones and hollow ones on the others."""
-    colour, marker, label = look
-    own = values.sort_values("step_equivalent")
-    axes.plot(own["step_equivalent"], own["value"], color=COLOURS[colour], linewidth=1, alpha=0.6)
-    for clean, face in ((True, COLOURS[colour]), (False, "none")):
-        chosen = own[own["clean"] == clean]
-        if len(chosen):
-            name = label if clean or not own["clean"].any() else None
-            steps, shown = chosen["step_equivalent"], chosen["value"]
-            axes.plot(steps, shown, marker, color=COLOURS[colour], ms=3.6, markerfacecolor=face, label=name)
-
-
-def _step_axis(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    axes.set_xlabel("step")
 
 
 def ledger_figure(swaps: pd.DataFrame) -> Figure:
@@ -231,5 +132,5 @@ def ledger_figure(swaps: pd.DataFrame) -> Figure:
         axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 0.98), ncols=2, borderaxespad=0, columnspacing=1.6)
         axes.set_ylim(bottom=0)
         axes.margins(x=0)
-        _step_axis(axes)
+        step_axis(axes)
     return figure

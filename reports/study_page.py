@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from foundation import UserError, write_text
 from foundation.pages import page_environment
 from reports import figures, study_figures
+from reports.course_figures import ALONG, course_of, trajectory_figure
 from reports.dose_response import dose_points, dose_slopes
 from reports.fidelity import fidelity_table
 from reports.manipulation import Verdict
@@ -147,37 +148,55 @@ def study_figures_of(
         if len(points):
             figure = study_figures.dose_figure(points, dose_slopes(points), title=shown)
             drawn[f"dose-{key}"] = (figure, f"{shown} over the dose; slopes in the tables.")
-    drawn |= _trajectories(table)
+    drawn |= _trajectories(table, names)
     if fidelity:
         figure = figures.fidelity_figure(pd.concat(fidelity, ignore_index=True))
         drawn["fidelity"] = (figure, "Distance from the true checkpoint by source of the optimizer state.")
     return drawn
 
 
-def _trajectories(table: pd.DataFrame) -> dict[str, tuple[Figure, str]]:
-    """A figure for each metric that was evaluated along the way."""
+def _trajectories(table: pd.DataFrame, names: Mapping[str, str]) -> dict[str, tuple[Figure, str]]:
+    """A figure for each metric that was evaluated along the way.
+
+    Args:
+        names: of the arms, by run.
+    """
     levels = table[(table["kind"] == "level") & table["moment_step"].notna()]
-    along = levels[levels["moment"].str.fullmatch(r"step\d+")]
+    chosen = levels[levels["moment"].str.fullmatch(ALONG)]
+    chosen = chosen[chosen["primary"].fillna(False) | chosen["metric"].isin(["share_she", "share_they"])]
     drawn: dict[str, tuple[Figure, str]] = {}
-    chosen = along[along["primary"].fillna(False) | (along["metric"] == "share_she")]
     for (benchmark, metric), rows in chosen.groupby(["benchmark", "metric"], sort=False):
         own = levels[(levels["benchmark"] == benchmark) & (levels["metric"] == metric)]
-        own = own[own["run"].isin(rows["run"]) & (own["moment"] != "control")]
+        own = own[own["run"].isin(rows["run"])]
         runs = own.drop_duplicates("run")
-        trained = runs[runs["intervention"].notna()]
-        windows = {(int(step), int(step + steps)) for step, steps in trained[["step", "steps"]].to_numpy()}
+        trained = runs[runs["intervention"].notna() & (runs["intervention"] != "none")]
+        first, last = trained["step"] + trained["start"].fillna(0), trained["stop"].fillna(trained["steps"])
+        windows = {(int(start), int(stop)) for start, stop in zip(first, trained["step"] + last, strict=True)}
         models = {f"{row.model}".removeprefix("pythia-").removesuffix("-deduped") for row in runs.itertuples()}
         stored = published_series(str(benchmark), str(metric))
         stored = stored[stored["model"].str.removesuffix("-deduped").isin(models)]
         stored = stored[stored["variant"].isin(["baseline", "zero_shot_suite"]) & (stored["family"] == "v1")]
-        figure = study_figures.trajectory_figure(
-            own.assign(label=own["run"].map(lambda run: Path(run).name)),
+        figure = trajectory_figure(
+            _courses(own, names),
             title=f"{BENCHMARKS.get(str(benchmark), str(benchmark))}: {str(metric).replace('_', ' ')}",
             window=windows.pop() if len(windows) == 1 else None,
             published=stored if len(stored) else None,
         )
         drawn[f"trajectory-{benchmark}-{metric}"] = (figure, f"{metric} over the steps of training.")
     return drawn
+
+
+def _courses(levels: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    """The lines of one metric over all runs; a control that arms share is one line."""
+    lines: list[pd.DataFrame] = []
+    controls: dict[tuple[float, ...], pd.DataFrame] = {}
+    for run, own in levels.groupby("run", sort=False):
+        name, course = names.get(str(run), Path(str(run)).name), course_of(own)
+        lines.append(course[course["label"] != "control"].assign(label=name))
+        control = course[course["label"] == "control"]
+        controls.setdefault(tuple(control["value"]), control.assign(label=f"control of {name}"))
+    found = [control for control in controls.values() if len(control)]
+    return pd.concat([*lines, *(found if len(found) > 1 else [control.assign(label="control") for control in found])])
 
 
 def _shown(arms: Sequence[Arm]) -> list[Arm]:

@@ -55,6 +55,8 @@ def train(
     checkpoints: Path,
     save_at: Collection[int],
     save_minutes: float | None = None,
+    measure_at: Collection[int] = (),
+    measure: Callable[[Checkpoint], object] | None = None,
     keep: int | None,
     journal: Path,
     token_losses: TokenLosses | None = None,
@@ -79,6 +81,9 @@ def train(
         checkpoints: directory of the arm's `step<N>` checkpoints.
         save_at: steps to save, apart from `stop`.
         save_minutes: save also when so many minutes have passed since it was last saved.
+        measure_at: steps at which `measure` is called, and again where training that was killed comes there again.
+        measure: what is done there with the checkpoint, whose tensors are those of the training itself: it leaves them
+            and the model's device as they are.
         keep: latest checkpoints to keep; None keeps all.
         journal: path of the arm's `.jsonl`. In its lines `step` is the batch's: that update makes checkpoint step + 1.
             `data_stall_s` is how long its batch was waited for, in seconds.
@@ -135,6 +140,7 @@ def train(
 
         if checkpoint is start and start.step in save_at:
             save(start.step)
+        trained_s, stalled_s = 0.0, 0.0
         for step in steps:
             began = time.perf_counter()
             batch = batch_of(step)
@@ -176,7 +182,13 @@ def train(
             track(line)
             if token_losses is not None:
                 token_losses.write(step, losses.by_token)
-            steps.set_postfix(loss=f"{losses.mean:.3f}", tokens_per_s=f"{tokens_per_s:,.0f}", refresh=False)
+            trained_s, stalled_s = trained_s + time.perf_counter() - began, stalled_s + stalled
+            shown = {"loss": f"{losses.mean:.3f}", "tokens_per_s": f"{tokens_per_s:,.0f}"}
+            shown |= {"mfu": f"{line['mfu']:.0%}"} if peak else {}
+            shown |= {"data_stall": f"{stalled_s / trained_s:.1%}"}
+            steps.set_postfix(shown, refresh=False)
+            if measure is not None and step + 1 in measure_at:
+                measure(trainer.checkpoint(start, step=step + 1))
             overdue = save_minutes is not None and time.monotonic() - last_saved_at >= 60 * save_minutes
             if step + 1 == stop or step + 1 in save_at or overdue:
                 save(step + 1)
