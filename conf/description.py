@@ -39,6 +39,7 @@ def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention |
         },
         "arithmetic": {
             "precision": parts.precision,
+            "micro_batch": parts.micro_batch,
             **asdict(numerics_of(start.model)),
             "compiled": parts.compile,
             "activation_checkpointing": config.training.activation_checkpointing.value,

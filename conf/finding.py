@@ -15,6 +15,7 @@ from interventions import INTERVENTIONS, HerReader, Intervention, load_intervent
 from training import (
     Batch,
     ModelShape,
+    Precision,
     ReplayMethod,
     ReplayPlan,
     Suite,
@@ -22,6 +23,7 @@ from training import (
     check_step,
     check_trained_precision,
     checkpoint_steps,
+    fitting_micro_batch,
     open_suite,
     plan_replay,
     pretrained_suite,
@@ -75,6 +77,37 @@ def find_shape(config: RunConfig) -> ModelShape | None:
         hidden=model.pretraining.hidden_size,
         heads=model.pretraining.num_attention_heads,
         vocab=config.corpus["vocab_size"],
+    )
+
+
+def find_micro_batch(
+    config: RunConfig, segment: Segment, *, room: int | None, precision: Precision, processes: int = 1
+) -> int:
+    """Sequences per forward pass of the arms.
+
+    Args:
+        room: bytes that a step may take on each device; None: nothing is asked of it.
+    """
+    chosen = config.training
+    if chosen.micro_batch is not None:
+        return chosen.micro_batch
+    most = config.model.micro_batch
+    if room is None:
+        return most
+    if (shape := find_shape(config)) is None:
+        raise UserError(
+            f"training.micro_batch=null needs the shape of model={config.model.name}, which only its checkpoints know; "
+            f"set a number, such as {most}"
+        )
+    return fitting_micro_batch(
+        shape,
+        most=most,
+        room=room,
+        seq_length=segment.corpus.row_tokens - 1,
+        precision=precision,
+        activation_checkpointing=chosen.activation_checkpointing.value,
+        sharding=chosen.sharding,
+        processes=processes,
     )
 
 

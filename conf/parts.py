@@ -18,6 +18,7 @@ from conf.finding import (
     find_benchmarks,
     find_corpus,
     find_intervention,
+    find_micro_batch,
     find_replay,
     find_rows,
     find_segment,
@@ -47,8 +48,10 @@ from training import (
     choose_device,
     choose_precision,
     fidelity,
+    number_of_processes,
     open_suite,
     replay,
+    room_on,
     save_checkpoint,
     saved_steps,
     set_numerics,
@@ -72,6 +75,7 @@ class Parts:
     device: torch.device
     precision: Precision
     compile: bool
+    micro_batch: int
     benchmarks: dict[str, Benchmark]
     segment: Segment
     suite: Suite
@@ -176,7 +180,7 @@ class Parts:
                 precision=self.precision,
                 compile=self.compile,
                 activation_checkpointing=options.activation_checkpointing.value,
-                micro_batch=options.micro_batch,
+                micro_batch=self.micro_batch,
                 device=self.device,
                 checkpoints=directory / "checkpoints" / name,
                 save_at=range(start.step, stop, options.save_every)[1:],
@@ -244,7 +248,11 @@ def assemble(config: RunConfig, record: RunRecord) -> Parts:
     suite = find_suite(config, segment.corpus, device)
     segment.corpus.expect(*find_rows(config, segment, suite))
     benchmarks = find_benchmarks(config, segment)
-    return Parts(config, record, device, precision, compile_layers, benchmarks, segment, suite)
+    began_at = (record.known("arithmetic") or {}).get("micro_batch")  # a killed run goes on with its own
+    micro_batch = began_at or find_micro_batch(
+        config, segment, room=room_on(device), precision=precision, processes=number_of_processes()
+    )
+    return Parts(config, record, device, precision, compile_layers, micro_batch, benchmarks, segment, suite)
 
 
 def resume_from(parts: Parts, source: str, *, directory: Path | None = None) -> Callable[[], Checkpoint]:

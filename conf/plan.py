@@ -5,6 +5,7 @@ import torch
 from conf.finding import (
     check_start,
     find_corpus,
+    find_micro_batch,
     find_replays,
     find_rows,
     find_segment,
@@ -16,7 +17,8 @@ from conf.finding import (
 )
 from conf.schema import Protocol, RunConfig
 from corpus import data_plan
-from training import choose_precision, cost_lines
+from foundation import UserError
+from training import H100_BYTES, ROOM, choose_precision, cost_lines
 
 
 def plan_lines(config: RunConfig) -> list[tuple[str, str]]:
@@ -36,12 +38,18 @@ def plan_lines(config: RunConfig) -> list[tuple[str, str]]:
     if shape is None or not config.protocol.trains:
         return lines
     chosen = config.training
+    precision = choose_precision(chosen.precision.value, torch.device("cuda"), trained_in=config.model.precision)
+    try:
+        micro_batch = find_micro_batch(config, segment, room=int(ROOM * H100_BYTES), precision=precision)
+    except UserError as error:
+        lines.append(("too large", f"for one H100: {error}"))
+        micro_batch = 1
     return lines + cost_lines(
         shape,
         seq_length=segment.corpus.row_tokens - 1,
         steps=config.steps,
         sequences_per_step=segment.sequences_per_step,
-        micro_batch=chosen.micro_batch,
-        precision=choose_precision(chosen.precision.value, torch.device("cuda"), trained_in=config.model.precision),
+        micro_batch=micro_batch,
+        precision=precision,
         activation_checkpointing=chosen.activation_checkpointing.value,
     )

@@ -136,7 +136,7 @@ class TrainingConfig(Recipe):
     """How the arms are trained: the suite's recipe unless said otherwise, and what the machine needs.
 
     Attributes:
-        micro_batch: sequences per forward pass.
+        micro_batch: sequences per forward pass. null: the model's, on a GPU halved until a step has room.
         compile: whether training runs as compiled code.
         activation_checkpointing: what backward computes again.
         numerics: what the forward pass computes, in training and in the benchmarks.
@@ -145,7 +145,7 @@ class TrainingConfig(Recipe):
         sharding: how the processes that torchrun starts share the model.
     """
 
-    micro_batch: int
+    micro_batch: int | None
     precision: PrecisionChoice
     compile: CompileChoice
     activation_checkpointing: ActivationCheckpointingChoice
@@ -282,11 +282,11 @@ class RunConfig:
         at_least_one = {
             "steps": self.steps,
             "model.micro_batch": self.model.micro_batch,
-            "training.micro_batch": self.training.micro_batch,
             "training.save_every": self.training.save_every,
             "replay.frozen_steps": self.replay.frozen_steps,
             "replay.live_steps": self.replay.live_steps,
             "fidelity.rows": self.fidelity.rows,
+            "training.micro_batch": 1 if self.training.micro_batch is None else self.training.micro_batch,
             "trajectory.every": 1 if self.trajectory.every is None else self.trajectory.every,
             "intervention.sample_rows": self.intervention.sample_rows,
             "the number of fidelity.optimizer_states": len(self.fidelity.optimizer_states),

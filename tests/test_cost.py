@@ -1,9 +1,12 @@
 """What a training step takes, told without taking it."""
 
 import pytest
+import torch
 
-from training.cost import _tracked, cost_lines, step_memory
+from foundation import UserError
+from training.cost import StepMemory, _tracked, cost_lines, fitting_micro_batch, room_on, step_memory
 from training.flops import ModelShape, flops_per_token
+from training.trainer import Sharding
 
 TINY = ModelShape(layers=5, hidden=32, heads=4, vocab=256)
 STEP = {"seq_length": 64, "micro_batch": 2, "precision": "fp32"}
@@ -67,3 +70,26 @@ def test_no_weight_is_made_to_tell_the_memory_of_a_large_model():
     model = ModelShape(layers=36, hidden=5120, heads=40, vocab=50688)
     told = step_memory(model, seq_length=16, micro_batch=1, precision="bf16")
     assert told.weights == pytest.approx(4 * 11_846_072_320, rel=0.01)
+
+
+def test_a_micro_batch_is_halved_until_its_step_has_room():
+    step = {"seq_length": 64, "precision": "fp32"}
+    takes = {size: step_memory(TINY, micro_batch=size, **step).total for size in (1, 3, 6)}
+    assert fitting_micro_batch(TINY, most=6, room=takes[6], **step) == 6
+    assert fitting_micro_batch(TINY, most=6, room=takes[6] - 1, **step) == 3
+    assert fitting_micro_batch(TINY, most=6, room=takes[3] - 1, **step) == 1
+    with pytest.raises(UserError, match=r"a step of one sequence takes .* there is room for .*; set training\."):
+        fitting_micro_batch(TINY, most=6, room=takes[1] - 1, **step)
+
+
+def test_devices_that_share_a_model_hold_their_shares_worked_by_hand():
+    memory = StepMemory(weights=40, gradients=36, moments=80, activations=7, transient=1)
+    assert memory.of_each(1, Sharding()) == memory.total == 164
+    assert memory.of_each(4, Sharding()) == 120 // 4 + 40 + 36 + 8  # masters and moments are shared
+    assert memory.of_each(4, Sharding(gather="layer")) == 120 // 4 + 36 // 4 + 8
+    assert memory.of_each(1, Sharding(offload=True)) == 40 + 36 + 8
+    assert memory.of_each(4, Sharding(gather="layer", offload=True)) == 8
+
+
+def test_nothing_is_asked_of_a_cpu_s_memory():
+    assert room_on(torch.device("cpu")) is None

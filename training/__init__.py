@@ -2,8 +2,8 @@
 
 from training.checkpoint import Checkpoint, check_step, check_stored, save_checkpoint, saved_steps, weights_sha256
 from training.compilation import ActivationCheckpointing, choose_compile
-from training.cost import cost_lines
-from training.distributed import check_processes, launcher, processes
+from training.cost import H100_BYTES, ROOM, cost_lines, fitting_micro_batch, room_on
+from training.distributed import check_processes, launcher, number_of_processes, processes
 from training.fidelity import Fidelity, fidelity
 from training.flops import ModelShape
 from training.journal import read_journal
@@ -27,6 +27,8 @@ from training.tracking import Tracker
 from training.trainer import Batch, Sharding
 
 __all__ = [
+    "H100_BYTES",
+    "ROOM",
     "ActivationCheckpointing",
     "AdamStep",
     "Architecture",
@@ -59,9 +61,11 @@ __all__ = [
     "choose_precision",
     "cost_lines",
     "fidelity",
+    "fitting_micro_batch",
     "launcher",
     "learning_rate",
     "load_checkpoint",
+    "number_of_processes",
     "numerics_of",
     "open_suite",
     "plan_replay",
@@ -70,6 +74,7 @@ __all__ = [
     "published_repository",
     "read_journal",
     "replay",
+    "room_on",
     "save_checkpoint",
     "saved_steps",
     "set_numerics",

@@ -11,15 +11,20 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.distributed._tools.mem_tracker import MemTracker
 from transformers import GPTNeoXForCausalLM
 
-from foundation import size_text
+from foundation import UserError, size_text
 from training.compilation import ActivationCheckpointing, called_by, layer_calls
 from training.flops import ModelShape
 from training.loss import chunk_tokens, head_loss
 from training.precision import DTYPES, Precision, autocast
+from training.trainer import Sharding
 
 H100_FLOPS_PER_S = 989e12
 ASSUMED_MFU = 0.4
 """The best published trainings of such sizes reach .35 to .48 on an H100. No figure of this kit's own is known yet."""
+
+H100_BYTES = 80_000_000_000
+ROOM = 0.9
+"""Share of the free memory that a step may be told to take: what is told is without fragments and libraries' own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +44,17 @@ class StepMemory:
     @property
     def total(self) -> int:
         return self.weights + self.gradients + self.moments + self.activations + self.transient
+
+    def of_each(self, processes: int, sharding: Sharding) -> int:
+        """Bytes on each of the devices that share the model as `training.distributed` does."""
+        if processes == 1 and not sharding.offload:
+            return self.total
+        masters, whole = self.weights + self.moments, self.weights + self.gradients
+        kept = 0 if sharding.offload else masters // processes
+        if sharding.gather == "layer":
+            gradients = 0 if sharding.offload else self.gradients // processes
+            return kept + gradients + self.activations + self.transient
+        return kept + whole + self.activations + self.transient
 
 
 def step_memory(
@@ -73,6 +89,53 @@ def step_memory(
     )
     parts = {part: less[part] + (shape.layers - few) * (more[part] - less[part]) for part in less}
     return StepMemory(**parts)
+
+
+def room_on(device: torch.device) -> int | None:
+    """Bytes that a training step may take there, by `ROOM`; None for a CPU, where nothing tells them."""
+    return int(ROOM * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else None
+
+
+def fitting_micro_batch(
+    shape: ModelShape,
+    *,
+    most: int,
+    room: int,
+    seq_length: int,
+    precision: Precision,
+    activation_checkpointing: ActivationCheckpointing = "none",
+    sharding: Sharding | None = None,
+    processes: int = 1,
+) -> int:
+    """The largest of most, most / 2, most / 4, ... sequences per forward pass whose step has room on each device.
+
+    Args:
+        most: where it begins.
+        room: bytes.
+        sharding: how several devices share the model: what is sharded counts as its share, what is offloaded not.
+
+    Raises:
+        UserError: one sequence has none.
+    """
+    sharding, micro_batch = sharding or Sharding(), most
+    while True:
+        memory = step_memory(
+            shape,
+            seq_length=seq_length,
+            micro_batch=micro_batch,
+            precision=precision,
+            activation_checkpointing=activation_checkpointing,
+        )
+        taken = memory.of_each(processes, sharding)
+        if taken <= room:
+            return micro_batch
+        if micro_batch == 1:
+            raise UserError(
+                f"a step of one sequence takes {size_text(taken)} on each device, but there is room for "
+                f"{size_text(room)}; set training.activation_checkpointing=full, use more GPUs with "
+                f"training.sharding.gather=layer, or training.sharding.offload=true; training.micro_batch=1 tries it"
+            )
+        micro_batch = max(1, micro_batch // 2)
 
 
 def _tracked(

@@ -89,6 +89,11 @@ def processes() -> Iterator[bool]:
             dist.destroy_process_group()
 
 
+def number_of_processes() -> int:
+    """That train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
 def launcher() -> list[str]:
     """What a command line begins with that starts as many processes as this run has."""
     if not dist.is_torchelastic_launched():
