@@ -149,8 +149,11 @@ def run_trajectory(config: RunConfig, record: RunRecord) -> None:
     first = parts.load(steps[0])
     record.identify(**describe_parts(parts, first, None))
     rows = parts.measure_along(first, steps)
+    last = f"step{steps[-1]}"
+    rows[f"bf16_{last}"] = record.rows(f"bf16_{last}", lambda: parts.measure(parts.load(steps[-1]), precision="bf16"))
 
-    parts.write_summary(rows, changes=[(f"step{steps[-1]}", f"step{steps[0]}")] if len(steps) > 1 else [])
+    moved = [(last, f"step{steps[0]}")] if len(steps) > 1 else []
+    parts.write_summary(rows, changes=[*moved, (f"bf16_{last}", last)])
     record.finish(write_trajectory)
 
 

@@ -42,6 +42,7 @@ from training import (
     Recipe,
     Suite,
     TokenLosses,
+    autocast,
     check_architecture,
     check_processes,
     choose_compile,
@@ -98,11 +99,12 @@ class Parts:
             reads_her = LanguageModelReader(model, model_sha256=weights_sha256(model), tokenizer=start.tokenizer)
         return find_intervention(self.config, self.segment, start.tokenizer, reads_her=reads_her)
 
-    def measure(self, checkpoint: Checkpoint) -> dict[str, pd.DataFrame]:
+    def measure(self, checkpoint: Checkpoint, *, precision: Precision = "fp32") -> dict[str, pd.DataFrame]:
         """The rows of all benchmarks, scored in one pass. The model is where it was again afterwards."""
         came_from = checkpoint.model.device
         benchmarks = list(self.benchmarks.values())
-        rows = evaluate(checkpoint.on(self.device), checkpoint.tokenizer, benchmarks=benchmarks)
+        with autocast(precision, self.device):
+            rows = evaluate(checkpoint.on(self.device), checkpoint.tokenizer, benchmarks=benchmarks)
         checkpoint.on(came_from)
         return rows
 

@@ -104,7 +104,8 @@ def score_requests(
     """Score all requests in the order given.
 
     Args:
-        model: scored on its own device and in its own precision; its train or eval state is restored.
+        model: scored on its own device and in its own precision, within a block of `torch.autocast` in that one; logits
+            and their softmax are fp32. Its train or eval state is restored.
         requests: in any order; a request whose input begins another's costs nothing.
         tokens_per_batch: bounds rows times longest row of a forward pass, padding included; a longer input goes alone.
         progress: show a progress bar; None shows it on a terminal only.
@@ -186,7 +187,9 @@ def _score_batch(model: GPTNeoXForCausalLM, rows: list[tuple[int, ...]], members
     hidden_RTD = model.gpt_neox(torch.from_numpy(ids_RT).to(model.device), use_cache=False).last_hidden_state
     hidden_UD = hidden_RTD.flatten(0, 1)[torch.from_numpy(places_U).to(model.device)]
     ranked_N = np.repeat([request.ranked for _, request in members], lengths)
-    scores_2N = _score_targets(hidden_UD, model.get_output_embeddings().weight, place_N, targets_N, ranked_N)
+    weight_VD = model.get_output_embeddings().weight
+    with torch.autocast(hidden_UD.device.type, enabled=False):
+        scores_2N = _score_targets(hidden_UD, weight_VD, place_N, targets_N, ranked_N)
     scores = np.split(scores_2N, np.cumsum(lengths)[:-1], axis=1)
     return [each if request.ranked else each[0] for each, (_, request) in zip(scores, members, strict=True)]
 

@@ -17,8 +17,9 @@ _COLUMNS = ["benchmark", "metric", "step", "value", "n", "ci_low", "ci_high", "n
 def trajectory_table(run_directory: Path) -> pd.DataFrame:
     """One row for each metric and checkpoint of a trajectory run.
 
-    Columns: those of summary.csv that belong to a level; step; and `noise`, the same for all rows of a metric: see
-    `reports.noise.noise_between_checkpoints`.
+    Columns: those of summary.csv that belong to a level; step; and two that are the same for all rows of a metric:
+    `noise`, see `reports.noise.noise_between_checkpoints`, and `noise_bf16`, how far the last checkpoint's value moves
+    when its arithmetic is bf16 instead of fp32; missing where that was not measured.
 
     Raises:
         UserError: the directory holds no measured trajectory.
@@ -27,7 +28,10 @@ def trajectory_table(run_directory: Path) -> pd.DataFrame:
     levels = summary[summary["moment"].str.fullmatch(r"step\d+")]
     levels = levels.assign(step=levels["moment"].str.removeprefix("step").astype("int64"))[_COLUMNS]
     noise = levels.set_index("step").groupby(["benchmark", "metric"])["value"].apply(noise_between_checkpoints)
-    return levels.join(noise.rename("noise"), on=["benchmark", "metric"]).reset_index(drop=True)
+    rounded = summary[summary["moment"].str.fullmatch(r"bf16_step\d+-step\d+")]
+    noise_bf16 = rounded.set_index(["benchmark", "metric"])["value"].abs()
+    levels = levels.join(noise.rename("noise"), on=["benchmark", "metric"])
+    return levels.join(noise_bf16.rename("noise_bf16"), on=["benchmark", "metric"]).reset_index(drop=True)
 
 
 def write_trajectory(run_directory: Path) -> Path:
@@ -44,12 +48,12 @@ def print_trajectory(run_directory: Path, *, console: Console | None = None) -> 
     summary = pd.read_csv(run_directory / "summary.csv")
     changes = {
         (row["benchmark"], row["metric"]): row
-        for row in summary[summary["moment"].str.contains("-")].to_dict("records")
+        for row in summary[summary["moment"].str.fullmatch(r"step\d+-step\d+")].to_dict("records")
     }
     first, last = table["step"].min(), table["step"].max()
     printed = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False, header_style="dim")
     printed.add_column("")
-    for heading in [f"{first}", f"{last}", "change", "interval", "noise"]:
+    for heading in [f"{first}", f"{last}", "change", "interval", "noise", "bf16"]:
         printed.add_column(heading, justify="right", no_wrap=True)
     shown: set[str] = set()
     for (benchmark, metric), rows in table.groupby(["benchmark", "metric"], sort=False):
@@ -58,14 +62,14 @@ def print_trajectory(run_directory: Path, *, console: Console | None = None) -> 
         if benchmark not in shown:
             printed.add_row(Text(BENCHMARKS[str(benchmark)], style="bold"))
             shown.add(str(benchmark))
-        values, noise = rows.set_index("step")["value"], rows["noise"].iloc[0]
+        values, noises = rows.set_index("step")["value"], rows[["noise", "noise_bf16"]].iloc[0]
         cells = [number(values[first], 3), number(values[last], 3)]
         if change := changes.get((benchmark, metric)):
             cells.append(number(change["value"], 3, signed=True))
             cells.append(f"{number(change['ci_low'], 3)} to {number(change['ci_high'], 3)}")
         else:
             cells += ["–", "–"]
-        cells.append(number(None if pd.isna(noise) else noise, 4))
+        cells += [number(None if pd.isna(noise) else float(noise), 4) for noise in noises]
         printed.add_row(f"  {metric}", *(ascii_only(cell) for cell in cells))
     console.print()
     console.print(Text(f"{len(table['step'].unique())} checkpoints, steps {first} to {last}", style="bold"))
@@ -73,6 +77,7 @@ def print_trajectory(run_directory: Path, *, console: Console | None = None) -> 
     console.print(printed)
     console.print()
     console.print("interval: 95 %, over examples; noise: sd of one checkpoint about its neighbours")
+    console.print("bf16: how far the last one moves when its arithmetic is bf16 instead of fp32")
     console.print()
     for name in ("trajectory.csv", "summary.csv"):
         console.print(Text(f"{run_directory / name}"), soft_wrap=True)

@@ -35,6 +35,8 @@ def test_every_checkpoint_is_measured_and_named_by_its_weights(workshop, measure
     assert {0, 6, 12} <= set(steps)
     assert sorted(record["weights_sha256"]) == sorted(f"step{step}" for step in steps)
     assert not list(directory.glob("checkpoints"))
+    assert table["noise_bf16"].between(0, 0.1).all()
+    assert table["noise_bf16"].gt(0).any()
     assert f"{len(steps)} checkpoints, steps 0 to 12" in printed
     pd.testing.assert_frame_equal(pd.read_csv(directory / "trajectory.csv"), table)
     suite = record["checkpoint"]["location"]

@@ -10,7 +10,7 @@ from training.journal import read_journal
 from training.loop import Diverged, train
 from training.numerics import Numerics, numerics_of, set_numerics
 from training.optimizer import AdamStep, OptimizerState
-from training.precision import Precision, choose_device, choose_precision
+from training.precision import Precision, autocast, choose_device, choose_precision
 from training.pretraining import Pretraining, pretrained_suite
 from training.published import (
     check_not_v0,
@@ -48,6 +48,7 @@ __all__ = [
     "Suite",
     "TokenLosses",
     "Tracker",
+    "autocast",
     "check_architecture",
     "check_not_v0",
     "check_processes",
