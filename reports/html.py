@@ -13,7 +13,8 @@ from foundation.pages import page_environment
 from reports import figures, results
 from reports.course_figures import course_of, trajectory_figure
 from reports.manipulation import manipulation_rule, manipulation_sentence
-from reports.results import Metric, Results, number
+from reports.results import Metric, Results, number, percent
+from reports.runs import cost
 
 _HERE = Path(__file__).parent
 
@@ -59,7 +60,7 @@ def render(found: Results) -> str:
         fidelity=_fidelity(found.run["fidelity"]),
         caveats=_caveats(found),
         identities=_identities(found.run),
-        hardware=_hardware(found.run["hardware"]),
+        hardware=[*_hardware(found.run["hardware"]), *_speed(found)],
         config=json.dumps(found.run["config"], indent=2, ensure_ascii=False),
     )
 
@@ -217,3 +218,12 @@ def _hardware(hardware: Mapping[str, Any]) -> list[tuple[str, str]]:
     gpus = ", ".join(f"{gpu['name']}, {gpu['memory_gib']} GiB" for gpu in hardware["gpus"])
     rest = [(_HARDWARE.get(key, key), f"{value}") for key, value in hardware.items() if key != "gpus"]
     return [*rest, ("GPU", gpus or "none")]
+
+
+def _speed(found: Results) -> list[tuple[str, str]]:
+    spent = cost(found)
+    if spent["tokens_per_s"] is None:
+        return []
+    shown = [f"{number(spent['tokens_per_s'], 0)} tokens/s (median of the steps)"]
+    shown += [f"MFU {percent(spent['mfu'], 0)}"] if spent["mfu"] is not None else []
+    return [("Training", ", ".join([*shown, f"data stall {percent(spent['data_stall'], 1)}"]))]

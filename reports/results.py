@@ -267,6 +267,11 @@ def number(value: float | None, decimals: int, *, signed: bool = False) -> str:
     return text.replace("-", "−")
 
 
+def percent(share: float | None, decimals: int) -> str:
+    """A share as a percentage in print, a dash where there is none."""
+    return "–" if share is None else f"{number(100 * share, decimals)} %"
+
+
 def interval(estimate: Estimate, decimals: int) -> str:
     """Both bounds, or a dash."""
     if estimate.low is None or estimate.high is None:

@@ -42,6 +42,8 @@ COLUMNS = (
     "tokens",
     "train_s",
     "tokens_per_s",
+    "mfu",
+    "data_stall",
     "benchmark",
     "metric",
     "moment",
@@ -143,8 +145,7 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
         intervention: its name; `audited` where others trained the arm. Missing in protocol=fidelity.
         fraction, unit, start, stop: the dose; fraction is 0 where the intervention is none, missing where unknown.
         verdict: of the manipulation check; missing where none was to be made.
-        tokens, train_s, tokens_per_s: tokens that the arms which this run trained have read, the seconds that took, and
-            the median over their steps.
+        tokens, train_s, tokens_per_s, mfu, data_stall: of the arms that this run trained: see `cost`.
         moment: a level's (before, after, control, true, step<N>, ...) or a change's, as after-control.
         kind: level or change.
         moment_step: updates that the model of a level has made; missing for changes.
@@ -179,7 +180,20 @@ def tidy(runs: Iterable[Results]) -> pd.DataFrame:
         )
     table = pd.DataFrame([row for part in parts for row in part.to_dict("records")], columns=list(COLUMNS))
     whole = ("model_seed", "step", "steps", "sequences_per_step", "start", "stop", "seed", "tokens", "moment_step", "n")
-    real = ("fraction", "train_s", "tokens_per_s", "value", "ci_low", "ci_high", "p", "p_holm", "mde", "neutral")
+    real = (
+        "fraction",
+        "train_s",
+        "tokens_per_s",
+        "mfu",
+        "data_stall",
+        "value",
+        "ci_low",
+        "ci_high",
+        "p",
+        "p_holm",
+        "mde",
+        "neutral",
+    )
     words = set(COLUMNS) - {*whole, *real, "deduped", "primary"}
     types = {
         **dict.fromkeys(whole, "Int64"),
@@ -260,20 +274,30 @@ def verdict_of(results: Results) -> str | None:
 
 
 def cost(results: Results) -> dict[str, Any]:
-    """What training took, the arms that this run trained together: tokens, train_s, tokens_per_s (median of steps)."""
+    """What training took, the arms that this run trained together.
+
+    Returns:
+        tokens; train_s; tokens_per_s and mfu, medians of the steps; data_stall, the share of the steps' time in which
+        they waited for their batches.
+    """
     segment = results.run["segment"]
     seconds = {
         stage.removeprefix("train "): taken
         for stage, taken in results.run["timings_s"].items()
         if stage.startswith("train ")
     }
-    speeds: list[float] = []
+    lines: list[dict[str, Any]] = []
     for arm in seconds:
         journal = results.directory / "train" / f"{arm}.jsonl"
         if journal.exists():
-            speeds += [json.loads(line)["tokens_per_s"] for line in journal.read_text("utf-8").splitlines()]
+            lines += [json.loads(line) for line in journal.read_text("utf-8").splitlines()]
+    tokens_a_step = segment["sequences_per_step"] * (results.run["corpus"]["row_tokens"] - 1)
+    stepped_s = sum(tokens_a_step / line["tokens_per_s"] for line in lines)
+    mfus = [line["mfu"] for line in lines if line["mfu"] is not None]
     return {
-        "tokens": len(speeds) * segment["sequences_per_step"] * (results.run["corpus"]["row_tokens"] - 1),
+        "tokens": len(lines) * tokens_a_step,
         "train_s": sum(seconds.values()) if seconds else None,
-        "tokens_per_s": statistics.median(speeds) if speeds else None,
+        "tokens_per_s": statistics.median(line["tokens_per_s"] for line in lines) if lines else None,
+        "mfu": statistics.median(mfus) if mfus else None,
+        "data_stall": sum(line["data_stall_s"] for line in lines) / stepped_s if lines else None,
     }

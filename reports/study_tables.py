@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 from foundation import holm, write_text
 from reports.dose_response import dose_points, dose_slopes
 from reports.manipulation import manipulation_rule
-from reports.results import BENCHMARKS, Estimate, Metric, Results, interval, number, p_value, words
+from reports.results import BENCHMARKS, Estimate, Metric, Results, interval, number, p_value, percent, words
 from reports.runs import DESIGN, REPLICATE, cost, design, labels, verdict_of
 
 
@@ -231,14 +231,18 @@ def cost_table(arms: Sequence[Arm]) -> Table:
                 number(spent["train_s"], 1),
                 number(sum(run["timings_s"].values()), 1),
                 number(spent["tokens_per_s"], 0),
+                percent(spent["mfu"], 0),
+                percent(spent["data_stall"], 1),
                 ", ".join(sorted(set(gpus))) or run["hardware"]["cpu"],
             ]
         )
     return Table(
         name="costs",
-        caption="Costs: tokens that the run's own arms have read, seconds of training and of all stages, and the "
-        "median speed of a step. What a run took over from its study is not counted again.",
-        columns=["Arm", "Tokens", "Training, s", "All, s", "Tokens/s", "Device"],
+        caption="Costs: tokens that the run's own arms have read, seconds of training and of all stages, the median "
+        "speed of a step, MFU (the share of the device's bf16 peak that it used, where that is known), and the share "
+        "of the time in which steps waited for their batches. What a run took over from its study is not counted "
+        "again.",
+        columns=["Arm", "Tokens", "Training, s", "All, s", "Tokens/s", "MFU", "Data stall", "Device"],
         rows=rows,
     )
 

@@ -194,6 +194,7 @@ def _write_journals(directory: Path, moments: list[str]) -> None:
                     "grad_norm": 0.5,
                     "tokens_per_s": 9000.0,
                     "mfu": None,
+                    "data_stall_s": 0.01,
                     "skipped": False,
                 }
             )

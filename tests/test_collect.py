@@ -59,6 +59,8 @@ def test_tokens_are_counted_where_they_were_read(tmp_path: Path) -> None:
     assert row["tokens"] == 64 * 16 * 256  # the fake run has timings of its intervened arm alone
     assert row["train_s"] == 61.75
     assert row["tokens_per_s"] == 9000
+    assert row["data_stall"] == pytest.approx(0.01 / (16 * 256 / 9000))
+    assert pd.isna(row["mfu"])
 
 
 def test_unfinished_and_foreign_directories_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
