@@ -24,9 +24,9 @@ def dose_points(table: pd.DataFrame, *, benchmark: str, metric: str) -> pd.DataF
         table: of `collect`.
 
     Returns:
-        Columns: cell (in words, by what tells cells apart), replicate, fraction, value.
+        Columns: cell (in words, by what tells cells apart), model_seed, replicate, fraction, value.
     """
-    columns = ["cell", "replicate", "fraction", "value"]
+    columns = ["cell", "model_seed", "replicate", "fraction", "value"]
     rows = table[(table["benchmark"] == benchmark) & (table["metric"] == metric) & table["fraction"].notna()]
     rows = rows.assign(key=_key(rows, _CELL), segment=_key(rows, _SEGMENT), replicate=_key(rows, REPLICATE))
     arms = rows[(rows["moment"] == "after") & (rows["fraction"] > 0)]
@@ -48,11 +48,12 @@ def _key(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
 def dose_slopes(points: pd.DataFrame) -> pd.DataFrame:
     """The slope of each cell: how much the metric changes from nothing to all of the text, were it linear.
 
-    Least squares over the runs, with an intercept for each replicate. Where there are several replicates, they are
-    what is independent: the standard error is the cluster-robust one (the sandwich of Liang and Zeger 1986 times
-    G / (G - 1)) and t has G - 1 degrees of freedom for G replicates. If all replicates have the same fractions, this
-    is the t-test of the mean of their slopes. Replicates with the very same values are one: their seed changed nothing.
-    With one replicate it is the classical regression over its runs, whose errors it takes for independent.
+    Least squares over the runs, with an intercept for each replicate. Independent of one another are the suites where
+    there are several seeds of them, else the replicates, the draws of the one suite's text. Of G independent ones the
+    standard error is the cluster-robust one (the sandwich of Liang and Zeger 1986 times G / (G - 1)) and t has G - 1
+    degrees of freedom. If all replicates have the same fractions, this is the t-test of the mean of the G slopes.
+    Replicates with the very same values are one: their seed changed nothing. With one replicate it is the classical
+    regression over its runs, whose errors it takes for independent.
 
     Draws of one model's text are alike where nothing or all of it is changed, so over run seeds alone the error is that
     of the draw; only seeds of the suite also tell how much another model would differ.
@@ -62,7 +63,7 @@ def dose_slopes(points: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         Columns: cell, slope, intercept (the mean of the replicates'), ci_low, ci_high (95 %), p (two-sided), models,
-        replicates. Where nothing is left to tell an error from, the interval and p are missing.
+        replicates (G). Where nothing is left to tell an error from, the interval and p are missing.
     """
     return pd.DataFrame(
         [{"cell": cell, **_slope(_distinct(rows))} for cell, rows in points.groupby("cell", sort=False)],
@@ -86,9 +87,10 @@ def _slope(rows: pd.DataFrame) -> dict[str, float]:
     spread = float(x @ x)
     slope = float(x @ y) / spread
     residuals = y - slope * x
-    replicates = groups.ngroups
+    independent = rows["model_seed"] if len(set(rows["model_seed"])) > 1 else rows["replicate"]
+    replicates = independent.nunique()
     if replicates > 1:
-        scores = pd.Series(x * residuals, index=rows.index).groupby(rows["replicate"]).sum().to_numpy()
+        scores = pd.Series(x * residuals, index=rows.index).groupby(independent).sum().to_numpy()
         freedom = replicates - 1
         error = math.sqrt(replicates / freedom * float(scores @ scores)) / spread
     else:

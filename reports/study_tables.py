@@ -172,8 +172,8 @@ def dose_table(arms: Sequence[Arm], table: pd.DataFrame) -> Table:
     return Table(
         name="doses",
         caption="Dose-response: the slope of a metric on the share of the text that was changed, from none to all; "
-        "least squares with an intercept for each replicate, errors clustered by replicate. Where only the run's seed "
-        "differs, they are errors of the draw of what to change, for this one model.",
+        "least squares with an intercept for each draw, errors clustered by suite where suites of several seeds were "
+        "run, else by draw: then they are errors of the draw of what to change, for this one model.",
         columns=["Arm", "Metric", "Models", "Replicates", "Slope", "95 % interval", "p"],
         rows=rows,
     )

@@ -14,8 +14,8 @@ from reports.runs import COLUMNS
 
 
 def points(values: Mapping[str, Mapping[float, float]]) -> pd.DataFrame:
-    rows = [("arm", replicate, dose, value) for replicate, own in values.items() for dose, value in own.items()]
-    return pd.DataFrame(rows, columns=["cell", "replicate", "fraction", "value"])
+    rows = [("arm", 0, replicate, dose, value) for replicate, own in values.items() for dose, value in own.items()]
+    return pd.DataFrame(rows, columns=["cell", "model_seed", "replicate", "fraction", "value"])
 
 
 def slope(values: Mapping[str, Mapping[float, float]]) -> "pd.Series[float]":
@@ -50,6 +50,16 @@ def test_replicates_may_differ_in_level() -> None:
     found = slope({"a": {0: 0.0, 1: 1.0}, "b": {0: 5.0, 1: 6.5}, "c": {0: -3.0, 1: -2.25}})
     assert found["slope"] == pytest.approx((1 + 1.5 + 0.75) / 3)
     assert found["replicates"] == 3
+
+
+def test_draws_of_one_suite_are_not_independent_where_there_are_several_suites() -> None:
+    slopes = {"a": [1.0, 1.1], "b": [3.0, 3.1], "c": [2.0, 2.1]}
+    both = points({f"{suite}{draw}": {0: 0, 1: s} for suite, own in slopes.items() for draw, s in enumerate(own)})
+    found = dose_slopes(both.assign(model_seed=both["replicate"].str[0])).iloc[0]
+    known = scipy.stats.ttest_1samp([np.mean(own) for own in slopes.values()], 0)
+    assert found["replicates"] == 3
+    assert found["p"] == pytest.approx(known.pvalue)
+    assert [found["ci_low"], found["ci_high"]] == pytest.approx(list(known.confidence_interval()))
 
 
 def test_a_seed_that_changes_nothing_is_no_replicate() -> None:

@@ -140,22 +140,28 @@ def test_a_table_is_the_same_in_markdown_and_latex() -> None:
 
 
 def test_metrics_along_the_way_are_drawn_with_the_window_and_the_stored_points_behind() -> None:
-    steps = [113_000, 133_000, 138_000, 143_000]
+    moments = {"before": 133_000, "after_step138000": 138_000, "after": 143_000}
+    moments |= {"control_step138000": 138_000, "control": 143_000}
     rows = [
-        {"run": "a", "model": "pythia-1.4b", "benchmark": "winobias_generation", "metric": "compat_net_bias"}
-        | {"moment": f"step{step}", "moment_step": step, "kind": "level", "value": 0.1, "ci_low": 0.0, "ci_high": 0.2}
-        | {"primary": True, "step": 133_000, "steps": 10_000, "intervention": "swap"}
-        for step in steps
+        {"run": run, "model": "pythia-1.4b", "benchmark": "winobias_generation", "metric": "compat_net_bias"}
+        | {"moment": moment, "moment_step": step, "kind": "level", "ci_low": 0.0, "ci_high": 0.2, "primary": True}
+        | {"value": 0.3 if moment.startswith("after") and run == "b" else 0.1}
+        | {"step": 133_000, "steps": 10_000, "start": 2_000, "stop": None, "intervention": "swap"}
+        for run in ("a", "b")
+        for moment, step in moments.items()
     ]
-    table = pd.DataFrame(rows).astype({"primary": "boolean", "moment": "str"})
+    whole = dict.fromkeys(["start", "stop", "moment_step"], "Int64")
+    table = pd.DataFrame(rows).astype({"primary": "boolean", "moment": "str", **whole})
     ((figure, _),) = study_figures_of([], table, []).values()
     axes = figure.axes[0]
-    own = next(line for line in axes.lines if line.get_label() == "a")
-    assert [float(x) for x in own.get_xdata()] == steps  # type: ignore[union-attr]
+    drawn = {line.get_label(): line for line in axes.lines}
+    for name, value in (("a", 0.1), ("b", 0.3), ("control", 0.1)):  # the arms share their control
+        assert [float(x) for x in drawn[name].get_xdata()] == [133_000, 138_000, 143_000]  # type: ignore[union-attr]
+        assert [float(y) for y in drawn[name].get_ydata()] == [0.1, value, value]  # type: ignore[union-attr]
     stored = next(line for line in axes.lines if line.get_label() == "published")
     assert dict(stored.get_xydata())[143_000] == pytest.approx(0.0726, abs=5e-5)
     span = axes.patches[0].get_extents().transformed(axes.transData.inverted())
-    assert (round(span.x0), round(span.x1)) == (133_000, 143_000)
+    assert (round(span.x0), round(span.x1)) == (135_000, 143_000)
 
 
 def test_no_one_directory_and_no_run_are_refused(tmp_path: Path) -> None:
