@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import importlib.util
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
@@ -62,15 +63,26 @@ def typed_config(config: DictConfig) -> RunConfig:
     """The composed configuration as objects.
 
     Raises:
-        UserError: a value that must be set is not, one is out of range, or `+key=value` names no key.
+        UserError: a value that must be set is not, one is out of range or not finite, or `+key=value` names no key.
     """
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise UserError(f"{', '.join(missing)} must be set; add {missing[0]}=VALUE")
+    values = OmegaConf.to_container(config, resolve=True)
+    _check_finite(values)
     try:
-        known = OmegaConf.merge(OmegaConf.structured(RunConfig), OmegaConf.to_container(config, resolve=True))
+        known = OmegaConf.merge(OmegaConf.structured(RunConfig), values)
     except ConfigKeyError as error:
         raise UserError(_no_setting(str(error.full_key))) from error
     return cast(RunConfig, OmegaConf.to_object(known))
+
+
+def _check_finite(values: Any, name: str = "") -> None:
+    """Raise UserError for an infinity or NaN anywhere in a configuration: run.json could not hold it."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            _check_finite(value, f"{name}.{key}".removeprefix("."))
+    elif isinstance(values, float) and not math.isfinite(values):
+        raise UserError(f"{name}={values} is no finite number; write one")
 
 
 def check_choices(arguments: Sequence[str]) -> None:
