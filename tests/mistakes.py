@@ -218,7 +218,7 @@ TEXTS = [
             ("a text without a document", b" \n\n", "holds no document", "write one a line"),
             ("a text that is no text", b"caf\xe9\n", "is not UTF-8", "convert it first"),
             ("a text too small for a row", b"He left .\n", "too few for one row of 65", "take a longer one"),
-            ("a text too small for the run", b"She met him .\n" * 200, "holds", "take an earlier step or fewer steps"),
+            ("a text too small for the run", b"She met him .\n" * 200, "holds", "take an earlier step"),
         ]
     ),
 ]
@@ -379,7 +379,7 @@ CHECKPOINTS = [
     ),
     Mistake(
         "a checkpoint of another model",
-        "has num_hidden_layers=2, but pythia-14m-deduped has 6",
+        "has num_hidden_layers=2, but pythia-14m has 6",
         "choose the model=... that it is",
         arguments=("model=14m", "step=6", "steps=2", "model.recipe.sequences_per_step=8", "optimizer_state=exact"),
         make=lambda place: [*place.rows_alone(place.rows), "corpus.row_tokens=65", "benchmark=[pronoun_prior]"],

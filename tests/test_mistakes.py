@@ -4,10 +4,13 @@
 """
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -79,9 +82,9 @@ def place(made, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    monkeypatch.setattr("corpus.remote.ranges.Patience", partial(Patience, first_delay_s=0.0, longest_delay_s=0.0))
-    cache = made / "cache" / "pythia-counterfactual"
-    (suite,) = (path for path in (cache / "suites").iterdir() if path.is_dir())
+    impatient = (each.default if not each.name.endswith("_delay_s") else 0.0 for each in fields(Patience))
+    monkeypatch.setattr(Patience.__init__, "__defaults__", tuple(impatient))
+    record = json.loads((made / "finished" / "run.json").read_text())
     (tmp_path / "scratch").mkdir()
     monkeypatch.chdir(tmp_path / "scratch")
     with contextlib.ExitStack() as left, RangeServer({}) as server:
@@ -92,8 +95,8 @@ def place(made, tmp_path, monkeypatch):
         monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
         yield Place(
             text=made / "text.txt",
-            rows=next(cache.glob("corpora/*/rows.bin")),
-            suite=suite,
+            rows=Path(record["corpus"]["location"]),
+            suite=Path(record["checkpoint"]["location"]),
             finished=made / "finished",
             run=tmp_path / "run",
             scratch=tmp_path / "scratch",
