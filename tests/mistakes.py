@@ -185,6 +185,10 @@ VALUES = [
     setting("heads that do not share the width", "model.pretraining.num_attention_heads=5", "change one", "heads=5"),
     setting("more than all dimensions rotated", "model.pretraining.rotary_pct=2", "an even number"),
     setting("a suite that is never saved", "model.pretraining.checkpoint_every=0", "1 or more"),
+    setting("offloading without torchrun", "training.sharding.offload=true", "torchrun --nproc-per-node 1 run.py"),
+    setting(
+        "a way to gather weights that is none", "training.sharding.gather=all", "known are step, layer", "gather=all"
+    ),
     setting("a GPU where there is none", "device=cuda", "take device=cpu"),
     setting("a device that is none", "device=gpu", "take auto, cpu, cuda"),
     setting("a tracker that is not installed", "tracker=wandb", "pip install wandb"),
