@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import errno
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -25,6 +27,7 @@ import reports.__main__
 import reports.collect
 import reports.study
 import run
+from conf.study import StudyCallback
 from conftest import invented_sentences
 from corpus.remote.ranges import Patience
 from foundation import run_command
@@ -211,6 +214,19 @@ def test_each_failed_job_of_a_study_is_a_line_and_the_status_is_one(place, monke
     assert {path.name for path in study.iterdir()} == {"failures", "multirun.yaml"}
 
 
+def test_a_study_whose_report_cannot_be_written_ends_with_status_one(tmp_path, monkeypatch):
+    """Hydra makes a warning of what a callback raises, and exits with 0."""
+
+    def full(directory):
+        raise OSError(errno.ENOSPC, "No space left on device", str(directory / "study.html"))
+
+    monkeypatch.setattr("conf.study.has_finished_run", lambda directory: True)
+    monkeypatch.setattr("conf.study.write_study", full)
+    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
+    with pytest.raises(SystemExit, match=r"study\.html: No space left on device; make room"):
+        StudyCallback().on_multirun_end(config)
+
+
 @pytest.mark.parametrize("full", ["0", "1"])
 def test_the_process_itself_ends_so_and_tells_all_with_hydra_full_error(full, place):
     done = subprocess.run(
@@ -219,7 +235,7 @@ def test_the_process_itself_ends_so_and_tells_all_with_hydra_full_error(full, pl
         env={**os.environ, "HYDRA_FULL_ERROR": full},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 1
     assert done.stdout == ""
