@@ -12,7 +12,6 @@ torchrun --nproc-per-node 8 run.py model=6.9b       one training on several GPUs
 """
 
 import logging
-import os
 import shlex
 import sys
 from collections.abc import Iterable
@@ -26,7 +25,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from transformers.utils.logging import disable_progress_bar
 
-from conf.compose import CONF, check_choices, config_errors_for_users, typed_config
+from conf.compose import CONF, check_choices, config_errors_for_users, errors_through_hydra, typed_config
 from conf.description import describe_audited, describe_parts, describe_reading
 from conf.finding import choose_control, find_trajectory
 from conf.parts import assemble, find_fault_of_true_end, resume_from
@@ -36,7 +35,7 @@ from conf.sharing import Common
 from conf.study import take_gpu
 from corpus import Segment, combined_fingerprint, fingerprint, plan_text
 from eval import CHANGES
-from foundation import UserError, mistakes_in_one_line, one_line, quiet_libraries
+from foundation import UserError, file_errors_for_users, mistakes_in_one_line, one_line, quiet_libraries
 from interventions import Intervention
 from reports import (
     RunRecord,
@@ -208,24 +207,25 @@ def main(config: DictConfig) -> None:
     arguments = list(HydraConfig.get().overrides.task) if in_sweep else sys.argv[1:]
     command = shlex.join([*launcher(), "run.py", *arguments])
     try:
-        if in_sweep:
-            take_gpu(HydraConfig.get().launcher["_target_"])
-        typed = typed_config(config)
-        if typed.plan:
-            return print(plan_text(plan_lines(typed)), end="")
-        values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
-        del values["output_dir"], values["tracker"]  # where things go and are shown decides no number
-        if in_sweep and is_finished(directory, config=values):
-            log.info("%s is finished; skipped", directory)
-            return
-        study = Path(HydraConfig.get().sweep.dir).absolute() if in_sweep else None
-        with open_record(directory, config=values, command=command, provenance=provenance(), study=study) as record:
-            PROTOCOLS[typed.protocol](typed, record)
+        with file_errors_for_users(), config_errors_for_users():
+            if in_sweep:
+                take_gpu(HydraConfig.get().launcher["_target_"])
+            typed = typed_config(config)
+            if typed.plan:
+                return print(plan_text(plan_lines(typed)), end="")
+            values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
+            del values["output_dir"], values["tracker"]  # where things go and are shown decides no number
+            if in_sweep and is_finished(directory, config=values):
+                log.info("%s is finished; skipped", directory)
+                return
+            study = Path(HydraConfig.get().sweep.dir).absolute() if in_sweep else None
+            with open_record(directory, config=values, command=command, provenance=provenance(), study=study) as record:
+                PROTOCOLS[typed.protocol](typed, record)
     except UserError as error:
         if in_sweep:
             print(one_line(error), file=sys.stderr)
             raise  # the other jobs of the study go on
-        sys.exit(one_line(error))
+        raise SystemExit(one_line(error)) from error
     finally:
         if not any(directory.iterdir()):
             directory.rmdir()  # hydra made it, and nothing came of it
@@ -235,8 +235,7 @@ def main(config: DictConfig) -> None:
 
 def command_line() -> None:
     """Run what sys.argv says."""
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # lets errors through to here, where Hydra would print its own text
-    with mistakes_in_one_line(), config_errors_for_users(), processes() as is_the_run:
+    with mistakes_in_one_line(), errors_through_hydra(), config_errors_for_users(), processes() as is_the_run:
         if is_the_run:
             check_choices(sys.argv[1:])
             main()

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, cast
 
 import pandas as pd
 import torch
+from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from conf.finding import (
@@ -28,7 +29,7 @@ from conf.finding import (
     unmodified_batch,
 )
 from conf.schema import Control, HerChoice, Protocol, RunConfig
-from corpus import Segment
+from corpus import Corpus, Segment
 from eval import CHANGES, Benchmark, evaluate, summarize
 from foundation import UserError, write_text
 from interventions import INTERVENTIONS, Intervention, LanguageModelReader
@@ -44,11 +45,15 @@ from training import (
     TokenLosses,
     autocast,
     check_architecture,
+    check_finite,
     check_processes,
+    check_tokenizer,
+    check_tracker,
     choose_compile,
     choose_device,
     choose_precision,
     fidelity,
+    memory_for_users,
     number_of_processes,
     open_suite,
     replay,
@@ -65,6 +70,8 @@ from training import (
 log = logging.getLogger(__name__)
 
 Kept = Callable[[str, Callable[[], Mapping[str, pd.DataFrame]]], dict[str, pd.DataFrame]]
+
+_ROOM = "free what other processes hold, or take a device with more (device=cpu has the machine's memory)"
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,9 @@ class Parts:
         model = self.config.model
         if model.architecture is not None:
             check_architecture(checkpoint.model, model.architecture, name=model.name, where=str(checkpoint.path))
+        check_tokenizer(checkpoint)
+        check_same_vocabulary(checkpoint, self.segment.corpus)
+        check_finite(checkpoint.model, where=str(checkpoint.path))
         set_numerics(checkpoint.model, **asdict(numerics or self.config.training.numerics))
         return checkpoint
 
@@ -103,9 +113,9 @@ class Parts:
         """The rows of all benchmarks, scored in one pass. The model is where it was again afterwards."""
         came_from = checkpoint.model.device
         benchmarks = list(self.benchmarks.values())
-        with autocast(precision, self.device):
+        with memory_for_users(f"evaluating step {checkpoint.step}", remedy=_ROOM), autocast(precision, self.device):
             rows = evaluate(checkpoint.on(self.device), checkpoint.tokenizer, benchmarks=benchmarks)
-        checkpoint.on(came_from)
+            checkpoint.on(came_from)
         return rows
 
     def measure_along(
@@ -118,13 +128,16 @@ class Parts:
         Args:
             prefix: of the moments' names, before step<N>.
         """
-        model = checkpoint.on(self.device)
+        with memory_for_users(f"evaluating {len(steps)} checkpoints", remedy=_ROOM):
+            model = checkpoint.on(self.device)
 
         def measure(step: int) -> dict[str, pd.DataFrame]:
             self.suite.load_into(model, step)
+            check_finite(model, where=f"step {step} of {self.suite.location}")
             known = self.record.known("weights_sha256") or {}
             self.record.update(weights_sha256={**known, f"step{step}": weights_sha256(model)})
-            return evaluate(model, checkpoint.tokenizer, benchmarks=list(self.benchmarks.values()))
+            with memory_for_users(f"evaluating step {step}", remedy=_ROOM):
+                return evaluate(model, checkpoint.tokenizer, benchmarks=list(self.benchmarks.values()))
 
         bar = tqdm(steps, "checkpoints", unit="checkpoint", disable=None)
         return {f"{prefix}step{step}": self.record.rows(f"{prefix}step{step}", partial(measure, step)) for step in bar}
@@ -238,12 +251,29 @@ class Parts:
         return {"reference": reference, "rows": [first, first + len(rows)], "rows_unseen": unseen, **asdict(found)}
 
 
+def check_same_vocabulary(checkpoint: Checkpoint, corpus: Corpus) -> None:
+    """Raise UserError where it is known that the corpus was made with another tokenizer than the checkpoint has.
+
+    Of a corpus that comes without one it is not known: only ids without a token are noticed there.
+    """
+    if corpus.tokenizer is None:
+        return
+    theirs, own = Tokenizer.from_file(str(corpus.tokenizer)).get_vocab(), checkpoint.tokenizer.get_vocab()
+    if theirs != own:
+        differing = min(theirs.items() ^ own.items(), key=lambda pair: pair[1])[1]
+        raise UserError(
+            f"the tokenizer of {checkpoint.path} is not that of the corpus {corpus.location}: they differ from token "
+            f"id {differing} on; take the corpus of this model, or leave model.tokenizer out"
+        )
+
+
 def assemble(config: RunConfig, record: RunRecord) -> Parts:
     """Find the parts of a run. A suite that the kit makes itself is pre-trained here."""
     device = choose_device(config.device)
     precision = choose_precision(config.training.precision.value, device, trained_in=config.model.precision)
     compile_layers = choose_compile(config.training.compile.value, device)
     check_start(config)
+    check_tracker(config.tracker.value)
     check_processes(config.training, config.training.sharding)
     began_with = record.known("corpus") or {}
     segment = find_segment(config, find_corpus(config.corpus, revision=began_with.get("revision")))

@@ -294,6 +294,8 @@ class RunConfig:
         for name, value in at_least_one.items():
             if value < 1:
                 raise UserError(f"{name}={value}, but it must be 1 or more")
+        if self.training.save_minutes is not None and not self.training.save_minutes > 0:
+            raise UserError(f"training.save_minutes={self.training.save_minutes}, but it must be above 0, or null")
         stop = self.steps if self.intervention.stop is None else self.intervention.stop
         if not 0 <= self.intervention.start <= stop <= self.steps:
             raise UserError(

@@ -21,9 +21,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from foundation import UserError, cache_directory, one_line, write_text
+from foundation import UserError, cache_directory, file_errors_for_users, one_line, write_text
 from reports import write_study
-from reports.runs import find_runs
+from reports.runs import has_finished_run
 
 log = logging.getLogger(__name__)
 
@@ -117,8 +117,12 @@ class StudyCallback(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write the study's report, and end with the failures, if there were any."""
         study = Path(config.hydra.sweep.dir)
-        if find_runs([study]).finished:
-            log.info("report of the study: %s", write_study(study))
+        try:
+            with file_errors_for_users():
+                if has_finished_run(study):
+                    log.info("report of the study: %s", write_study(study))
+        except UserError as error:  # Hydra would make a warning of it, and exit with 0
+            sys.exit(one_line(error))
         if failures := [told.read_text("utf-8") for told in sorted((study / _FAILURES).glob("*.txt"))]:
             jobs = "1 job" if len(failures) == 1 else f"{len(failures)} jobs"
             sys.exit(

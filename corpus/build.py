@@ -78,6 +78,8 @@ def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> P
         raise UserError(f"vocab_size={vocab_size} must lie between {_BYTE_TOKENS} and {_UINT16_TOKENS}")
     if row_tokens < 2:
         raise UserError(f"row_tokens={row_tokens}: a row holds at least one token and the one that follows it")
+    if not 0 <= seed < 2**32:
+        raise UserError(f"corpus.seed={seed} must lie between 0 and {2**32 - 1}, as GPT-NeoX's shuffles take it")
     plan = _Plan(_text_sha256(text), vocab_size, row_tokens, seed)
     directory = cache_directory() / "corpora" / plan.identity[:16]
     with exclusive(directory.with_suffix(".lock"), wait=True):
@@ -139,7 +141,9 @@ def _rows_in_training_order(directory: Path, plan: _Plan) -> NDArray[np.uint16]:
     seq_length = plan.row_tokens - 1
     one_epoch = (dataset.num_tokens - 1) // seq_length
     if one_epoch == 0:
-        raise UserError(f"the text has {dataset.num_tokens} tokens, too few for one row of {plan.row_tokens}")
+        raise UserError(
+            f"the text has {dataset.num_tokens} tokens, too few for one row of {plan.row_tokens}; take a longer one"
+        )
     sizes = np.asarray(dataset.index.sizes)
     order = sample_order(sizes, num_samples=one_epoch, seq_length=seq_length, seed=plan.seed)
     return IndexMapped(dataset, order, f"seed {plan.seed}").rows(0, one_epoch)

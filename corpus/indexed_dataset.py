@@ -85,7 +85,9 @@ def read_index(path: Path) -> Index:
     with path.open("rb") as file:
         header = file.read(_HEADER.size)
     if len(header) < _HEADER.size or header[: len(_MAGIC)] != _MAGIC:
-        raise UserError(f"{path} is no Megatron index (it begins with {header[:9]!r}, expected {_MAGIC!r})")
+        raise UserError(
+            f"{path} is no Megatron index (it begins with {header[:9]!r}, expected {_MAGIC!r}); fetch it again"
+        )
     _, version, code, n, d = _HEADER.unpack(header)
     if version != _VERSION or code not in _DTYPES:
         raise UserError(f"{path} has version {version} and dtype code {code}; known are version 1, codes 1 to 8")

@@ -81,7 +81,9 @@ class Segment:
             UserError: the corpus has not so many.
         """
         if count > self.corpus.num_rows:
-            raise UserError(f"{self.corpus.location} holds {self.corpus.num_rows} rows, but {count} are to be held out")
+            raise UserError(
+                f"{self.corpus.location} holds {self.corpus.num_rows} rows, but {count} are to be held out; take fewer"
+            )
         unseen = self.stop_row + count <= self.corpus.num_rows
         return (self.stop_row if unseen else max(0, self.stop_row - count)), unseen
 

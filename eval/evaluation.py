@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import pandas as pd
@@ -76,10 +77,13 @@ def load_benchmark(name: str, **options: Any) -> Benchmark:
     """The benchmark of that name; `options` are the fields of its class.
 
     Raises:
-        UserError: there is no such benchmark.
+        UserError: there is no such benchmark, or it has no such option.
     """
     if name not in BENCHMARKS:
         raise UserError(f"there is no benchmark {name!r}; choose from {', '.join(BENCHMARKS)}")
+    known = [field.name for field in fields(BENCHMARKS[name]) if field.init]  # type: ignore[arg-type]  # all are dataclasses
+    if unknown := [option for option in options if option not in known]:
+        raise UserError(f"benchmarks.{name}.{unknown[0]} is no option of it; known are {', '.join(known) or 'none'}")
     return BENCHMARKS[name](**options)
 
 

@@ -1,6 +1,6 @@
 """What every part stands on: errors a user can mend, files that are never half-written, data of known origin."""
 
-from foundation.commands import mistakes_in_one_line, one_line, quiet_libraries, run_command
+from foundation.commands import file_errors_for_users, mistakes_in_one_line, one_line, quiet_libraries, run_command
 from foundation.errors import UserError
 from foundation.files import (
     atomic_directory,
@@ -33,6 +33,7 @@ __all__ = [
     "exclusive",
     "fetch",
     "fetch_package",
+    "file_errors_for_users",
     "holm",
     "mistakes_in_one_line",
     "one_line",

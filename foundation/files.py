@@ -1,6 +1,7 @@
 """Files and directories that are either whole or absent, whatever happens to the process that writes them."""
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -25,11 +26,18 @@ def cache_directory() -> Path:
 
 @contextlib.contextmanager
 def _aside(target: Path) -> Iterator[Path]:
-    """Yield a fresh path beside `target`; whatever still stands there when the block fails is removed."""
+    """Yield a fresh path beside `target`; whatever still stands there when the block fails is removed.
+
+    An OSError that names no file, as that of a full disk, or the fresh path, names `target`.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f"{_ASIDE}{target.name}-{uuid.uuid4().hex[:12]}"
     try:
         yield aside
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(aside)):
+            error.filename = str(target)
+        raise
     finally:
         if aside.is_dir():
             shutil.rmtree(aside)
@@ -85,7 +93,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         for file in sorted(aside.rglob("*")):
             _sync(file)
         if path.exists():
-            raise FileExistsError(f"{path} exists already")
+            raise FileExistsError(errno.EEXIST, "another process has made it meanwhile", str(path))
         aside.rename(path)
         _sync(path.parent)
 

@@ -1,21 +1,28 @@
 """Make again what a run leaves for its readers: python -m reports DIR [DIR ...] [-o OUT]"""
 
 import argparse
-import json
-import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pandas as pd
 
-from foundation import UserError
+from foundation import UserError, mistakes_in_one_line
 from reports.fidelity import fidelity_table, print_fidelity, write_fidelity
 from reports.html import write_report
+from reports.record import read_run
 from reports.terminal import print_summary
 from reports.trajectory import print_trajectory, write_trajectory
 
 
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake as every command of the kit does."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see {self.prog} --help")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m reports",
         description="Make the report of a run again, or one table and figure of all fidelity runs below DIR.",
     )
@@ -27,18 +34,18 @@ def main() -> None:
         metavar="OUT",
         help="where the table of fidelity runs goes; the first DIR if not set",
     )
-    arguments = parser.parse_args()
-    try:
+    with mistakes_in_one_line():
+        arguments = parser.parse_args()
         make_again(arguments.directories, arguments.output or arguments.directories[0])
-    except UserError as error:
-        sys.exit(f"error: {error}")
 
 
 def make_again(directories: list[Path], output: Path) -> None:
     runs = sorted({path.parent for directory in directories for path in directory.rglob("run.json")})
     if not runs:
-        raise UserError(f"there is no run.json in or below {', '.join(map(str, directories))}")
-    protocols = {json.loads((run / "run.json").read_text("utf-8"))["config"]["protocol"] for run in runs}
+        raise UserError(
+            f"there is no run.json in or below {', '.join(map(str, directories))}; name the directory of a run"
+        )
+    protocols = {read_run(run / "run.json")["config"]["protocol"] for run in runs}
     if protocols == {"fidelity"}:
         output.mkdir(parents=True, exist_ok=True)
         write_fidelity(output, pd.concat([fidelity_table(run) for run in runs], ignore_index=True))

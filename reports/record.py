@@ -10,8 +10,12 @@ from typing import Any
 
 import filelock
 import pandas as pd
+import pyarrow
 
 from foundation import UserError, atomic_directory, atomic_file, exclusive, remove_leftovers, write_text
+
+_LOCK = ".lock"
+_ELSEWHERE = "start the run again, in another hydra.run.dir"
 
 
 class RunRecord:
@@ -88,7 +92,34 @@ def kept_rows(directory: Path, evaluate: Callable[[], Mapping[str, pd.DataFrame]
         with atomic_directory(directory) as aside:
             for benchmark, table in tables.items():
                 table.to_parquet(aside / f"{benchmark}.parquet", index=False)
-    return {path.stem: pd.read_parquet(path) for path in sorted(directory.glob("*.parquet"))}
+    return {path.stem: read_table(path) for path in sorted(directory.glob("*.parquet"))}
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A `.parquet` that the kit wrote.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        return pd.read_parquet(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path} is damaged ({error}); {_ELSEWHERE}") from error
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """What a run.json holds.
+
+    Raises:
+        UserError: it is damaged, or no run's.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); {_ELSEWHERE}") from error
+    if not (isinstance(content, dict) and {"status", "config"} <= content.keys()):
+        raise UserError(f"{path} is not that of a run of this kit; {_ELSEWHERE}")
+    return content
 
 
 def is_finished(directory: Path, *, config: Mapping[str, Any]) -> bool:
@@ -100,7 +131,7 @@ def is_finished(directory: Path, *, config: Mapping[str, Any]) -> bool:
     path = directory / "run.json"
     if not path.exists():
         return False
-    content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    content = read_run(path)
     if content["status"] != "finished":
         return False
     _refuse_change(directory, content["config"], config)
@@ -126,12 +157,16 @@ def open_record(
     """
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(exclusive(directory / ".lock", wait=False))
+            held.enter_context(exclusive(directory / _LOCK, wait=False))
         except filelock.Timeout:
             raise UserError(f"another process is working in {directory}; wait for it or set hydra.run.dir") from None
         remove_leftovers(directory)
         content = _open(directory / "run.json", config=config, command=command, provenance=provenance)
-        yield RunRecord(directory, content | {"hardware": provenance["hardware"]}, study=study)
+        try:
+            yield RunRecord(directory, content | {"hardware": provenance["hardware"]}, study=study)
+        finally:
+            if [path.name for path in directory.iterdir()] == [_LOCK]:  # nothing came of it
+                (directory / _LOCK).unlink()
 
 
 def _open(path: Path, *, config: Mapping[str, Any], command: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,7 +180,7 @@ def _open(path: Path, *, config: Mapping[str, Any], command: str, provenance: Ma
             "timings_s": {},
             **provenance,
         }
-    content: dict[str, Any] = json.loads(path.read_text())
+    content = read_run(path)
     if content["status"] == "finished":
         raise UserError(f"{path.parent} holds a finished run, which is never overwritten; set another hydra.run.dir")
     _refuse_change(path.parent, content["config"], config)

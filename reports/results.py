@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from foundation import UserError
+from reports.record import read_run, read_table
 
 LEVELS = ("before", "after", "control")
 CHANGES = ("after-control", "after-before", "control-before")
@@ -160,25 +161,25 @@ def read_results(directory: Path) -> Results:
     """Read a run directory.
 
     Raises:
-        UserError: it holds no run.json or no summary.csv.
+        UserError: it holds no run.json or no summary.csv, or a file is damaged.
     """
     for name in ("run.json", "summary.csv"):
         if not (directory / name).is_file():
             raise UserError(f"{directory} holds no {name}; name the directory of a run that has been evaluated")
     swaps = directory / "swaps.parquet"
-    run = json.loads((directory / "run.json").read_text("utf-8"))
+    run = read_run(directory / "run.json")
     return Results(
         directory=directory,
         run=run,
         metrics=read_metrics(directory / "summary.csv"),
         journals={
-            arm: pd.DataFrame([json.loads(line) for line in path.read_text("utf-8").splitlines()])
+            arm: _read_lines(path)
             for arm in ("intervened", "control")
             if (path := directory / "train" / f"{arm}.jsonl").exists()
         },
-        swaps=pd.read_parquet(swaps) if swaps.exists() else pd.DataFrame(),
+        swaps=read_table(swaps) if swaps.exists() else pd.DataFrame(),
         occupations={
-            moment: pd.read_parquet(path)
+            moment: read_table(path)
             for moment in LEVELS
             if (path := directory / "rows" / moment / "occupations.parquet").exists()
         },
@@ -187,7 +188,7 @@ def read_results(directory: Path) -> Results:
 
 
 def _read_levels(path: Path, run: dict[str, Any]) -> pd.DataFrame:
-    table = pd.read_csv(path)
+    table = read_table(path)
     levels = table[~table["moment"].str.contains("-", regex=False)]
     return levels.assign(moment_step=levels["moment"].map(lambda moment: step_of(moment, run)))
 
@@ -213,18 +214,33 @@ def read_protocol(run_directory: Path, protocol: str, *, what: str) -> tuple[dic
         UserError: the directory holds no run of it that has been evaluated.
     """
     try:
-        run: dict[str, Any] = json.loads((run_directory / "run.json").read_text("utf-8"))
-        summary = pd.read_csv(run_directory / "summary.csv")
+        run, summary = read_run(run_directory / "run.json"), _read_summary(run_directory / "summary.csv")
     except FileNotFoundError as error:
-        raise UserError(f"{run_directory} holds no {what}: there is no {error.filename}") from None
+        raise UserError(
+            f"{run_directory} holds no {what}: there is no {error.filename}; name the directory of one"
+        ) from None
     if run["config"]["protocol"] != protocol:
         raise UserError(f"{run_directory} holds a run of protocol={run['config']['protocol']}, not of {protocol}")
     return run, summary
 
 
+def _read_summary(path: Path) -> pd.DataFrame:
+    text = path.read_text("utf-8")
+    if not (text.startswith("benchmark,") and text.endswith("\n")):
+        raise UserError(f"{path} is damaged: {len(text)} characters that are no whole table; start the run again")
+    return pd.read_csv(path)
+
+
+def _read_lines(path: Path) -> pd.DataFrame:
+    try:
+        return pd.DataFrame([json.loads(line) for line in path.read_text("utf-8").splitlines()])
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); start the run again, in another hydra.run.dir") from error
+
+
 def read_metrics(path: Path) -> list[Metric]:
     """The metrics of a summary.csv, in its order."""
-    table = pd.read_csv(path)
+    table = _read_summary(path)
     metrics = []
     for (benchmark, name), rows in table.groupby(["benchmark", "metric"], sort=False):
         estimates = {

@@ -108,6 +108,11 @@ def find_runs(paths: Iterable[Path]) -> FoundRuns:
     return FoundRuns(finished=sorted(set(finished)), left_out=left_out)
 
 
+def has_finished_run(directory: Path) -> bool:
+    """Whether there is a finished run in or below a directory."""
+    return any(_fault(run) is None for run in _runs_below(directory))
+
+
 def _runs_below(directory: Path) -> list[Path]:
     if (directory / "run.json").is_file():
         return [directory]

@@ -8,6 +8,7 @@ from training.fidelity import Fidelity, fidelity
 from training.flops import ModelShape
 from training.journal import read_journal
 from training.loop import Diverged, train
+from training.memory import memory_for_users
 from training.numerics import Numerics, numerics_of, set_numerics
 from training.optimizer import AdamStep, OptimizerState
 from training.precision import Precision, autocast, choose_device, choose_precision
@@ -21,10 +22,11 @@ from training.published import (
 )
 from training.recipe import Recipe, learning_rate
 from training.replay import ReplayMethod, ReplayPlan, plan_replay, replay, with_adam_step, without_moments
-from training.suites import Architecture, Suite, check_architecture, load_checkpoint, open_suite
+from training.suites import Architecture, Suite, check_architecture, check_tokenizer, load_checkpoint, open_suite
 from training.token_losses import TokenLosses, spread
-from training.tracking import Tracker
+from training.tracking import Tracker, check_tracker
 from training.trainer import Batch, Sharding
+from training.weights import check_finite
 
 __all__ = [
     "H100_BYTES",
@@ -50,11 +52,14 @@ __all__ = [
     "Tracker",
     "autocast",
     "check_architecture",
+    "check_finite",
     "check_not_v0",
     "check_processes",
     "check_same_model",
     "check_step",
     "check_stored",
+    "check_tokenizer",
+    "check_tracker",
     "check_trained_precision",
     "checkpoint_steps",
     "choose_compile",
@@ -66,6 +71,7 @@ __all__ = [
     "launcher",
     "learning_rate",
     "load_checkpoint",
+    "memory_for_users",
     "number_of_processes",
     "numerics_of",
     "open_suite",

@@ -63,7 +63,11 @@ def check_step(step: int, steps: Sequence[int], *, where: str) -> None:
     """Raise UserError with the nearest steps where `step` is none of `steps`."""
     if step not in steps:
         nearest = sorted(sorted(steps, key=lambda other: abs(other - step))[:2])
-        remedy = f"the nearest are {' and '.join(map(str, nearest))}" if steps else "it holds no checkpoint at all"
+        remedy = (
+            f"the nearest are {' and '.join(map(str, nearest))}"
+            if steps
+            else "it holds no checkpoint at all; name a place that does"
+        )
         raise UserError(f"step={step} has no checkpoint in {where}: {remedy}")
 
 

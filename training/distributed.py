@@ -40,6 +40,7 @@ from transformers import GPTNeoXForCausalLM
 from foundation import UserError, deferred_signals
 from training.checkpoint import Checkpoint
 from training.compilation import ActivationCheckpointing
+from training.memory import memory_for_users, remedies_of_training
 from training.optimizer import OptimizerState, check_moments, optimizer_state
 from training.precision import Precision
 from training.recipe import Recipe
@@ -270,13 +271,14 @@ def open_trainer(
 
 def _lend(plan: _Plan) -> None:
     """Train as rank 0 says, until it says that the training has ended."""
-    trainer = _SharedTrainer(plan, None)
-    with deferred_signals(patient=True) as received:
-        trainer.heed(received)
-        while (told := _team().told()) is not None:
-            call, arguments = told
-            getattr(trainer, call)(*arguments)
-    trainer.close()
+    with memory_for_users(f"rank {_team().rank}", remedy=remedies_of_training(plan.micro_batch)):
+        trainer = _SharedTrainer(plan, None)
+        with deferred_signals(patient=True) as received:
+            trainer.heed(received)
+            while (told := _team().told()) is not None:
+                call, arguments = told
+                getattr(trainer, call)(*arguments)
+        trainer.close()
 
 
 def _hollow(model: GPTNeoXForCausalLM) -> GPTNeoXForCausalLM:

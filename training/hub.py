@@ -145,6 +145,18 @@ def fetch_revision(repository: str, *, revision: str, progress: bool = True) -> 
     return FetchedRevision(_cached(repository, weights[0], listing.commit).parent, listing.commit, hashes)
 
 
+def check_model_there(repository: str, *, remedy: str) -> None:
+    """Raise UserError where a model's tokenizer is neither cached nor to be had, sooner than the hub's loaders do."""
+    if isinstance(try_to_load_from_cache(repository, "tokenizer.json"), str):
+        return
+    try:
+        _ask(repository, "main")
+    except (_NoRevisionError, _UnreachableError) as error:
+        raise UserError(
+            f"the tokenizer {repository} is neither cached nor can the hub be asked ({error}); {remedy}"
+        ) from error
+
+
 def check_not_final(repository: str, *, step: int) -> bool:
     """Whether the weights of a step could be told from those of the end of training and of the neighbouring steps.
 

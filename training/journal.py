@@ -10,11 +10,24 @@ from foundation import UserError, write_text
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
-    """All whole lines; a last line without its end, torn by a kill, is left out."""
+    """All whole lines; a last line without its end, torn by a kill, is left out.
+
+    Raises:
+        UserError: a line is damaged.
+    """
     if not path.exists():
         return []
-    lines = path.read_text("utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    read: list[dict[str, Any]] = []
+    for line in path.read_text("utf-8").splitlines(keepends=True):
+        if line.endswith("\n"):
+            try:
+                read.append(json.loads(line))
+            except ValueError as error:
+                raise UserError(
+                    f"{path} is damaged in line {len(read) + 1} ({error}); give the same command with another "
+                    f"hydra.run.dir"
+                ) from error
+    return read
 
 
 class Journal:

@@ -25,6 +25,7 @@ from training.compilation import ActivationCheckpointing
 from training.distributed import open_trainer
 from training.flops import flops_per_token, peak_flops_per_s
 from training.journal import Journal
+from training.memory import memory_for_users, remedies_of_training
 from training.numerics import numerics_of, set_numerics
 from training.precision import Precision
 from training.prefetch import prefetched
@@ -101,7 +102,7 @@ def train(
         Diverged: the loss or gradient is no number, where loss scaling cannot mend it, or the loss exploded. What was
             before that step is kept in `checkpoints/diverged`, with the batch.
         Interrupted: on a signal, when all is saved.
-        UserError: the journal does not go with the checkpoints, or the disk is full.
+        UserError: the journal does not go with the checkpoints, the disk is full, or a step does not fit the memory.
     """
     checkpoint = _latest_whole(checkpoints) or start
     if checkpoint is not start:
@@ -121,6 +122,7 @@ def train(
     )
     steps = tqdm(range(checkpoint.step, stop), description, unit="step", disable=None, dynamic_ncols=True)
     with (
+        memory_for_users(description, remedy=remedies_of_training(micro_batch)),
         opened as trainer,
         Journal(journal, start=start.step, step=checkpoint.step) as lines,
         tracking(tracker, journal.parent.parent, arm=journal.stem, step=checkpoint.step) as track,

@@ -30,6 +30,9 @@ class Pretraining:
         train_iters: updates of the whole suite.
         checkpoint_every: steps between checkpoints, apart from those at 0, 1, 2, 4, ... 512.
         seed: of the initial weights.
+
+    Raises:
+        UserError: a value makes no sense.
     """
 
     hidden_size: int
@@ -39,6 +42,25 @@ class Pretraining:
     train_iters: int
     checkpoint_every: int
     seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("hidden_size", "num_layers", "num_attention_heads", "train_iters", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"model.pretraining.{name}={getattr(self, name)}, but it must be 1 or more")
+        if self.hidden_size % self.num_attention_heads:
+            raise UserError(
+                f"hidden_size={self.hidden_size} is no multiple of num_attention_heads={self.num_attention_heads}; "
+                f"change one of them"
+            )
+        head = self.hidden_size // self.num_attention_heads
+        rotated = int(head * self.rotary_pct)
+        if not 2 <= rotated <= head or rotated % 2:
+            raise UserError(
+                f"model.pretraining.rotary_pct={self.rotary_pct} rotates {rotated} of the {head} dimensions of a head, "
+                f"but it must be an even number of them, 2 or more"
+            )
+        if self.seed < 0:
+            raise UserError(f"model.pretraining.seed={self.seed}, but it must be 0 or more")
 
 
 def pretrained_suite(
@@ -105,11 +127,6 @@ def _remove_after_gap(directory: Path, steps: list[int]) -> None:
 def _initial_checkpoint(
     pretraining: Pretraining, numerics: Numerics, tokenizer_file: Path, seq_length: int, directory: Path
 ) -> Checkpoint:
-    if pretraining.hidden_size % pretraining.num_attention_heads:
-        raise UserError(
-            f"hidden_size={pretraining.hidden_size} is no multiple of num_attention_heads="
-            f"{pretraining.num_attention_heads}; change one of them"
-        )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(tokenizer_file),
         bos_token="<|endoftext|>",

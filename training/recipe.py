@@ -53,7 +53,7 @@ class Recipe:
             "adam_beta1": (0 <= self.adam_beta1 < 1, "0 or more and below 1"),
             "adam_beta2": (0 <= self.adam_beta2 < 1, "0 or more and below 1"),
             "adam_eps": (self.adam_eps > 0, "above 0"),
-            "gradient_clipping": (self.gradient_clipping > 0, "above 0; .inf clips nothing"),
+            "gradient_clipping": (self.gradient_clipping > 0, "above 0; 1e9 clips nothing"),
             "sequences_per_step": (self.sequences_per_step >= 1, "1 or more"),
             "model_parallel_size": (self.model_parallel_size >= 1, "1 or more"),
         }

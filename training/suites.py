@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from training.checkpoint import (
     load_own_checkpoint,
     saved_steps,
 )
-from training.hub import check_not_final, fetch_revision
+from training.hub import check_model_there, check_not_final, fetch_revision
 from training.neox import make_model, neox_config, neox_steps, read_neox
 from training.optimizer import OptimizerState
 from training.published import SIZES, STEPS, check_not_v0, known_caveats, published_repository
@@ -79,6 +80,7 @@ class LocalSuite:
         return str(self.directory)
 
     def steps(self) -> list[int]:
+        self._check_directory()
         return sorted({*saved_steps(self.directory), *neox_steps(self.directory)})
 
     def load(self, step: int) -> Checkpoint:
@@ -109,11 +111,15 @@ class LocalSuite:
 
     def _find(self, step: int) -> Path:
         """Where the checkpoint of a step lies, in the format that holds most."""
-        if not self.directory.is_dir():
-            raise UserError(f"there is no directory {self.directory} of checkpoints")
         check_step(step, self.steps(), where=self.location)
         path, neox = self.directory / f"step{step}", self.directory / f"global_step{step}"
         return neox if neox.exists() and not is_own_checkpoint(path) else path
+
+    def _check_directory(self) -> None:
+        if not self.directory.is_dir():
+            raise UserError(
+                f"there is no directory {self.directory} of checkpoints; name one that holds step<N>, or hf://OWNER/NAME"
+            )
 
     def _load_neox(self, path: Path) -> Checkpoint:
         stored = read_neox(path)
@@ -205,6 +211,16 @@ def check_architecture(model: GPTNeoXForCausalLM, expected: Architecture, *, nam
             )
 
 
+def check_tokenizer(checkpoint: Checkpoint) -> None:
+    """Raise UserError where the tokenizer has tokens that the model has no embeddings of."""
+    highest, rows = max(checkpoint.tokenizer.get_vocab().values()), checkpoint.model.config.vocab_size
+    if highest >= rows:
+        raise UserError(
+            f"the tokenizer of {checkpoint.path} has token ids up to {highest}, but the model embeds those below "
+            f"{rows}; set model.tokenizer to the one that it was trained with"
+        )
+
+
 @contextlib.contextmanager
 def _told_how_to_mend(path: Path) -> Iterator[None]:
     try:
@@ -221,8 +237,15 @@ def _tokenizer(named: str | None, *places: Path) -> PreTrainedTokenizerBase:
         raise UserError(
             f"{places[0]} holds no tokenizer.json; put Pythia's there or set model.tokenizer to its directory"
         )
+    remedy = "set model.tokenizer to a directory that holds a tokenizer.json, Pythia's, or to OWNER/NAME of the hub"
+    if not Path(place).exists():
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", place):
+            raise UserError(f"there is no tokenizer {place}; {remedy}")
+        check_model_there(place, remedy=remedy)
     try:
         return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(place))
     except Exception as error:  # whatever the file holds is met by other libraries, which raise what they like
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"no tokenizer can be loaded from {place}: {reason}") from error
+        reason = (str(error).splitlines() or [""])[0]
+        raise UserError(
+            f"no tokenizer can be loaded from {place} ({type(error).__name__}: {reason}); {remedy}"
+        ) from error

@@ -13,6 +13,15 @@ Tracker = Literal["none", "tensorboard", "wandb"]
 Track = Callable[[Mapping[str, Any]], None]
 
 
+_MODULES: dict[Tracker, str] = {"tensorboard": "torch.utils.tensorboard", "wandb": "wandb"}
+
+
+def check_tracker(tracker: Tracker) -> None:
+    """Raise UserError where the tracker's package is not installed."""
+    if tracker in _MODULES:
+        _imported(tracker)
+
+
 @contextlib.contextmanager
 def tracking(tracker: Tracker, directory: Path, *, arm: str, step: int) -> Iterator[Track]:
     """Yield what is called with every line of an arm's journal.
@@ -34,7 +43,7 @@ def tracking(tracker: Tracker, directory: Path, *, arm: str, step: int) -> Itera
         case "none":
             yield lambda line: None
         case "tensorboard":
-            writer = _imported("torch.utils.tensorboard", "tensorboard").SummaryWriter(str(place), purge_step=step)
+            writer = _imported("tensorboard").SummaryWriter(str(place), purge_step=step)
 
             def write(line: Mapping[str, Any]) -> None:
                 for name, value in _numbers(line).items():
@@ -44,7 +53,7 @@ def tracking(tracker: Tracker, directory: Path, *, arm: str, step: int) -> Itera
             with contextlib.closing(writer):
                 yield write
         case "wandb":
-            wandb = _imported("wandb", "wandb")
+            wandb = _imported("wandb")
             place.mkdir(parents=True, exist_ok=True)
             run = wandb.init(
                 project="pythia-counterfactual",
@@ -62,8 +71,8 @@ def _numbers(line: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in line.items() if name != "step" and isinstance(value, int | float)}
 
 
-def _imported(module: str, package: str) -> Any:
+def _imported(tracker: Tracker) -> Any:
     try:
-        return importlib.import_module(module)
+        return importlib.import_module(_MODULES[tracker])
     except ModuleNotFoundError as error:
-        raise UserError(f"tracker={package} needs a package that is not installed: pip install {package}") from error
+        raise UserError(f"tracker={tracker} needs a package that is not installed: pip install {tracker}") from error

@@ -173,6 +173,13 @@ def load_into(model: GPTNeoXForCausalLM, directory: Path) -> None:
         set_weights(model, {_model_name(name): value for name, value in _read_tensors(path).items()})
 
 
+def check_finite(model: GPTNeoXForCausalLM, *, where: str) -> None:
+    """Raise UserError where a weight is no number: nothing that a model with one says means anything."""
+    for name, value in model.named_parameters():
+        if not bool(torch.stack(torch.aminmax(value.detach())).isfinite().all()):
+            raise UserError(f"the model in {where} has weights that are no numbers, first in {name}; fetch it again")
+
+
 def set_weights(model: GPTNeoXForCausalLM, tensors: Mapping[str, torch.Tensor]) -> None:
     """Copy tensors into the model's parameters of those names; names that are no parameter's are passed over."""
     parameters = dict(model.named_parameters())
