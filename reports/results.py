@@ -188,7 +188,7 @@ def read_results(directory: Path) -> Results:
 
 
 def _read_levels(path: Path, run: dict[str, Any]) -> pd.DataFrame:
-    table = read_table(path)
+    table = _read_summary(path)
     levels = table[~table["moment"].str.contains("-", regex=False)]
     return levels.assign(moment_step=levels["moment"].map(lambda moment: step_of(moment, run)))
 
