@@ -19,6 +19,7 @@ import eval.evaluation as evaluation
 import training
 from conf.compose import CONF, check_choices, configure, jobs
 from conf.finding import check_start
+from conf.reference import reference
 from conftest import invented_sentences
 from foundation import UserError
 from perf.documented import PLACEHOLDER, ROOT, code_and_prose, commands_of, documented_commands, pages, split
@@ -139,7 +140,7 @@ def flat(values, prefix=""):
 @pytest.fixture(scope="module")
 def settings():
     """Every key of every choice of every group."""
-    corpora = ["corpus=demo", "corpus=pile", "corpus=local", "corpus=pile_seed"]
+    corpora = ["model=70m", "corpus=demo", "corpus=pile", "corpus=local", "corpus=pile_seed"]
     benchmarks = ",".join(path.stem for path in (CONF / "benchmark").glob("*.yaml"))
     found = {"hydra.run.dir", "hydra.sweep.dir", "hydra.mode", "hydra.sweeper.params", "hydra/launcher"}
     with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
@@ -273,3 +274,17 @@ my_run`, or:
         (7, "pip install -e ."),
         (7, "pytest -n 2"),
     ]
+
+
+def test_the_page_of_settings_is_what_the_schema_gives():
+    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    assert page == reference(), "python -m conf.reference > docs/configuration.md"
+
+
+def test_every_setting_of_a_run_stands_on_the_page_of_settings(settings):
+    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    leaves = {key for key in settings if not any(other.startswith(f"{key}.") for other in settings)} - {"benchmark"}
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()}
+    told = re.findall(r"^\| `([\w./]+)` \|", page, re.MULTILINE)
+    gone = {key for key in leaves - groups if key not in told and not key.startswith("hydra.")}
+    assert gone == {"corpus._target_", "benchmarks.pronoun_prior"}
