@@ -1,6 +1,6 @@
 """Give every command of README, docs/ and CONTRIBUTING, as a new user would, in the order of the text.
 
-python -m perf.walk [--jobs 4] [--page README.md] [--table FILE]
+python -m perf.walk [--jobs 4] [--page README.md] [--table FILE] [--here] [--cache DIR]
 
 The clone is copied, HOME and the caches are empty, and after the installation and the first run no network is left: a
 proxy that is not there stands before it. Prints a table as it goes: command, exit status, seconds; then what was not
@@ -8,7 +8,8 @@ run, and why: what needs a GPU, Slurm or a file of the reader's (a word in capit
 A run that needs Pythia's weights from the hub is given with plan=true; other commands that need the hub must end with
 one line that says so. Studies of more jobs than --jobs are given with plan=true too. Without --jobs it takes hours.
 
-The installation goes into an environment of its own, next to the copy; --here takes the one that this runs in.
+The installation goes into an environment of its own, next to the copy; --here takes the one that this runs in. --cache
+names a cache that is copied, such as ~/.cache/pythia-counterfactual: then the first run fetches and builds nothing.
 """
 
 import argparse
@@ -54,6 +55,10 @@ class Walk:
     absent: set[str] = field(default_factory=set)
     failed: int = 0
 
+    @property
+    def cache(self) -> Path:
+        return Path(self.environment["XDG_CACHE_HOME"])
+
     def give(self, command: Documented, more: tuple[str, ...] = (), *, refused: bool = False, why: str = "") -> None:
         """Run a command, with `more` arguments; `refused`: it must end with one line that says what is missing."""
         program, *arguments = command.arguments
@@ -90,9 +95,12 @@ def main() -> None:
     parser.add_argument("--page", help="of this page alone, after the first run")
     parser.add_argument("--table", type=Path, help="where the table is written, besides the terminal")
     parser.add_argument("--here", action="store_true", help="install nothing")
+    parser.add_argument("--cache", type=Path, help="what the cache holds at the beginning; else nothing")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR"), prefix="walk-") as scratch:
         walk = begin(Path(scratch), install=not arguments.here)
+        if arguments.cache:
+            shutil.copytree(arguments.cache, walk.cache / "pythia-counterfactual")
         given: set[tuple[str, ...]] = set()
         for command in documented_commands():
             first = command.arguments in (("python", "run.py"), ("pip", "install", "-e", "."))
