@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 PROGRAMS = ("python", "torchrun", "pip", "pytest", "srun", "ruff", "mypy", ".ci/run")
 PLACEHOLDER = re.compile(r"(?:[^=]*=)?(?:[a-z]+://)?[A-Z]{3,}(?:/[A-Z]+)*")
 
+_FILE = re.compile(r"`([\w./]+)`:\n\n```\w*\n(.*?)```", re.DOTALL)
 _INLINE = re.compile(r"`((?:python|torchrun|pip|pytest) [^`]*)`")
 
 
@@ -68,6 +69,21 @@ def commands_of(text: str, page: str) -> list[Documented]:
         number = prose[whole.count("\n", 0, match.start())][0]
         found += [Documented(page, number, words) for words in split(match[1].replace("\n", " "))]
     return sorted(found, key=lambda command: command.line)
+
+
+def files_of(text: str) -> dict[str, tuple[int, str]]:
+    """The files that a page tells to write: by path the line of the block, and the content.
+
+    A block is one where the sentence before it ends in the path.
+    """
+    return {found[1]: (text.count("\n", 0, found.start(2)) + 1, found[2]) for found in _FILE.finditer(text)}
+
+
+def as_known(overrides: list[str]) -> list[str]:
+    """The overrides of a run with an intervention that the tutorial tells to write as one that the kit has."""
+    written = files_of((ROOT / "docs" / "tutorial.md").read_text("utf-8"))
+    own = "|".join(Path(path).stem for path in written if path.endswith(".yaml"))
+    return [re.sub(rf"^intervention=(?:{own})\b", "intervention=swap", override) for override in overrides]
 
 
 def code_and_prose(text: str) -> Iterator[tuple[int, str, bool]]:

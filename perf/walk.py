@@ -25,7 +25,7 @@ from pathlib import Path
 
 from conf.compose import configure, jobs
 from foundation import write_text
-from perf.documented import ROOT, Documented, documented_commands
+from perf.documented import ROOT, Documented, as_known, documented_commands, files_of
 
 NO_NETWORK = {
     **{name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")},
@@ -107,6 +107,7 @@ def main() -> None:
             if command.arguments in given or (arguments.page not in (None, command.page) and not first):
                 continue
             given.add(command.arguments)
+            write_files(walk, command)
             take(walk, command, longest=arguments.jobs, install=not arguments.here)
             if command.arguments == ("python", "run.py"):
                 walk.environment |= NO_NETWORK
@@ -144,6 +145,13 @@ def begin(scratch: Path, *, install: bool) -> Walk:
     return Walk(scratch / "clone", environment)
 
 
+def write_files(walk: Walk, command: Documented) -> None:
+    """Write what the page has told to write above the command."""
+    for path, (line, content) in files_of((ROOT / command.page).read_text("utf-8")).items():
+        if line < command.line:
+            write_text(walk.clone / path, content)
+
+
 def take(walk: Walk, command: Documented, *, longest: int, install: bool) -> None:
     """Run a command as it stands, run what is possible of it, or say why not."""
     program, *words = command.arguments
@@ -179,7 +187,7 @@ def take_run(walk: Walk, command: Documented, words: list[str], *, longest: int)
     if "plan=true" in words or "--cfg" in words:
         walk.give(command)
         return
-    each = jobs(overrides)
+    each = jobs(as_known(overrides))
     on_the_hub = any(configure(job).model.pretraining is None for job in each)
     if on_the_hub or len(each) > longest:
         reason = "needs Pythia from the hub" if on_the_hub else f"{len(each)} jobs"

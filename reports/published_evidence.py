@@ -41,12 +41,13 @@ def crows_pairs(crows: pd.DataFrame) -> pd.DataFrame:
     rows = crows[(crows["family"] == "v1") & (crows["subset"] == "gender") & (crows["metric"] == "pct_stereotype")]
     lines = []
     for (model, variant), own in rows[rows["variant"].str.startswith("intervene")].groupby(["model", "variant"]):
+        share = str(variant).removeprefix("intervene_")
         baseline = rows[(rows["model"] == model) & (rows["variant"] == _BASELINE)]
         both = baseline.merge(own, on="step", suffixes=("", "_own"), validate="1:1").sort_values("step")
         last, many = both.iloc[-1], both.tail(_LAST) if variant == _SHORT else both
         lines.append(
             {
-                "model": f"{model} {variant.removeprefix('intervene_')} %",
+                "model": f"{model} {share} %",
                 "baseline": round(last["value"], 4),
                 "intervened": round(last["value_own"], 4),
                 "standard error": round(last["stderr"], 3),

@@ -2,13 +2,18 @@
 
 import argparse
 import importlib
+import json
+import os
 import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
@@ -22,7 +27,18 @@ from conf.finding import check_start
 from conf.reference import reference
 from conftest import invented_sentences
 from foundation import UserError
-from perf.documented import PLACEHOLDER, ROOT, code_and_prose, commands_of, documented_commands, pages, split
+from perf.documented import (
+    PLACEHOLDER,
+    ROOT,
+    as_known,
+    code_and_prose,
+    commands_of,
+    documented_commands,
+    files_of,
+    pages,
+    split,
+)
+from reports.published_evidence import evidence
 
 COMMANDS = list({command.arguments: command for command in reversed(documented_commands())}.values())[::-1]
 PAGES = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in pages()}
@@ -41,6 +57,7 @@ def check_run(arguments):
     options = [word for word in arguments if word.startswith("-")]
     assert options in ([], ["-m"], ["--cfg", "--resolve"]), options
     overrides = [word for word in arguments if word not in (*options, "job")]
+    overrides = as_known(overrides)
     check_choices(overrides)
     if launchers := [word.partition("=")[2] for word in overrides if word.startswith("hydra/launcher=")]:
         assert LAUNCHERS[launchers[0]] in EXTRAS
@@ -62,7 +79,7 @@ def check_module(name, arguments, monkeypatch, tmp_path):
         raise Reached
 
     def composed(overrides):
-        check_start(configure(overrides))
+        check_start(configure(as_known(overrides)))
         raise Reached
 
     original = argparse.ArgumentParser.parse_args
@@ -128,6 +145,37 @@ def check_command(words, monkeypatch, tmp_path):
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: f"{command.page}:{command.line} {command}"[:90])
 def test_a_command_in_the_text_says_what_the_kit_understands(command, monkeypatch, tmp_path):
     check_command(command.arguments, monkeypatch, tmp_path)
+
+
+FILES_OF_THE_TUTORIAL = files_of(PAGES["docs/tutorial.md"])
+
+
+def test_the_tutorials_file_and_yaml_are_all_that_an_intervention_of_ones_own_needs(tmp_path, workshop):
+    clone = tmp_path / "clone"
+    for name in ("conf", "corpus", "eval", "foundation", "interventions", "reports", "training"):
+        shutil.copytree(ROOT / name, clone / name)
+    shutil.copy(ROOT / "run.py", clone)
+    for path, (_, content) in FILES_OF_THE_TUTORIAL.items():
+        (clone / path).write_text(content)
+    arguments = [
+        "intervention=subject_only",
+        "experiment=smoke",
+        "control=none",
+        f"corpus.text={workshop / 'text.txt'}",
+    ]
+    result = subprocess.run(
+        [sys.executable, "run.py", *arguments, f"hydra.run.dir={tmp_path / 'run'}"],
+        cwd=clone,
+        env=os.environ | {"XDG_CACHE_HOME": str(workshop / "cache"), "PIP_NO_INDEX": "1", "PYTHONPATH": str(clone)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    told = json.loads((tmp_path / "run" / "run.json").read_text())["intervention"]
+    assert (told["name"], told["expects"]) == ("subject_only", "rise")
+    swaps = pd.read_parquet(tmp_path / "run" / "swaps.parquet")
+    assert set(swaps["form"].str.lower()) == {"he"}
+    assert swaps["swapped"].sum() > 0
 
 
 def flat(values, prefix=""):
@@ -279,6 +327,10 @@ my_run`, or:
 def test_the_page_of_settings_is_what_the_schema_gives():
     page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
     assert page == reference(), "python -m conf.reference > docs/configuration.md"
+
+
+def test_the_page_of_the_method_quotes_what_its_command_prints():
+    assert f"```\n{evidence()}```" in PAGES["docs/method.md"], "python -m reports.published_evidence"
 
 
 def test_every_setting_of_a_run_stands_on_the_page_of_settings(settings):
