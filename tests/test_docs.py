@@ -178,6 +178,20 @@ def test_the_tutorials_file_and_yaml_are_all_that_an_intervention_of_ones_own_ne
     assert swaps["swapped"].sum() > 0
 
 
+def test_the_tutorials_lines_for_a_notebook_compare_the_cases(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for moment, gain in (("control", 0.0), ("after", 2.0)):
+        rows = pd.DataFrame({"case": ["subject", "possessive"], "pronoun_gender": ["feminine", "masculine"]})
+        rows["log_p_pronoun"], rows["log_p_counterpart"] = [gain - 3.0, -1.0], [-2.0, -2.0]
+        path = tmp_path / "runs" / "subject_only" / "rows" / moment / "winobias.parquet"
+        path.parent.mkdir(parents=True)
+        rows.to_parquet(path)
+    (code,) = re.findall(r"```python\n(import pandas.*?)```", PAGES["docs/tutorial.md"], re.DOTALL)
+    names = {}
+    exec(code, names)
+    assert names["change"].to_dict() == {"possessive": 0.0, "subject": 2.0}
+
+
 def flat(values, prefix=""):
     for key, value in values.items():
         yield f"{prefix}{key}"
@@ -248,7 +262,8 @@ def test_every_file_in_backticks_exists_or_is_one_that_the_kit_writes(page):
     for name in in_backticks(page):
         if not re.fullmatch(r"[\w./*+-]*\.[a-z]+", name) or Path(name).suffix not in FILES:
             continue
-        if not list(ROOT.glob(name)) + list(ROOT.glob(f"docs/{name}")) and f"{Path(name).name}" not in sources:
+        there = [*ROOT.glob(name), *ROOT.glob(f"docs/{name}")] or name in FILES_OF_THE_TUTORIAL
+        if not there and Path(name).name not in sources:
             missing.append(name)
     assert not missing
 
