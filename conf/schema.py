@@ -267,7 +267,7 @@ class RunConfig:
         seed: draws doses, coins and lots of interventions, and the resamples of the intervals; not the model.
         device: auto, cpu, cuda, cuda:1, ...; auto is a GPU where PyTorch finds one.
         plan: say what the run would take in data, arithmetic, memory and hours; fetch nothing, train nothing.
-        output_dir: where the run's files go: `hydra.run.dir` sets it.
+        output_dir: where the run's files go: `hydra.run.dir` sets it; null before there is a run.
     """
 
     model: ModelConfig
@@ -289,7 +289,7 @@ class RunConfig:
     device: str
     tracker: TrackerChoice
     plan: bool
-    output_dir: str
+    output_dir: str | None
 
     def __post_init__(self) -> None:
         at_least_one = {
