@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import importlib.util
+import itertools
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any, cast, get_args, get_type_hints
 
 import hydra
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, QuotedString
 from hydra.errors import HydraException
@@ -57,6 +59,26 @@ def configure(overrides: list[str]) -> RunConfig:
     check_choices(overrides)
     with config_errors_for_users(), hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return typed_config(hydra.compose("config", overrides=[*overrides, "output_dir=''"]))
+
+
+def jobs(overrides: list[str]) -> list[list[str]]:
+    """What each job sets of the study that a command line means; a single run is a study of one.
+
+    Raises:
+        UserError: the command line, or the experiment that it names, cannot be read.
+    """
+    with config_errors_for_users(), hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
+        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        same = [str(given.input_line) for given in parser.parse_overrides(overrides) if not given.is_sweep_override()]
+        composed = hydra.compose("config", overrides=[*same, "output_dir=''"], return_hydra_config=True)
+        swept = [f"{key}={values}" for key, values in (composed.hydra.sweeper.params or {}).items()]
+        choices: dict[str, list[str]] = {}
+        for given in parser.parse_overrides([*swept, *overrides]):
+            key, values = given.get_key_element(), [str(given.input_line)]
+            if given.is_sweep_override():
+                values = [f"{key}={value}" for value in given.sweep_string_iterator()]
+            choices[key] = values
+        return [list(job) for job in itertools.product(*choices.values())]
 
 
 def typed_config(config: DictConfig) -> RunConfig:

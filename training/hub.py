@@ -351,7 +351,9 @@ def _fetch(repository: str, listing: _Listing, names: list[str], *, where: str, 
             f"missing); {_REMEDY}"
         )
     size = sum(listing.files[name].size for name in lacking)
-    log.info("fetching %s: %d files, %.2f GB, into %s", where, len(lacking), size / 1e9, constants.HF_HUB_CACHE)
+    licence = "Apache-2.0" if repository.startswith("EleutherAI/pythia") else "licence: as its page says"
+    told = (where, licence, len(lacking), size / 1e9, constants.HF_HUB_CACHE)
+    log.info("fetching %s (%s): %d files, %.2f GB, into %s", *told)
     try:
         snapshot_download(repository, revision=listing.commit, allow_patterns=lacking, tqdm_class=bar)
     except (httpx2.HTTPError, OSError, RuntimeError, XetDownloadError) as error:

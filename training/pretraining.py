@@ -26,6 +26,9 @@ class Pretraining:
     """A suite to be made, in GPT-NeoX's spelling.
 
     Attributes:
+        hidden_size: width of the residual stream.
+        num_layers: transformer layers.
+        num_attention_heads: heads in each layer.
         rotary_pct: share of each head's dimensions that is rotated.
         train_iters: updates of the whole suite.
         checkpoint_every: steps between checkpoints, apart from those at 0, 1, 2, 4, ... 512.

@@ -20,6 +20,9 @@ class Recipe:
         warmup: share of `lr_decay_iters` spent on linear warm-up.
         lr_decay_iters: updates over which the schedule is laid out.
         weight_decay: decoupled, on matrices only.
+        adam_beta1: decay of the mean of gradients, per update.
+        adam_beta2: decay of the mean of squared gradients, per update.
+        adam_eps: added to the root of the second moment.
         gradient_clipping: largest global L2 norm of the gradient.
         sequences_per_step: rows in a batch.
         model_parallel_size: tensor-parallel ranks that the suite was trained on. More than one changed its mathematics:

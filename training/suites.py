@@ -192,6 +192,9 @@ class Architecture:
     """What a model of a given size must be, in transformers' spelling.
 
     Attributes:
+        num_hidden_layers: transformer layers.
+        hidden_size: width of the residual stream.
+        num_attention_heads: heads in each layer.
         vocab_size: padded to a multiple of 128 times the tensor-parallel ranks; the padding is in the softmax.
     """
 
