@@ -25,7 +25,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from transformers.utils.logging import disable_progress_bar
 
-from conf.compose import CONF, check_choices, config_errors_for_users, typed_config
+from conf.compose import CONF, check_arguments, config_errors_for_users, typed_config
 from conf.description import describe_audited, describe_parts, describe_reading
 from conf.finding import choose_control, find_trajectory
 from conf.parts import assemble, find_fault_of_true_end, resume_from
@@ -226,7 +226,7 @@ def command_line() -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # lets errors through to here, where Hydra would print its own text
     with mistakes_in_one_line(), config_errors_for_users(), processes() as is_the_run:
         if is_the_run:
-            check_choices(sys.argv[1:])
+            check_arguments(sys.argv[1:])
             main()
 
 

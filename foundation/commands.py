@@ -11,6 +11,7 @@ from typing import cast
 
 from foundation.errors import UserError
 from foundation.interruption import Interrupted
+from foundation.secrets import SecretsHidden, without_secrets
 
 
 def run_command(main: Callable[[list[str]], None], usage: str | None) -> None:
@@ -19,7 +20,9 @@ def run_command(main: Callable[[list[str]], None], usage: str | None) -> None:
     if not arguments or {"-h", "--help"} & set(arguments):
         print((usage or "").strip())
         return
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(SecretsHidden("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     quiet_libraries()
     cast(io.TextIOWrapper, sys.stdout).reconfigure(errors="replace")
     with mistakes_in_one_line():
@@ -50,4 +53,4 @@ def mistakes_in_one_line() -> Iterator[None]:
 
 def one_line(error: Exception) -> str:
     """What is told of an error that the user can mend."""
-    return "error: " + " ".join(str(error).split())
+    return "error: " + without_secrets(" ".join(str(error).split()))

@@ -11,7 +11,15 @@ from typing import Any
 import filelock
 import pandas as pd
 
-from foundation import UserError, atomic_directory, atomic_file, exclusive, remove_leftovers, write_text
+from foundation import (
+    UserError,
+    atomic_directory,
+    atomic_file,
+    exclusive,
+    remove_leftovers,
+    without_secrets,
+    write_text,
+)
 
 
 class RunRecord:
@@ -71,7 +79,8 @@ class RunRecord:
         self.update(status="finished")
 
     def _write(self) -> None:
-        write_text(self.directory / "run.json", json.dumps(self._content, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(self._content, indent=2, allow_nan=False)
+        write_text(self.directory / "run.json", without_secrets(text) + "\n")
 
 
 def kept_rows(directory: Path, evaluate: Callable[[], Mapping[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:

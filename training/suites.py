@@ -222,7 +222,7 @@ def _tokenizer(named: str | None, *places: Path) -> PreTrainedTokenizerBase:
             f"{places[0]} holds no tokenizer.json; put Pythia's there or set model.tokenizer to its directory"
         )
     try:
-        return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(place))
+        return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(place, trust_remote_code=False))
     except Exception as error:  # whatever the file holds is met by other libraries, which raise what they like
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"no tokenizer can be loaded from {place}: {reason}") from error
