@@ -25,7 +25,9 @@ def without_secrets(text: str) -> str:
 def check_no_secrets(settings: Iterable[tuple[str, str]]) -> None:
     """Raise UserError where a setting (name, value) is or holds a password or token: run.json keeps what is set."""
     for name, value in settings:
-        if (value and _SECRET_NAME.fullmatch(name)) or without_secrets(f"{name}={value}") != f"{name}={value}":
+        if (value and _SECRET_NAME.fullmatch(name.lstrip("+~"))) or without_secrets(
+            f"{name}={value}"
+        ) != f"{name}={value}":
             raise UserError(
                 f"{without_secrets(name)}=... holds a password or token, which run.json would keep; put logins into "
                 f"~/.netrc and tokens into the environment (HF_TOKEN, WANDB_API_KEY)"

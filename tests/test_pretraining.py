@@ -134,13 +134,13 @@ def test_a_suite_that_lost_a_checkpoint_makes_it_again(text):
     assert all_bytes(suite) == whole
 
 
-def test_a_damaged_corpus_is_refused(text):
-    corpus = corpus_of(text)
-    rows = Path(corpus.location)
-    content = bytearray(rows.read_bytes())
-    content[7] ^= 1
-    rows.write_bytes(content)
-    with pytest.raises(UserError, match="is not what was built there"):
+@pytest.mark.parametrize("name", ["rows.bin", "rows.sha256", "tokenizer.json", "tokenizer.sha256"])
+def test_a_damaged_corpus_is_refused(text, name):
+    damaged = Path(corpus_of(text).location).with_name(name)
+    content = bytearray(damaged.read_bytes())
+    content[7] ^= 0x80
+    damaged.write_bytes(content)
+    with pytest.raises(UserError, match=r"is not what was built there; remove .*, and it is built again"):
         corpus_of(text)
 
 
