@@ -125,7 +125,7 @@ def _read_documents(text: str) -> list[str]:
 def _build(directory: Path, documents: Sequence[str], plan: _Plan) -> None:
     log.info("building the corpus: %d documents, %d tokens of vocabulary", len(documents), plan.vocab_size)
     tokenizer = _train_tokenizer(documents, vocab_size=plan.vocab_size)
-    tokenizer.save(str(directory / "tokenizer.json"))
+    write_text(directory / "tokenizer.json", tokenizer.to_str(pretty=True))  # `save` raises no OSError on a full disk
     end_of_document = tokenizer.token_to_id(END_OF_DOCUMENT)
     encoded = (np.array([*encoding.ids, end_of_document], np.uint16) for encoding in _encode(tokenizer, documents))
     write_indexed_dataset(directory / "documents", encoded, dtype=np.uint16)
