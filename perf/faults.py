@@ -206,6 +206,7 @@ class Trial:
 
     Attributes:
         cold: whether its cache is empty.
+        processes: that were started in it.
     """
 
     bench: Bench
@@ -213,6 +214,7 @@ class Trial:
     rng: np.random.Generator
     place: Path
     cold: bool
+    processes: list[Process] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.place.mkdir(parents=True)
@@ -243,7 +245,15 @@ class Trial:
         with errors.open("wb") as stderr, output.open("wb") as stdout:
             command = self.job.command(self.place / name)
             running = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=stdout, stderr=stderr)
-        return Process(running, errors, output)
+        self.processes.append(Process(running, errors, output))
+        return self.processes[-1]
+
+    def clear(self) -> None:
+        """End what is still running, and remove what there is."""
+        for process in self.processes:
+            process.running.kill()
+            process.running.wait()
+        shutil.rmtree(self.place, ignore_errors=True)
 
     def wait_until_begun(self, process: Process) -> float:
         """When the job's imports were over, on the monotonic clock."""
@@ -622,7 +632,7 @@ def inject(bench: Bench, kinds: list[str], arguments: argparse.Namespace) -> dic
             verdict, again = "lost", f"--seed {arguments.seed} --trial {number} --kinds {','.join(kinds)}"
             lost.append(number)
             sys.stdout.write(f"LOST: {kind} of {job.name} {error}\nagain: python -m perf.faults {again}\n")
-        shutil.rmtree(trial.place, ignore_errors=True)
+        trial.clear()
         verdicts[kind][verdict] += 1
         sys.stdout.write(
             f"{number:4} {kind} of {job.name}, cache {'empty' if trial.cold else 'filled'}: {verdict} "
