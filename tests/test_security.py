@@ -1,7 +1,6 @@
 """What is downloaded or given by others is data: it runs nothing, changes no page, and secrets go into no file."""
 
 import ast
-import itertools
 import json
 import logging
 import os
@@ -17,7 +16,6 @@ from hypothesis import strategies as st
 
 from conf.compose import check_arguments, configure
 from corpus.tokenizer import open_tokenizer
-from fake_run import write_fake_run
 from foundation import SecretsHidden, UserError, check_no_secrets, one_line, without_secrets
 from interventions.her.corpus_reader import CorpusReader
 from interventions.vocabulary import read_vocabulary
@@ -28,7 +26,7 @@ from sample_corpus import sample_rows, word_tokenizer
 from test_checkpoint import save
 from test_collect import finished
 from test_html import Page
-from training import load_checkpoint, open_suite
+from training import load_checkpoint
 from training.token_losses import TokenLosses
 from training.weights import load_weights
 
@@ -251,11 +249,6 @@ def test_any_text_is_drawn_as_it_stands(text):
     assert "/" not in plain_name(text)
 
 
-def test_the_report_is_the_same_where_nothing_is_hostile(tmp_path):
-    page = Page(write_report(write_fake_run(tmp_path)).read_text("utf-8"))
-    assert len({attributes["id"] for _, attributes in page.elements if "id" in attributes}) > 20
-
-
 SECRETS = [
     ("corpus.location", "https://someone:pass-word@mirror.example/rows.bin"),
     ("hydra.run.dir", "sftp://someone@host.example/run"),
@@ -320,10 +313,3 @@ def test_what_libraries_say_is_logged_kept_and_told_without_secrets(tmp_path, ca
 def test_the_logs_of_runs_and_commands_hide_secrets():
     text = (ROOT / "conf" / "config.yaml").read_text("utf-8")
     assert "(): foundation.SecretsHidden" in text
-
-
-def test_a_local_suite_takes_no_step_from_elsewhere(tmp_path):
-    for name in ("step1/../../x", "step-1", "step1 ", "global_step../1"):
-        with pytest.raises((UserError, ValueError)):
-            open_suite(tmp_path / name).load(1)
-    assert not list(itertools.islice(tmp_path.iterdir(), 1))
