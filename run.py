@@ -25,7 +25,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from transformers.utils.logging import disable_progress_bar
 
-from conf.compose import CONF, check_choices, config_errors_for_users, errors_through_hydra, typed_config
+from conf.compose import CONF, check_arguments, config_errors_for_users, errors_through_hydra, typed_config
 from conf.description import describe_audited, describe_parts, describe_reading
 from conf.finding import choose_control, find_trajectory
 from conf.parts import assemble, find_fault_of_true_end, resume_from
@@ -237,7 +237,7 @@ def command_line() -> None:
     """Run what sys.argv says."""
     with mistakes_in_one_line(), errors_through_hydra(), config_errors_for_users(), processes() as is_the_run:
         if is_the_run:
-            check_choices(sys.argv[1:])
+            check_arguments(sys.argv[1:])
             main()
 
 

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from conf.schema import RunConfig
-from foundation import UserError
+from foundation import UserError, check_no_secrets
 from training import check_not_v0
 
 CONF = Path(__file__).parent
@@ -56,7 +56,7 @@ def configure(overrides: list[str]) -> RunConfig:
     """The configuration that a command line means, for the commands beside this one."""
     if options := [argument for argument in overrides if argument.startswith("-")]:
         raise UserError(f"{options[0]} is no option of this command; its arguments are NAME=VALUE, without dashes")
-    check_choices(overrides)
+    check_arguments(overrides)
     with config_errors_for_users(), hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return typed_config(hydra.compose("config", overrides=[*overrides, "output_dir=''"]))
 
@@ -85,17 +85,30 @@ def typed_config(config: DictConfig) -> RunConfig:
     """The composed configuration as objects.
 
     Raises:
-        UserError: a value that must be set is not, one is out of range or not finite, or `+key=value` names no key.
+        UserError: a value that must be set is not, one is out of range, not finite or a secret, or `+key=value` names no key.
     """
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise UserError(f"{', '.join(missing)} must be set; add {missing[0]}=VALUE")
     values = OmegaConf.to_container(config, resolve=True)
     _check_finite(values)
+    check_no_secrets(_leaves(values))
     try:
         known = OmegaConf.merge(OmegaConf.structured(RunConfig), values)
     except ConfigKeyError as error:
         raise UserError(_no_setting(str(error.full_key))) from error
     return cast(RunConfig, OmegaConf.to_object(known))
+
+
+def _leaves(values: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """The name and the text of every value."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield from _leaves(value, f"{name}.{key}".strip("."))
+    elif isinstance(values, list):
+        for value in values:
+            yield from _leaves(value, name)
+    elif values is not None:
+        yield name, str(values)
 
 
 def _check_finite(values: Any, name: str = "") -> None:
@@ -107,13 +120,14 @@ def _check_finite(values: Any, name: str = "") -> None:
         raise UserError(f"{name}={values} is no finite number; write one")
 
 
-def check_choices(arguments: Sequence[str]) -> None:
+def check_arguments(arguments: Sequence[str]) -> None:
     """Name what is wrong with a command line as it is written, where Hydra would print its usage or its search path.
 
     Raises:
         UserError: an option is unknown, or stands between settings; an argument sets nothing; a group has no such
-            choice, or a launcher is not installed.
+            choice, or a launcher is not installed; a value is a secret, which run.json would keep.
     """
+    check_no_secrets((name, value) for name, _, value in (argument.partition("=") for argument in arguments))
     known_here = not any(argument.partition("=")[0] in _OTHER_CHOICES for argument in arguments)
     for setting in _settings(arguments):
         override = _parsed(setting)

@@ -21,7 +21,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from foundation import UserError, cache_directory, file_errors_for_users, one_line, write_text
+from foundation import UserError, cache_directory, file_errors_for_users, one_line, without_secrets, write_text
 from reports import write_study
 from reports.runs import has_finished_run
 
@@ -111,7 +111,7 @@ class StudyCallback(Callback):
         if not isinstance(error, UserError):
             log.error("%s failed", directory, exc_info=error)
         told = Path(config.hydra.sweep.dir) / _FAILURES / f"{directory.name}.txt"
-        write_text(told, f"{directory}: {' '.join(reason.split())}\n")
+        write_text(told, f"{directory}: {without_secrets(' '.join(reason.split()))}\n")
         job_return.status, job_return.return_value = JobStatus.COMPLETED, None
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:

@@ -37,6 +37,7 @@ END_OF_DOCUMENT = "<|endoftext|>"
 BUG = "bug"
 
 _DOCUMENTS_AT_ONCE = 4096
+_HASHED = ("rows.bin", "tokenizer.json")  # what is read when it has been built
 _BYTE_TOKENS = 257  # every byte and the end-of-document token
 _UINT16_TOKENS = 65536
 
@@ -50,7 +51,7 @@ class _Plan:
     row_tokens: int
     seed: int
     tokenizers_version: str = tokenizers.__version__
-    layout: int = 1
+    layout: int = 2
 
     @property
     def identity(self) -> str:
@@ -86,11 +87,19 @@ def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> P
         if not directory.exists():
             with atomic_directory(directory) as aside:
                 _build(aside, _read_documents(text), plan)
-    rows, sha256 = directory / "rows.bin", (directory / "rows.sha256").read_text()
-    if sha256_of_file(rows) != sha256:
-        raise UserError(f"{rows} is not what was built there; remove {directory}, and it is built again")
-    corpus = open_corpus(rows, row_tokens=row_tokens)
+    for name in _HASHED:
+        if sha256_of_file(directory / name) != _hash_of(directory / name).read_text(errors="replace"):
+            raise UserError(
+                f"{directory / name} is not what was built there; remove {directory}, and it is built again"
+            )
+    corpus = open_corpus(directory / "rows.bin", row_tokens=row_tokens)
+    sha256 = _hash_of(directory / "rows.bin").read_text()
     return replace(corpus, tokenizer=directory / "tokenizer.json", sha256=sha256)
+
+
+def _hash_of(path: Path) -> Path:
+    """The file that holds the SHA-256 of another one."""
+    return path.with_suffix(".sha256")
 
 
 def _text_sha256(text: str) -> str:
@@ -118,12 +127,13 @@ def _read_documents(text: str) -> list[str]:
 def _build(directory: Path, documents: Sequence[str], plan: _Plan) -> None:
     log.info("building the corpus: %d documents, %d tokens of vocabulary", len(documents), plan.vocab_size)
     tokenizer = _train_tokenizer(documents, vocab_size=plan.vocab_size)
-    tokenizer.save(str(directory / "tokenizer.json"))
+    write_text(directory / "tokenizer.json", tokenizer.to_str(pretty=True))  # `save` raises no OSError on a full disk
     end_of_document = tokenizer.token_to_id(END_OF_DOCUMENT)
     encoded = (np.array([*encoding.ids, end_of_document], np.uint16) for encoding in _encode(tokenizer, documents))
     write_indexed_dataset(directory / "documents", encoded, dtype=np.uint16)
     write_indexed_dataset(directory / "rows", _rows_in_training_order(directory, plan), dtype=np.uint16)
-    write_text(directory / "rows.sha256", sha256_of_file(directory / "rows.bin"))
+    for name in _HASHED:
+        write_text(_hash_of(directory / name), sha256_of_file(directory / name))
     write_text(directory / "plan.json", json.dumps(asdict(plan), indent=2))
 
 

@@ -27,11 +27,12 @@ def open_tokenizer(place: str) -> PreTrainedTokenizerBase:
         tokenizer: PreTrainedTokenizerBase = (
             PreTrainedTokenizerFast(tokenizer_file=place)
             if Path(place).is_file()
-            else AutoTokenizer.from_pretrained(place)
+            else AutoTokenizer.from_pretrained(place, trust_remote_code=False)
         )
     except Exception as error:  # the tokenizers library raises nothing narrower for a bad file
+        reason = (str(error).splitlines() or [type(error).__name__])[0]  # the next advise to trust code that it carries
         raise UserError(
-            f"tokenizer={place} cannot be read ({error}); name a tokenizer.json of GPT-NeoX's kind"
+            f"tokenizer={place} cannot be read ({reason}); name a tokenizer.json of GPT-NeoX's kind"
         ) from error
     if END_OF_DOCUMENT not in tokenizer.get_vocab():
         raise UserError(f"tokenizer={place} has no token {END_OF_DOCUMENT}; name a tokenizer of GPT-NeoX's kind")

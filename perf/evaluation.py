@@ -66,7 +66,7 @@ def ours(checkpoint: Path) -> dict[str, float]:
     seconds = {"imports": time.perf_counter() - started}
     started = time.perf_counter()
     model = GPTNeoXForCausalLM.from_pretrained(checkpoint)
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
     seconds["model"] = time.perf_counter() - started
     for benchmark in BENCHMARKS:
         started = time.perf_counter()
@@ -113,7 +113,7 @@ def write_tasks(checkpoint: Path, directory: Path) -> dict[str, int]:
     installed = Path(lm_eval.__file__).parent / "tasks" / "crows_pairs" / "crows_pairs_english.yaml"
     _write_task(directory, "crows_pairs", pairs.to_dict("records"), include=str(installed), dataset_name=None)
 
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint, trust_remote_code=False)
     requests = WinoBias().requests(tokenizer)
     choices: dict[str, list[str]] = {}
     texts = []
@@ -191,7 +191,7 @@ def compare(arguments: argparse.Namespace) -> None:
                 timed = in_a_fresh_process([*command, side])
                 if turn:  # the first turn reads everything from the disk
                     turns[side].append(timed)
-        config = AutoConfig.from_pretrained(checkpoint)
+        config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
     figures: dict[str, Any] = {
         "width": config.hidden_size,
         "layers": config.num_hidden_layers,

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
 
 from foundation import write_bytes
 from reports.results import Metric, number, skip_columns
@@ -51,6 +51,7 @@ LOSSES = {
 
 _STYLE = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # labels are data, and a dollar sign in one is no formula
     "svg.hashsalt": "reports",
     "pdf.fonttype": 42,
     "font.family": "sans-serif",
@@ -249,6 +250,7 @@ def fidelity_figure(table: pd.DataFrame) -> Figure:
         axes.set_title("Distance from the true checkpoint", x=-150 / (WIDTH - 166))
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_formatter(LogFormatter())
         axes.set_xlabel("share of the distance moved")
         axes.grid(axis="x")
         axes.set_yticks(range(len(sources)), [source.replace("_", " ") for source in sources])
@@ -323,13 +325,19 @@ def skip_colours(reasons: Sequence[str]) -> dict[str, str]:
     return {"swapped": COLOURS["after"], **left}
 
 
+def plain_name(text: str) -> str:
+    """The same as part of an id or a file's name, whatever characters it is made of."""
+    return re.sub(r"[^\w.-]+", "_", text, flags=re.ASCII)
+
+
 def to_svg(figure: Figure, *, prefix: str, label: str) -> str:
     """An <svg> element for a page.
 
     Args:
-        prefix: begins every id, so that several figures can stand in one page.
+        prefix: begins every id, so that several figures can stand in one page, as a `plain_name`.
         label: what a screen reader says in place of the figure.
     """
+    prefix = plain_name(prefix)
     text = _render(figure, "svg").decode()
     text = text[text.index("<svg") :]
     text = re.sub(r' id="([^"]+)"', rf' id="{prefix}-\1"', text)

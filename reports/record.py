@@ -12,7 +12,15 @@ import filelock
 import pandas as pd
 import pyarrow
 
-from foundation import UserError, atomic_directory, atomic_file, exclusive, remove_leftovers, write_text
+from foundation import (
+    UserError,
+    atomic_directory,
+    atomic_file,
+    exclusive,
+    remove_leftovers,
+    without_secrets,
+    write_text,
+)
 
 _LOCK = ".lock"
 _ELSEWHERE = "start the run again, in another hydra.run.dir"
@@ -78,7 +86,8 @@ class RunRecord:
         self.update(status="finished")
 
     def _write(self) -> None:
-        write_text(self.directory / "run.json", json.dumps(self._content, indent=2, allow_nan=False) + "\n")
+        text = json.dumps(self._content, indent=2, allow_nan=False)
+        write_text(self.directory / "run.json", without_secrets(text) + "\n")
 
 
 def kept_rows(directory: Path, evaluate: Callable[[], Mapping[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:

@@ -47,7 +47,7 @@ def write_study(directory: Path) -> Path:
     (directory / "figures").mkdir(exist_ok=True)
     for name, (figure, _) in drawn.items():
         for suffix in ("svg", "pdf"):
-            figures.save_figure(figure, directory / "figures" / f"{name}.{suffix}")
+            figures.save_figure(figure, directory / "figures" / f"{figures.plain_name(name)}.{suffix}")
     path = directory / "study.html"
     left_out = {_relative(run, directory): reason for run, reason in found.left_out.items()}
     write_text(path, render(directory.resolve().name, arms, tables, drawn, left_out))

@@ -22,7 +22,7 @@ from torch.distributed.run import get_args_parser
 import corpus
 import eval.evaluation as evaluation
 import training
-from conf.compose import CONF, check_choices, configure, jobs
+from conf.compose import CONF, check_arguments, configure, jobs
 from conf.finding import check_start
 from conf.reference import reference
 from conftest import invented_sentences
@@ -58,7 +58,7 @@ def check_run(arguments):
     assert options in ([], ["-m"], ["--cfg", "--resolve"]), options
     overrides = [word for word in arguments if word not in (*options, "job")]
     overrides = as_known(overrides)
-    check_choices(overrides)
+    check_arguments(overrides)
     if launchers := [word.partition("=")[2] for word in overrides if word.startswith("hydra/launcher=")]:
         assert LAUNCHERS[launchers[0]] in EXTRAS
         overrides = [word for word in overrides if not word.startswith(("hydra/launcher=", "hydra.launcher."))]

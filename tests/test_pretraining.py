@@ -1,13 +1,14 @@
 import multiprocessing
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
 from corpus import build_corpus, fingerprint
-from foundation import UserError
+from foundation import UserError, mistakes_in_one_line
 from test_recipe import pythia
 from training import (
     Batch,
@@ -134,14 +135,28 @@ def test_a_suite_that_lost_a_checkpoint_makes_it_again(text):
     assert all_bytes(suite) == whole
 
 
-def test_a_damaged_corpus_is_refused(text):
-    corpus = corpus_of(text)
-    rows = Path(corpus.location)
-    content = bytearray(rows.read_bytes())
-    content[7] ^= 1
-    rows.write_bytes(content)
-    with pytest.raises(UserError, match="is not what was built there"):
+@pytest.mark.parametrize("name", ["rows.bin", "rows.sha256", "tokenizer.json", "tokenizer.sha256"])
+def test_a_damaged_corpus_is_refused(text, name):
+    damaged = Path(corpus_of(text).location).with_name(name)
+    content = bytearray(damaged.read_bytes())
+    content[7] ^= 0x80
+    damaged.write_bytes(content)
+    with pytest.raises(UserError, match=r"is not what was built there; remove .*, and it is built again"):
         corpus_of(text)
+
+
+def test_a_disk_that_is_full_when_the_corpus_is_built_is_told_as_such(text, tmp_path, monkeypatch):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("a tmpfs can only be mounted by root")
+    try:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(disk))
+        with pytest.raises(SystemExit, match=r"^error: .*No space left on device"), mistakes_in_one_line():
+            corpus_of(text)
+        assert not list(disk.rglob(".aside*"))
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_killed_build_goes_on_where_it_was(text, tmp_path, monkeypatch):

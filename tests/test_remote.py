@@ -245,6 +245,31 @@ def test_a_damaged_block_is_told_removed_and_fetched_again(tmp_path, caplog):
         assert "is damaged" in caplog.text
 
 
+@pytest.mark.parametrize("kept", [4128, 4096, 100, 0])
+def test_a_block_that_is_damaged_after_it_was_read_is_noticed_when_it_is_read_again(tmp_path, caplog, kept):
+    with RangeServer(FILES) as server:
+        files = opened(first_shard(server), tmp_path)
+        read(files, 0, 50_000)
+        block = sorted((tmp_path / "blocks").rglob("*.block"))[1]
+        with block.open("r+b") as file:
+            file.seek(17)
+            file.write(bytes([CONTENT[4096 + 17] ^ 1]))
+            file.truncate(kept)
+        assert read(files, 0, 50_000) == CONTENT[:50_000]
+        assert "is damaged" in caplog.text
+
+
+def test_a_block_is_hashed_once_for_all_its_reads(tmp_path, monkeypatch):
+    with RangeServer(FILES) as server:
+        read(opened(first_shard(server), tmp_path), 0, 50_000)
+        files, hashed = opened(first_shard(server), tmp_path), []
+        sha256 = hashlib.sha256
+        monkeypatch.setattr("corpus.remote.blocks.hashlib.sha256", lambda data=b"": hashed.append(data) or sha256(data))
+        for _ in range(3):
+            read(files, 0, 4096)
+    assert [len(data) for data in hashed if len(data) == BLOCK] == [BLOCK]
+
+
 def test_the_store_keeps_to_its_bound_and_every_read_is_right(tmp_path):
     bound = 16 * 2 * REQUEST
     content = np.random.default_rng(3).bytes(3 * bound)

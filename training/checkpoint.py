@@ -14,6 +14,7 @@ from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerB
 
 from foundation import UserError, atomic_directory, remove_directory, sha256_of_file
 from training.optimizer import OptimizerState
+from training.weights import check_plain_config
 
 _MOMENTS = "optimizer.safetensors"
 _POSITION = "training_state.json"
@@ -106,17 +107,21 @@ def load_own_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         DamagedCheckpoint: a file is not what was saved.
+        UserError: its configuration asks for other code or files than the kit's.
     """
     position = _read_position(path)
     _check_files(path, position["sha256"])
+    check_plain_config(path / "config.json")
     moments = load_file(path / _MOMENTS)
 
     def named(prefix: str) -> dict[str, torch.Tensor]:
         return {name.removeprefix(prefix): value for name, value in moments.items() if name.startswith(prefix)}
 
     return Checkpoint(
-        model=GPTNeoXForCausalLM.from_pretrained(path, dtype=torch.float32),
-        tokenizer=cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(path)),
+        model=GPTNeoXForCausalLM.from_pretrained(
+            path, dtype=torch.float32, use_safetensors=True, local_files_only=True
+        ),
+        tokenizer=cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(path, trust_remote_code=False)),
         optimizer_state=OptimizerState(
             position["updates"], position["adam_step"], named("exp_avg."), named("exp_avg_sq.")
         ),

@@ -246,7 +246,7 @@ def _tokenizer(named: str | None, *places: Path) -> PreTrainedTokenizerBase:
             raise UserError(f"there is no tokenizer {place}; {remedy}")
         check_model_there(place, remedy=remedy)
     try:
-        return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(place))
+        return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(place, trust_remote_code=False))
     except Exception as error:  # whatever the file holds is met by other libraries, which raise what they like
         reason = (str(error).splitlines() or [""])[0]
         raise UserError(

@@ -45,7 +45,7 @@ class TokenLosses:
         """
         if not self.keeps(step):
             return dict.fromkeys(TOKEN_GROUPS)
-        losses = cast(NDArray[np.floating[Any]], np.load(self._path(step))).astype(np.float64)
+        losses = cast(NDArray[np.floating[Any]], np.load(self._path(step), allow_pickle=False)).astype(np.float64)
         found = {group: losses[groups[:, 1:] == index] for index, group in enumerate(TOKEN_GROUPS)}
         return {group: float(chosen.mean()) if chosen.size else None for group, chosen in found.items()}
 

@@ -45,6 +45,8 @@ _ARCHITECTURE = (
     "use_parallel_residual",
     "rope_parameters",
 )
+# what makes transformers fetch and run a hub's code, ask for other packages, or read other files than were looked at
+_NOT_PLAIN = ("attn_implementation", "_attn_implementation", "quantization_config", "transformers_weights", "auto_map")
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
 _UNREADABLE = (
     AssertionError,
@@ -216,10 +218,7 @@ def _expected(directory: Path) -> tuple[GPTNeoXConfig, dict[str, tuple[int, ...]
     path = directory / "config.json"
     if not path.is_file():
         raise UserError(f"{directory} holds no config.json; expected a directory that transformers saved a model in")
-    try:
-        kind = json.loads(_text(path)).get("model_type")
-    except (ValueError, AttributeError):
-        raise UserError(f"{path} is damaged: it is no JSON object; fetch it again") from None
+    kind = check_plain_config(path).get("model_type")
     if kind != "gpt_neox":
         raise UserError(f"{path} is of a model of type {kind}, expected gpt_neox; name a Pythia")
     try:
@@ -229,6 +228,27 @@ def _expected(directory: Path) -> tuple[GPTNeoXConfig, dict[str, tuple[int, ...]
     except (*_UNREADABLE, StrictDataclassError, ZeroDivisionError) as error:
         raise UserError(f"{path} makes no GPT-NeoX ({_first_line(error)}); fetch it again") from error
     return config, {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def check_plain_config(path: Path) -> dict[str, Any]:
+    """The content of a config.json that describes a model and nothing else.
+
+    Raises:
+        UserError: it is damaged, or asks transformers for more than a GPT-NeoX of its own: other code, other files.
+    """
+    try:
+        content = json.loads(_text(path))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged: it is no JSON object; fetch it again")
+    for key in _NOT_PLAIN:
+        if content.get(key) is not None:
+            raise UserError(
+                f"{path} sets {key}, which can make transformers run code or read files that nobody looked at, and is "
+                f"refused; take the model as Pythia publishes it, or remove {key}"
+            )
+    return content
 
 
 def _stored(files: list[Path]) -> dict[str, _Stored]:

@@ -24,6 +24,14 @@ _SUFFIX = ".block"
 _LEFTOVER_S = 3600.0
 
 
+_State = tuple[int, int, int]
+
+
+def _state(status: os.stat_result) -> _State:
+    """What changes when a file is written to, or another takes its place."""
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
 @dataclass(frozen=True)
 class Block:
     """Bytes [start, stop) of one file.
@@ -51,7 +59,7 @@ class BlockStore:
     def __init__(self, directory: Path, *, max_bytes: int) -> None:
         self.directory = directory
         self.max_bytes = max_bytes
-        self._checked: set[Path] = set()
+        self._checked: dict[Path, _State] = {}
 
     def holds(self, block: Block) -> bool:
         """Whether the block is there, not whether it is undamaged."""
@@ -60,12 +68,12 @@ class BlockStore:
     def find(self, block: Block) -> Path | None:
         """The file that begins with the block's bytes; None where it is not there.
 
-        What is read for the first time in this process is checked against its hash; a damaged block is removed, so
-        that it is fetched again, and told.
+        What is read for the first time in this process, or was written to since, is checked against its hash; a damaged
+        block is removed, so that it is fetched again, and told.
         """
         path = self._path(block)
         try:
-            if path not in self._checked:
+            if self._checked.get(path) != _state(path.stat()):
                 with path.open("rb") as file:
                     status, content = os.fstat(file.fileno()), file.read()
                 data, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
@@ -74,11 +82,9 @@ class BlockStore:
                     if os.path.samestat(status, path.stat()):  # else another process has fetched it again meanwhile
                         path.unlink()
                     return None
-                self._checked.add(path)
-            elif not path.exists():
-                raise FileNotFoundError
+                self._checked[path] = _state(status)
         except FileNotFoundError:
-            self._checked.discard(path)
+            self._checked.pop(path, None)
             return None
         return path
 
@@ -94,7 +100,9 @@ class BlockStore:
         with atomic_file(path, durable=False) as aside, aside.open("wb") as file:
             file.write(data)
             file.write(hashlib.sha256(data).digest())
-        self._checked.add(path)
+            file.flush()
+            state = _state(os.fstat(file.fileno()))
+        self._checked[path] = state
 
     def renew(self, block: Block) -> None:
         """Let a block be among the last to go: it is going to be read."""
@@ -121,7 +129,7 @@ class BlockStore:
                 if excess <= 0:
                     break
                 path.unlink(missing_ok=True)
-                self._checked.discard(path)
+                self._checked.pop(path, None)
                 excess -= size
 
     def _entries(self) -> Iterator[tuple[int, int, Path]]:

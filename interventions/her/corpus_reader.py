@@ -11,8 +11,12 @@ Legend: S rows, W tokens in a row, K places.
 
 import hashlib
 import json
+import logging
 import math
+import zipfile
+import zlib
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,6 +32,8 @@ from interventions.independence import Independence
 from interventions.kernels import draw
 from interventions.matching import Matcher, Matches
 from interventions.vocabulary import Joint, Vocabulary
+
+log = logging.getLogger(__name__)
 
 POSSESSIVES, OBJECTS = ("his", "my", "our", "their"), ("him", "me", "us", "them")
 LEAST_EXAMPLES = 100
@@ -135,16 +141,29 @@ class CorpusReader:
         identity = _identity(sample, vocabulary)
         path = cache_directory() / "her" / f"{identity}.npz"
         parts = token_parts(vocabulary)
-        if not path.exists():
+        stored = _read(path)
+        if stored is None:
             weights, company, shift, accuracy = _fit(sample, parts, tokenizer=tokenizer, vocabulary=vocabulary)
             facts = json.dumps({"shift": shift, "accuracy": asdict(accuracy) if accuracy else None})
             path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_file(path) as aside, aside.open("wb") as file:
                 np.savez(file, weights=weights, company=company, facts=np.array(facts))
-        with np.load(path, allow_pickle=False) as stored:
-            facts = json.loads(str(stored["facts"]))
-            accuracy = Accuracy(**facts["accuracy"]) if facts["accuracy"] else None
-            return cls(identity, parts, stored["weights"], stored["company"], facts["shift"], accuracy)
+            stored = {"weights": weights, "company": company, "facts": np.array(facts)}
+        facts = json.loads(str(stored["facts"]))
+        accuracy = Accuracy(**facts["accuracy"]) if facts["accuracy"] else None
+        return cls(identity, parts, stored["weights"], stored["company"], facts["shift"], accuracy)
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]] | None:
+    """The arrays that were stored; None where they never were, or are damaged: they can be learned again."""
+    if not path.exists():
+        return None
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in ("weights", "company", "facts")}
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, KeyError, NotImplementedError, zlib.error) as error:
+        log.warning("%s is damaged (%s); what it held is learned again", path, type(error).__name__)
+        return None
 
 
 def _identity(sample: NDArray[np.integer], vocabulary: Vocabulary) -> str:
