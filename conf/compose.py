@@ -85,7 +85,8 @@ def typed_config(config: DictConfig) -> RunConfig:
     """The composed configuration as objects.
 
     Raises:
-        UserError: a value that must be set is not, one is out of range, not finite or a secret, or `+key=value` names no key.
+        UserError: a value that must be set is not, is out of range, not finite or a secret, or `+key=value` names no
+            key.
     """
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise UserError(f"{', '.join(missing)} must be set; add {missing[0]}=VALUE")
