@@ -173,7 +173,7 @@ def _within(parent: ast.AST, *, path: Path, tree: ast.Module, first: int, compil
         if field in TEXT_FIELDS:
             continue
         for index, node in enumerate(value if isinstance(value, list) else [value]):
-            if not isinstance(node, ast.AST) or isinstance(node, UNCHANGED):
+            if not isinstance(node, ast.AST) or isinstance(node, UNCHANGED) or _is_list_of_names(node):
                 continue
             at = getattr(node, "lineno", first) if isinstance(node, ast.stmt) else first
             jit = compiled or (isinstance(node, ast.FunctionDef) and "njit" in map(_name_of, node.decorator_list))
@@ -231,6 +231,10 @@ def _others(node: ast.AST, field: str) -> Iterator[ast.AST]:
             yield ast.Set(_without_middle(elements))
         case ast.Dict(keys, values) if len(keys) > 2:
             yield ast.Dict(_without_middle(keys), _without_middle(values))
+
+
+def _is_list_of_names(node: ast.AST) -> bool:
+    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__"
 
 
 def _is_table(elements: Sequence[ast.expr]) -> bool:
