@@ -113,9 +113,8 @@ def main() -> None:
         outcomes: dict[Path, list[str]] = defaultdict(list)
         for mutant, outcome in zip(picked, judge(picked, tests_of(name), jobs=arguments.jobs), strict=True):
             outcomes[mutant.path].append(outcome)
-            if outcome not in ("killed", "timed out"):
-                sys.stdout.write(f"{outcome}: {mutant.change}\n")
-                sys.stdout.flush()
+            sys.stdout.write(f"{outcome:12}{mutant.change}\n")
+            sys.stdout.flush()
         figures = {
             "modules": len(made),
             "possible mutants": sum(map(len, made.values())),
@@ -173,7 +172,7 @@ def _within(parent: ast.AST, *, path: Path, tree: ast.Module, first: int, compil
         if field in TEXT_FIELDS:
             continue
         for index, node in enumerate(value if isinstance(value, list) else [value]):
-            if not isinstance(node, ast.AST) or isinstance(node, UNCHANGED) or _is_list_of_names(node):
+            if not isinstance(node, ast.AST) or isinstance(node, UNCHANGED) or _is_left(node):
                 continue
             at = getattr(node, "lineno", first) if isinstance(node, ast.stmt) else first
             jit = compiled or (isinstance(node, ast.FunctionDef) and "njit" in map(_name_of, node.decorator_list))
@@ -233,8 +232,12 @@ def _others(node: ast.AST, field: str) -> Iterator[ast.AST]:
             yield ast.Dict(_without_middle(keys), _without_middle(values))
 
 
-def _is_list_of_names(node: ast.AST) -> bool:
-    return isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "__all__"
+def _is_left(node: ast.AST) -> bool:
+    """Whether it is a list of public names, or the `strict=True` of a zip: a guard against what cannot happen."""
+    match node:
+        case ast.Assign([ast.Name("__all__")]) | ast.keyword("strict"):
+            return True
+    return False
 
 
 def _is_table(elements: Sequence[ast.expr]) -> bool:
