@@ -176,6 +176,20 @@ def test_as_released_takes_documents_ends_out_of_rows_with_a_masculine_pronoun_a
     assert ledger.counts[["form", "swapped"]].to_dict("records") == [{"form": END, "swapped": (rows[0] == 0).sum()}]
 
 
+def test_as_released_counts_the_ends_of_drawn_and_other_rows_at_their_places_whatever_rows_lie_between():
+    texts = [f"x sat{END}", f"x then he left{END}x", f"the king{END}", f"then he{END}x he left{END}x", f"x{END}x"]
+    rows = rows_of(*texts)
+    changed, ledger = load("as_released", first_row=70, stop_row=72)(rows, first_row=70)
+    ends = [place for place in np.flatnonzero(rows == 0) if place // rows.shape[1] in (1, 3)]
+    assert ledger.position.tolist() == ends
+    assert ledger.occurrences(first_row=70)["row"].unique().tolist() == [71, 73]
+    of_drawn = (rows[1] == 0).sum()
+    columns = ["form", "occurrences", "swapped", "skipped_not_drawn"]
+    assert ledger.counts[columns].to_numpy().tolist() == [[END, len(ends), of_drawn, len(ends) - of_drawn]]
+    assert np.flatnonzero((changed != rows).any(axis=1)).tolist() == [1]
+    assert np.flatnonzero(ledger.swapped).tolist() == [2 * rows.shape[1] - 1 - place for place in range(of_drawn)][::-1]
+
+
 LEARNING = [name for name, arm in INTERVENTIONS.items() if arm.learns]
 
 

@@ -127,3 +127,5 @@ def test_no_prompts_give_no_continuations(tiny_model, tiny_tokenizer):
 def test_a_prompt_that_leaves_no_room_in_the_models_context_is_refused(tiny_model, tiny_tokenizer):
     with pytest.raises(UserError, match="1 tokens and may get 512 more, expected at most the model's 512 in all"):
         generate(tiny_model, tiny_tokenizer, [Prompt(" she", 1)], max_new_tokens=512, progress=False)
+    with pytest.raises(UserError, match="has 385 tokens and may get 128 more"):
+        generate(tiny_model, tiny_tokenizer, [Prompt(" she" * 385, 1)], progress=False)
