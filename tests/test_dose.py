@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from foundation import UserError
 from interventions import Dose, load_intervention
+from interventions.dose import Stream
 from interventions.kernels import document_starts, draw
 from sample_corpus import word_tokenizer
 from test_vocabulary import END
@@ -128,6 +129,16 @@ def test_a_document_begins_behind_the_mark_before_it_or_with_its_row(rows, data)
     for place, start in zip(position, starts, strict=True):
         row, column = divmod(place, 5)
         assert start == 5 * row + max((mark + 1 for mark in range(column) if marks[row, mark]), default=0)
+
+
+def test_each_kind_of_chance_keeps_a_stream_of_its_own():
+    assert {stream.name: int(stream) for stream in Stream} == {
+        "DOSE": 0,
+        "COIN": 1,
+        "SHUFFLE": 2,
+        "PLACEBO": 3,
+        "FIT": 4,
+    }
 
 
 def test_numbers_drawn_are_uniform_and_streams_are_independent():

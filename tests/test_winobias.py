@@ -224,6 +224,22 @@ def test_metrics_are_the_hand_worked_ones(benchmark):
     ]
 
 
+def test_neutral_values_are_those_of_a_model_without_a_stereotype(benchmark):
+    neutral = {name: metric.neutral for name, metric in benchmark.metrics(benchmark.rows(SCORES)).items()}
+    unknown = {name for name in neutral if name.startswith(("occupation_accuracy", "average_rank"))}
+    assert {name for name, value in neutral.items() if value is None} == unknown
+    assert neutral["pro_preference"] == 0.5
+    assert {value for name, value in neutral.items() if name not in unknown | {"pro_preference"}} == {0.0}
+
+
+def test_the_likelier_pronoun_is_preferred_by_however_little_and_a_tie_prefers_none(benchmark):
+    same = (-1.0, -1.0, -1.0, -1.0)
+    metrics = benchmark.metrics(
+        benchmark.rows(made_up_scores([same, same, (-1.25, -1.0, -1.0, -1.0), same, same, same]))
+    )
+    assert metrics["pro_preference"].values.tolist() == [1.0, 0.0] * 4
+
+
 def test_metrics_do_not_depend_on_the_order_of_the_rows(benchmark):
     drawn = np.random.default_rng(0).normal(size=(6, 4))
     rows = benchmark.rows(made_up_scores([tuple(kind) for kind in drawn]))
