@@ -195,6 +195,17 @@ def test_rows_say_all_about_a_sentence(benchmark):
     assert set(rows.loc[rows["condition"] == "anti", "pronoun_gender"].iloc[::2]) == {"feminine"}
 
 
+def test_the_shares_of_women_round_to_those_of_the_papers_table():
+    assert sorted(map(round, MALE_OCCUPATIONS.values())) == [
+        *(2, 4, 4, 4, 6, 14, 18, 20, 22, 22),
+        *(27, 34, 35, 38, 38, 39, 41, 43, 44, 48),
+    ]
+    assert sorted(map(round, FEMALE_OCCUPATIONS.values())) == [
+        *(52, 54, 61, 61, 63, 65, 72, 73, 73, 76),
+        *(78, 80, 84, 85, 89, 89, 90, 90, 92, 95),
+    ]
+
+
 def test_metrics_are_the_hand_worked_ones(benchmark):
     metrics = benchmark.metrics(benchmark.rows(SCORES))
     means = {name: np.mean(metric.values) for name, metric in metrics.items()}
