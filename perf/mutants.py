@@ -175,7 +175,7 @@ def _within(parent: ast.AST, *, path: Path, tree: ast.Module, first: int, compil
             if not isinstance(node, ast.AST) or isinstance(node, UNCHANGED) or _is_left(node):
                 continue
             at = getattr(node, "lineno", first) if isinstance(node, ast.stmt) else first
-            jit = compiled or (isinstance(node, ast.FunctionDef) and "njit" in map(_name_of, node.decorator_list))
+            jit = compiled or _is_compiled(node)
             for new in _others(node, field):
                 if isinstance(value, list):
                     apply = partial(value.__setitem__, index, new)
@@ -248,9 +248,12 @@ def _without_middle(elements: list[Any]) -> list[Any]:
     return [*elements[: len(elements) // 2], *elements[len(elements) // 2 + 1 :]]
 
 
-def _name_of(decorator: ast.expr) -> str:
-    called = decorator.func if isinstance(decorator, ast.Call) else decorator
-    return called.id if isinstance(called, ast.Name) else ""
+def _is_compiled(node: ast.AST) -> bool:
+    """Whether it is a function that numba compiles, with `@njit(...)`."""
+    return isinstance(node, ast.FunctionDef) and any(
+        isinstance(each, ast.Call) and isinstance(each.func, ast.Name) and each.func.id == "njit"
+        for each in node.decorator_list
+    )
 
 
 def _short(node: ast.AST) -> str:
@@ -347,7 +350,7 @@ def _tested(test: Path) -> int:
 
 
 def _with_mutant(mutant: Mutant, compiled: str, test: Path) -> int:
-    if mutant.lines is None:
+    if any(map(_is_compiled, ast.walk(mutant.tree))):
         numba.config.CACHE_DIR = compiled  # type: ignore[attr-defined]  # numba has no types
     mutant.apply()
     code = compile(ast.fix_missing_locations(mutant.tree), str(ROOT / mutant.path), "exec")
