@@ -11,6 +11,7 @@ import interventions.gendered_words
 import interventions.rewrite
 from foundation import UserError
 from interventions import INTERVENTIONS, SKIP_REASONS, load_intervention
+from interventions.intervention import identity_of
 from sample_corpus import sample_rows, word_tokenizer
 from test_vocabulary import END, byte_level_tokenizer, decoded
 
@@ -188,6 +189,15 @@ def test_as_released_counts_the_ends_of_drawn_and_other_rows_at_their_places_wha
     assert ledger.counts[columns].to_numpy().tolist() == [[END, len(ends), of_drawn, len(ends) - of_drawn]]
     assert np.flatnonzero((changed != rows).any(axis=1)).tolist() == [1]
     assert np.flatnonzero(ledger.swapped).tolist() == [2 * rows.shape[1] - 1 - place for place in range(of_drawn)][::-1]
+
+
+def test_an_identity_is_of_what_tables_hold_and_not_of_their_order():
+    one, other = {"pairs": ["he", "she"], "learned": True}, {"learned": True, "pairs": ["he", "she"]}
+    same = {identity_of("swap", vocabulary="v", tables=tables) for tables in (one, other)}
+    assert len(same) == 1
+    for changed in (one | {"learned": False}, one | {"pairs": ["she", "he"]}):
+        assert identity_of("swap", vocabulary="v", tables=changed) not in same
+    assert identity_of("swap", vocabulary="w", tables=one) not in same
 
 
 LEARNING = [name for name, arm in INTERVENTIONS.items() if arm.learns]
