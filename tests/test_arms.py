@@ -12,6 +12,7 @@ import interventions.rewrite
 from foundation import UserError
 from interventions import INTERVENTIONS, SKIP_REASONS, load_intervention
 from interventions.intervention import identity_of
+from interventions.neutral import means_has
 from sample_corpus import sample_rows, word_tokenizer
 from test_vocabulary import END, byte_level_tokenizer, decoded
 
@@ -189,6 +190,32 @@ def test_as_released_counts_the_ends_of_drawn_and_other_rows_at_their_places_wha
     assert ledger.counts[columns].to_numpy().tolist() == [[END, len(ends), of_drawn, len(ends) - of_drawn]]
     assert np.flatnonzero((changed != rows).any(axis=1)).tolist() == [1]
     assert np.flatnonzero(ledger.swapped).tolist() == [2 * rows.shape[1] - 1 - place for place in range(of_drawn)][::-1]
+
+
+def test_an_s_is_has_before_these_participles_whatever_of_these_adverbs_lie_between():
+    participles = [
+        *("been", "got", "had", "gone", "become", "done", "made", "taken", "seen"),
+        *("given", "come", "grown", "lost"),
+    ]
+    adverbs = ["not", "never", "always", "already", "just", "also", "only", "ever", "recently", "since", "long"]
+    for participle in participles:
+        assert means_has(f" {participle}."), participle
+    for adverb in adverbs:
+        assert means_has(f" {adverb} just been"), adverb
+    for text in (" tired", " never tired", " beenish", " not", "been", ", been"):
+        assert not means_has(text), text
+
+
+@pytest.mark.parametrize("name", ["balance", "shuffled", "placebo"])
+def test_chance_depends_on_the_place_in_the_corpus_and_not_on_the_batch(arms, name):
+    rows = SAMPLE[:12]
+    whole, ledger = arms[name](rows, first_row=10**9)
+    assert 0 < ledger.counts["swapped"].sum() < ledger.counts["occurrences"].sum()
+    for start in (9, 4, 0):
+        part, own = arms[name](rows[start : start + 4], first_row=10**9 + start)
+        assert np.array_equal(part, whole[start : start + 4])
+        assert np.array_equal(own.swapped, ledger.swapped[start : start + 4])
+    assert not np.array_equal(arms[name](rows, first_row=3)[1].swapped, ledger.swapped)
 
 
 def test_an_identity_is_of_what_tables_hold_and_not_of_their_order():

@@ -235,6 +235,17 @@ def test_metrics_are_the_hand_worked_ones(benchmark):
     ]
 
 
+def test_parts_of_the_sentences_are_measured_each_by_itself(benchmark):
+    rows = benchmark.rows(SCORES)
+    rows["log_p_pronoun"] = rows["type"] + 10.0 * (rows["referent_gender"] == "female")
+    rows["log_p_counterpart"] = 0.0
+    rows["correct"] = (rows["condition"] == "pro") & (rows["type"] == 1)
+    means = {name: np.mean(metric.values) for name, metric in benchmark.metrics(rows).items()}
+    parts = {"male_referents": 1.5, "female_referents": 11.5, "type1": 6.0, "type2": 7.0}
+    assert {part: means[f"pronoun_contrast_{part}"] for part in parts} == parts
+    assert (means["occupation_gap"], means["occupation_gap_type1"], means["occupation_gap_type2"]) == (0.5, 1, 0)
+
+
 def test_neutral_values_are_those_of_a_model_without_a_stereotype(benchmark):
     neutral = {name: metric.neutral for name, metric in benchmark.metrics(benchmark.rows(SCORES)).items()}
     unknown = {name for name in neutral if name.startswith(("occupation_accuracy", "average_rank"))}
