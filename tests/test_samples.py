@@ -4,6 +4,7 @@ import numpy as np
 
 from interventions import OUTCOMES, Ledger, load_intervention
 from interventions.preview.samples import ELSEWHERE, Piece, draw_samples, rows_that_moved
+from interventions.preview.text import place
 from test_vocabulary import byte_level_tokenizer, decoded
 
 TOKENIZER = byte_level_tokenizer(700)
@@ -47,6 +48,14 @@ def test_a_passage_shows_a_swapped_word_with_both_texts_and_its_place():
     assert (sample.outcome, sample.row, sample.form, sample.replacement) == ("swapped", 71, "he", "she")
     assert decode(rows_of("The baker said he would go.")[0, sample.token : sample.token + 1]) == " he"
     assert sample.passage[:3] == (Piece("The baker said"), Piece(" "), Piece("he", "she", chosen=True))
+
+
+def test_a_place_names_the_word_and_what_it_became():
+    rows = rows_of("The baker said he would go.")
+    at = rows[0].tolist().index(TOKENIZER.encode(" he")[0])
+    for name, what in (("masculine_to_feminine", ", he → she"), ("drop", ", he")):
+        assert place(samples_of(name, rows)[0]) == f"row 70, token {at}{what}"
+    assert place(samples_of("masculine_to_feminine", rows_of("The he-man left"))[0]).endswith(", he")
 
 
 def test_words_side_by_side_are_pieces_of_their_own_and_one_of_them_is_chosen():
