@@ -11,6 +11,8 @@ import interventions.gendered_words
 import interventions.rewrite
 from foundation import UserError
 from interventions import INTERVENTIONS, SKIP_REASONS, load_intervention
+from interventions.intervention import identity_of
+from interventions.neutral import means_has
 from sample_corpus import sample_rows, word_tokenizer
 from test_vocabulary import END, byte_level_tokenizer, decoded
 
@@ -174,6 +176,55 @@ def test_as_released_takes_documents_ends_out_of_rows_with_a_masculine_pronoun_a
     assert texts[0].rstrip().replace(END, "") == texts[0].split(END)[0] == "xthen he left the king."
     assert np.array_equal(changed[1:], rows[1:])
     assert ledger.counts[["form", "swapped"]].to_dict("records") == [{"form": END, "swapped": (rows[0] == 0).sum()}]
+
+
+def test_as_released_counts_the_ends_of_drawn_and_other_rows_at_their_places_whatever_rows_lie_between():
+    texts = [f"x sat{END}", f"x then he left{END}x", f"the king{END}", f"then he{END}x he left{END}x", f"x{END}x"]
+    rows = rows_of(*texts)
+    changed, ledger = load("as_released", first_row=70, stop_row=72)(rows, first_row=70)
+    ends = [place for place in np.flatnonzero(rows == 0) if place // rows.shape[1] in (1, 3)]
+    assert ledger.position.tolist() == ends
+    assert ledger.occurrences(first_row=70)["row"].unique().tolist() == [71, 73]
+    of_drawn = (rows[1] == 0).sum()
+    columns = ["form", "occurrences", "swapped", "skipped_not_drawn"]
+    assert ledger.counts[columns].to_numpy().tolist() == [[END, len(ends), of_drawn, len(ends) - of_drawn]]
+    assert np.flatnonzero((changed != rows).any(axis=1)).tolist() == [1]
+    assert np.flatnonzero(ledger.swapped).tolist() == [2 * rows.shape[1] - 1 - place for place in range(of_drawn)][::-1]
+
+
+def test_an_s_is_has_before_these_participles_whatever_of_these_adverbs_lie_between():
+    participles = [
+        *("been", "got", "had", "gone", "become", "done", "made", "taken", "seen"),
+        *("given", "come", "grown", "lost"),
+    ]
+    adverbs = ["not", "never", "always", "already", "just", "also", "only", "ever", "recently", "since", "long"]
+    for participle in participles:
+        assert means_has(f" {participle}."), participle
+    for adverb in adverbs:
+        assert means_has(f" {adverb} just been"), adverb
+    for text in (" tired", " never tired", " beenish", " not", "been", ", been"):
+        assert not means_has(text), text
+
+
+@pytest.mark.parametrize("name", ["balance", "shuffled", "placebo"])
+def test_chance_depends_on_the_place_in_the_corpus_and_not_on_the_batch(arms, name):
+    rows = SAMPLE[:12]
+    whole, ledger = arms[name](rows, first_row=10**9)
+    assert 0 < ledger.counts["swapped"].sum() < ledger.counts["occurrences"].sum()
+    for start in (9, 4, 0):
+        part, own = arms[name](rows[start : start + 4], first_row=10**9 + start)
+        assert np.array_equal(part, whole[start : start + 4])
+        assert np.array_equal(own.swapped, ledger.swapped[start : start + 4])
+    assert not np.array_equal(arms[name](rows, first_row=3)[1].swapped, ledger.swapped)
+
+
+def test_an_identity_is_of_what_tables_hold_and_not_of_their_order():
+    one, other = {"pairs": ["he", "she"], "learned": True}, {"learned": True, "pairs": ["he", "she"]}
+    same = {identity_of("swap", vocabulary="v", tables=tables) for tables in (one, other)}
+    assert len(same) == 1
+    for changed in (one | {"learned": False}, one | {"pairs": ["she", "he"]}):
+        assert identity_of("swap", vocabulary="v", tables=changed) not in same
+    assert identity_of("swap", vocabulary="w", tables=one) not in same
 
 
 LEARNING = [name for name, arm in INTERVENTIONS.items() if arm.learns]

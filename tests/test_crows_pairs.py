@@ -121,9 +121,12 @@ def test_metrics_are_the_hand_worked_ones(benchmark, rows):
             "gender_feminine_difference": -7 / 2,
         }
     )
-    assert metrics["pct_stereotype"].neutral == 0.5
+    for name, metric in metrics.items():
+        assert metric.neutral == (0.0 if name.endswith("difference") else 0.5), name
     assert metrics["gender_signed_difference"].clusters.tolist() == [0, 1, 3]
     assert "the pairs about race color" in metrics["race_color_pct_stereotype"].description
+    for direction, does in (("stereo", "show"), ("antistereo", "violate")):
+        assert f"that {does} a stereotype" in metrics[f"gender_{direction}_pct_stereotype"].description
 
 
 def test_direction_does_not_change_which_sentence_should_win(benchmark, rows):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from foundation import UserError
 from interventions import Dose, load_intervention
-from interventions.kernels import draw
+from interventions.dose import Stream
+from interventions.kernels import document_starts, draw
 from sample_corpus import word_tokenizer
 from test_vocabulary import END
 
@@ -99,6 +100,45 @@ def test_arms_that_need_whole_rows_refuse_a_dose_of_occurrences():
     for name in ("shuffled", "as_released"):
         with pytest.raises(UserError, match=r"set intervention\.unit=row"):
             load_intervention(name, tokenizer=TOKENIZER, fraction=0.5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**63 - 1), st.integers(0, 4), st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=5))
+def test_numbers_drawn_are_those_of_splitmix64(seed, stream, keys):
+    def mixed(bits):
+        bits = (bits ^ bits >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        bits = (bits ^ bits >> 27) * 0x94D049BB133111EB % 2**64
+        return bits ^ bits >> 31
+
+    def stepped(number):
+        return mixed((number + 0x9E3779B97F4A7C15) % 2**64)
+
+    salt = mixed((stepped(seed) + stream) % 2**64)
+    expected = [(mixed(salt ^ stepped(key)) >> 11) / 2**53 for key in keys]
+    assert draw(seed, stream, np.array(keys, np.int64)).tolist() == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=1, max_size=4), st.data())
+def test_a_document_begins_behind_the_mark_before_it_or_with_its_row(rows, data):
+    marks = np.array(rows)
+    position = sorted(data.draw(st.sets(st.integers(0, marks.size - 1))))
+    starts = document_starts(
+        marks.astype(np.uint16).reshape(-1), 5, np.array(position, np.int64), np.array([False, True])
+    )
+    for place, start in zip(position, starts, strict=True):
+        row, column = divmod(place, 5)
+        assert start == 5 * row + max((mark + 1 for mark in range(column) if marks[row, mark]), default=0)
+
+
+def test_each_kind_of_chance_keeps_a_stream_of_its_own():
+    assert {stream.name: int(stream) for stream in Stream} == {
+        "DOSE": 0,
+        "COIN": 1,
+        "SHUFFLE": 2,
+        "PLACEBO": 3,
+        "FIT": 4,
+    }
 
 
 def test_numbers_drawn_are_uniform_and_streams_are_independent():

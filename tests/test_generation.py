@@ -127,3 +127,15 @@ def test_no_prompts_give_no_continuations(tiny_model, tiny_tokenizer):
 def test_a_prompt_that_leaves_no_room_in_the_models_context_is_refused(tiny_model, tiny_tokenizer):
     with pytest.raises(UserError, match="1 tokens and may get 512 more, expected at most the model's 512 in all"):
         generate(tiny_model, tiny_tokenizer, [Prompt(" she", 1)], max_new_tokens=512, progress=False)
+    with pytest.raises(UserError, match="has 385 tokens and may get 128 more"):
+        generate(tiny_model, tiny_tokenizer, [Prompt(" she" * 385, 1), Prompt(" she", 1)], progress=False)
+
+
+def test_a_prompt_too_long_for_a_batch_goes_alone(tiny_model, tiny_tokenizer):
+    shapes = []
+    hook = tiny_model.gpt_neox.register_forward_pre_hook(lambda _, args: shapes.append(args[0].shape[0]))
+    generate(
+        tiny_model, tiny_tokenizer, [Prompt("Nobody", 1)] * 3, max_new_tokens=1, tokens_per_batch=1, progress=False
+    )
+    hook.remove()
+    assert shapes == [1, 1, 1]

@@ -8,7 +8,7 @@ import pytest
 import interventions.her.corpus_reader as her_module
 from interventions import CorpusReader
 from interventions.her import Accuracy, share_by_expectation_maximisation
-from interventions.her.context import company_of_words, text_hash, token_parts
+from interventions.her.context import _ending, _kind, company_of_words, text_hash, token_parts
 from interventions.her.kernels import WINDOW, words_around
 from interventions.matching import Matcher
 from interventions.vocabulary import read_vocabulary
@@ -110,6 +110,27 @@ def test_words_are_the_same_however_the_vocabulary_cuts_them(size):
     assert word.tolist() == [text_hash(","), text_hash("her"), text_hash("own"), text_hash("quite")]
     words_around(row, len(row), len(row), parts, word, ending, kind)
     assert word.tolist() == [2, 2, 2, text_hash("y")]
+
+
+@pytest.mark.parametrize(
+    ("word", "whole", "kind", "ending"),
+    [
+        ("their", True, "their", "~eir"),
+        ("the", True, "the", "the"),
+        ("the", False, "~", "~the"),
+        ("bored", True, "~ed", "~red"),
+        ("used", True, "~ed", "used"),
+        ("red", True, "~", "red"),
+        ("red", False, "~ed", "~red"),
+        ("boats", True, "~s", "~ats"),
+        ("garden", True, "~", "~den"),
+        ("7th", True, "0", "0"),
+        ("...", True, ".", "..."),
+        ("", True, "", ""),
+    ],
+)
+def test_a_word_is_known_by_its_kind_and_its_ending(word, whole, kind, ending):
+    assert (_kind(word, whole), _ending(word, whole)) == (kind, ending)
 
 
 def test_a_word_keeps_the_company_that_it_is_seen_in():

@@ -42,6 +42,7 @@ def test_mean_and_slopes_are_the_hand_worked_ones(benchmark):
     metrics = benchmark.metrics(rows)
     assert np.mean(metrics["log_odds_she"].values) == 1
     assert sorted(set(metrics["log_odds_she"].clusters)) == ["baker", "cook", "sailor"]
+    assert {metric.neutral for metric in metrics.values()} == {0.0}
     for name, slope in (("slope_winobias", 2), ("slope_winogender", -5)):
         regressor = metrics[name].regressor
         assert np.polyfit(regressor, metrics[name].values, 1)[0] == pytest.approx(slope)

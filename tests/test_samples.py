@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from interventions import OUTCOMES, load_intervention
-from interventions.preview.samples import ELSEWHERE, Piece, draw_samples
+from interventions import OUTCOMES, Ledger, load_intervention
+from interventions.preview.samples import ELSEWHERE, Piece, draw_samples, rows_that_moved
+from interventions.preview.text import place
 from test_vocabulary import byte_level_tokenizer, decoded
 
 TOKENIZER = byte_level_tokenizer(700)
@@ -47,6 +48,14 @@ def test_a_passage_shows_a_swapped_word_with_both_texts_and_its_place():
     assert (sample.outcome, sample.row, sample.form, sample.replacement) == ("swapped", 71, "he", "she")
     assert decode(rows_of("The baker said he would go.")[0, sample.token : sample.token + 1]) == " he"
     assert sample.passage[:3] == (Piece("The baker said"), Piece(" "), Piece("he", "she", chosen=True))
+
+
+def test_a_place_names_the_word_and_what_it_became():
+    rows = rows_of("The baker said he would go.")
+    at = rows[0].tolist().index(TOKENIZER.encode(" he")[0])
+    for name, what in (("masculine_to_feminine", ", he → she"), ("drop", ", he")):
+        assert place(samples_of(name, rows)[0]) == f"row 70, token {at}{what}"
+    assert place(samples_of("masculine_to_feminine", rows_of("The he-man left"))[0]).endswith(", he")
 
 
 def test_words_side_by_side_are_pieces_of_their_own_and_one_of_them_is_chosen():
@@ -141,6 +150,17 @@ def test_a_row_that_changed_without_a_word_is_shown_where_it_first_did():
     (sample,) = draw_samples(rows, changed, ledger, decode, first_row=70, count=3)
     assert (sample.outcome, sample.row, sample.token) == (ELSEWHERE, 71, 2)
     assert any(piece.new == "<|endoftext|>" for piece in sample.passage)
+
+
+def test_a_row_moved_where_a_token_changed_outside_of_all_tokens_of_swapped_words():
+    rows = np.arange(12, dtype=np.uint16).reshape(3, 4)
+    place, length, nothing = np.array([1, 5]), np.array([2, 2], np.int32), np.zeros(2, np.uint8)
+    ledger = Ledger(rows.shape, [("his", "her")], np.zeros(2, np.int64), place, length, nothing)
+    changed = rows.copy()
+    changed.reshape(-1)[[1, 2, 5, 6]] = 99
+    assert rows_that_moved(rows, changed, ledger).tolist() == [False, False, False]
+    changed[1, 3] = changed[2, 0] = 99
+    assert rows_that_moved(rows, changed, ledger).tolist() == [False, True, True]
 
 
 def test_half_a_character_at_the_edge_of_a_passage_is_left_out():

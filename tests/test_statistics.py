@@ -1,3 +1,4 @@
+import itertools
 import math
 from dataclasses import replace
 
@@ -95,6 +96,34 @@ def test_sign_flips_of_many_examples_agree_with_the_paired_t_test():
     assert row["p"] == pytest.approx(scipy.stats.ttest_rel(after, before).pvalue, abs=0.02)
 
 
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-4, 4)), min_size=1, max_size=8))
+def test_p_of_sign_flips_is_the_share_of_all_patterns(examples):
+    clusters, differences = np.array(examples).T
+    sums = [differences[clusters == cluster].sum() for cluster in np.unique(clusters)]
+    patterns = [abs(np.dot(signs, sums)) for signs in itertools.product([1, -1], repeat=len(sums))]
+    before, after = mean_metric(np.full(len(examples), 9), clusters), mean_metric(9 + differences, clusters)
+    row = summary(before=before, after=after, resamples=10).loc["after-before"]
+    assert row["p"] == np.mean([pattern >= abs(sum(sums)) for pattern in patterns])
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.tuples(*[st.integers(-9, 9)] * 3), min_size=4, max_size=12), st.booleans())
+def test_moments_changing_places_turn_the_change_and_its_interval_round_and_nothing_else(examples, is_slope):
+    one, other, x = np.array(examples).T
+    clusters, x = np.arange(len(one)) // 2, x + 40.0 * np.arange(len(one))
+    metrics = [
+        slope_metric(values, x, clusters) if is_slope else mean_metric(values, clusters) for values in (one, other)
+    ]
+    there = summary(before=metrics[0], after=metrics[1], resamples=50).loc["after-before"]
+    back = summary(before=metrics[1], after=metrics[0], resamples=50).loc["after-before"]
+    assert back["value"] == pytest.approx(-there["value"])
+    assert back["ci_low"] == pytest.approx(-there["ci_high"], abs=1e-12)
+    assert back["ci_high"] == pytest.approx(-there["ci_low"], abs=1e-12)
+    assert back["p"] == there["p"]
+    assert back["mde"] == pytest.approx(there["mde"])
+
+
 def test_clusters_change_sign_as_a_whole():
     values = np.array([0.3, -0.1, 0.5, 0.2, 0.4, 0.1])
     one = summary(before=mean_metric(np.zeros(6)), after=mean_metric(values))
@@ -146,6 +175,16 @@ def test_one_cluster_bears_no_interval():
 def test_holms_adjusted_p_values_are_the_hand_worked_ones():
     adjusted = holm(pd.Series([0.01, 0.04, np.nan, 0.03, 0.005]))
     np.testing.assert_allclose(adjusted, [0.03, 0.06, np.nan, 0.06, 0.02])
+
+
+@given(st.lists(st.none() | st.floats(0, 1), max_size=8))
+def test_holms_adjusted_p_value_is_the_level_at_which_its_steps_first_reach_a_test(given_p):
+    p = pd.Series(given_p, dtype="float64")
+    adjusted, kept = holm(p), p.dropna()
+    assert adjusted.isna().equals(p.isna())
+    for index, own in kept.items():
+        steps = [smaller * (kept >= smaller).sum() for smaller in kept if smaller <= own]
+        assert adjusted[index] == pytest.approx(min(1, max(steps)))
 
 
 def test_holms_correction_is_over_the_primary_metrics_of_each_change():

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from transformers import GPT2Config, GPTNeoXForCausalLM
 
@@ -118,6 +120,23 @@ def test_shards_of_safetensors_are_loaded_as_transformers_loads_them(tmp_path, t
     tiny_model.save_pretrained(tmp_path, max_shard_size="40KB")
     assert len(weight_files(tmp_path)) > 3
     check_loaded(tmp_path, tiny_model, torch.float32)
+
+
+@settings(max_examples=10, deadline=None)
+@given(data=st.data())
+def test_tensors_come_back_from_any_shards_in_any_precision(tmp_path_factory, tiny_model, data):
+    directory, places = tmp_path_factory.mktemp("shards"), {}
+    shards = {f"model-{part:05d}.safetensors": {} for part in range(data.draw(st.integers(2, 4)))}
+    for name, value in tiny_model.state_dict().items():
+        places[name] = data.draw(st.sampled_from(sorted(shards)))
+        shards[places[name]][name] = value.to(data.draw(st.sampled_from([torch.float32, torch.float16])))
+    for file in set(places.values()):
+        save_file(shards[file], directory / file)
+    (directory / "config.json").write_text(json.dumps(OLD_CONFIG))
+    (directory / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    loaded = load_weights(directory).state_dict()
+    for name, file in places.items():
+        assert torch.equal(loaded[name], shards[file][name].float()), name
 
 
 @pytest.mark.parametrize("zipped", [True, False])

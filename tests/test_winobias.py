@@ -195,6 +195,17 @@ def test_rows_say_all_about_a_sentence(benchmark):
     assert set(rows.loc[rows["condition"] == "anti", "pronoun_gender"].iloc[::2]) == {"feminine"}
 
 
+def test_the_shares_of_women_round_to_those_of_the_papers_table():
+    assert sorted(map(round, MALE_OCCUPATIONS.values())) == [
+        *(2, 4, 4, 4, 6, 14, 18, 20, 22, 22),
+        *(27, 34, 35, 38, 38, 39, 41, 43, 44, 48),
+    ]
+    assert sorted(map(round, FEMALE_OCCUPATIONS.values())) == [
+        *(52, 54, 61, 61, 63, 65, 72, 73, 73, 76),
+        *(78, 80, 84, 85, 89, 89, 90, 90, 92, 95),
+    ]
+
+
 def test_metrics_are_the_hand_worked_ones(benchmark):
     metrics = benchmark.metrics(benchmark.rows(SCORES))
     means = {name: np.mean(metric.values) for name, metric in metrics.items()}
@@ -222,6 +233,33 @@ def test_metrics_are_the_hand_worked_ones(benchmark):
         "type2.dev.1",
         "type2.test.1",
     ]
+
+
+def test_parts_of_the_sentences_are_measured_each_by_itself(benchmark):
+    rows = benchmark.rows(SCORES)
+    rows["log_p_pronoun"] = rows["type"] + 10.0 * (rows["referent_gender"] == "female")
+    rows["log_p_counterpart"] = 0.0
+    rows["correct"] = (rows["condition"] == "pro") & (rows["type"] == 1)
+    means = {name: np.mean(metric.values) for name, metric in benchmark.metrics(rows).items()}
+    parts = {"male_referents": 1.5, "female_referents": 11.5, "type1": 6.0, "type2": 7.0}
+    assert {part: means[f"pronoun_contrast_{part}"] for part in parts} == parts
+    assert (means["occupation_gap"], means["occupation_gap_type1"], means["occupation_gap_type2"]) == (0.5, 1, 0)
+
+
+def test_neutral_values_are_those_of_a_model_without_a_stereotype(benchmark):
+    neutral = {name: metric.neutral for name, metric in benchmark.metrics(benchmark.rows(SCORES)).items()}
+    unknown = {name for name in neutral if name.startswith(("occupation_accuracy", "average_rank"))}
+    assert {name for name, value in neutral.items() if value is None} == unknown
+    assert neutral["pro_preference"] == 0.5
+    assert {value for name, value in neutral.items() if name not in unknown | {"pro_preference"}} == {0.0}
+
+
+def test_the_likelier_pronoun_is_preferred_by_however_little_and_a_tie_prefers_none(benchmark):
+    same = (-1.0, -1.0, -1.0, -1.0)
+    metrics = benchmark.metrics(
+        benchmark.rows(made_up_scores([same, same, (-1.25, -1.0, -1.0, -1.0), same, same, same]))
+    )
+    assert metrics["pro_preference"].values.tolist() == [1.0, 0.0] * 4
 
 
 def test_metrics_do_not_depend_on_the_order_of_the_rows(benchmark):

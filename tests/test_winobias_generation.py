@@ -120,6 +120,11 @@ def test_a_planted_stereotype_gives_the_hand_worked_numbers(benchmark):
     assert set(metrics["compat_net_bias"].clusters) == {"type1.test.1", "type2.test.1"}
 
 
+def test_only_the_net_bias_has_a_neutral_value(benchmark):
+    neutral = {name: metric.neutral for name, metric in benchmark.metrics(benchmark.rows(["Well"] * 56)).items()}
+    assert neutral == {name: 0.0 if "_net_bias" in name else None for name in neutral}
+
+
 @pytest.mark.parametrize("occupation", ["farmer", "nurse"])
 def test_a_model_that_always_names_one_occupation_has_no_net_bias(benchmark, occupation):
     metrics = benchmark.metrics(benchmark.rows([f"the {occupation} ."] * 56))

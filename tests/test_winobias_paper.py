@@ -153,6 +153,11 @@ def test_a_planted_stereotype_gives_the_hand_worked_numbers(benchmark):
     assert found["paper_mc_feminine_log_odds"] == (-1 + 3 - 2 - 2) / 4
 
 
+def test_neutral_values_are_those_of_a_model_without_a_stereotype(benchmark):
+    neutral = {name: metric.neutral for name, metric in benchmark.metrics(benchmark.rows([np.zeros(1)] * 96)).items()}
+    assert neutral == {name: 0.5 if "_accuracy" in name else 0.0 for name in neutral}
+
+
 def test_metrics_are_a_function_of_stored_rows(benchmark, tmp_path):
     rows = benchmark.rows([np.array([x]) for x in np.random.default_rng(0).normal(size=96)])
     rows.to_parquet(tmp_path / "rows.parquet")

@@ -48,6 +48,17 @@ def test_sentences_are_told_apart_by_their_names(benchmark):
     assert not benchmark.sentences.loc[benchmark.sentences["gender"] == "neutral", "gotcha"].any()
 
 
+def test_sentences_are_looked_for_in_the_directory_that_the_user_names(tmp_path):
+    with pytest.raises(UserError, match=r"all_sentences\.tsv"):
+        winogender.load_sentences(tmp_path)
+
+
+def test_only_the_gap_has_a_neutral_value(benchmark):
+    rows = benchmark.rows(scores(benchmark.sentences, lambda row: "occupation"))
+    neutral = {name: metric.neutral for name, metric in benchmark.metrics(rows).items()}
+    assert neutral == {name: 0.0 if name == "gotcha_gap" else None for name in neutral}
+
+
 def test_a_model_that_goes_by_the_stereotype_is_right_where_it_does_not_mislead(benchmark):
     def stereotype(row):
         majority = "feminine" if row["pct_female"] > 50 else "masculine"
