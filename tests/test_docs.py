@@ -58,10 +58,10 @@ def check_run(arguments):
     assert options in ([], ["-m"], ["--cfg", "--resolve"]), options
     overrides = [word for word in arguments if word not in (*options, "job")]
     overrides = as_known(overrides)
-    check_arguments(overrides)
     if launchers := [word.partition("=")[2] for word in overrides if word.startswith("hydra/launcher=")]:
         assert LAUNCHERS[launchers[0]] in EXTRAS
         overrides = [word for word in overrides if not word.startswith(("hydra/launcher=", "hydra.launcher."))]
+    check_arguments(overrides)
     for job in jobs(overrides):
         config = configure(job)
         if not any(PLACEHOLDER.fullmatch(word) for word in job):
