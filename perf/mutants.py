@@ -17,10 +17,10 @@ import ast
 import importlib
 import importlib.abc
 import importlib.util
+import json
 import math
 import multiprocessing
 import os
-import pickle
 import random
 import re
 import resource
@@ -310,7 +310,8 @@ def _judge_one(index: int) -> str:
 def _clean(test: Path) -> tuple[int | None, Clean]:
     with tempfile.NamedTemporaryFile() as file:
         code, seconds = _forked(partial(_traced, test, Path(file.name)), limit=LONGEST_S)
-        return code, Clean(seconds, pickle.loads(file.read()) if code == 0 else {})
+        lines = {path: set(numbers) for path, numbers in json.load(file).items()} if code == 0 else {}
+        return code, Clean(seconds, lines)
 
 
 def _forked(work: Callable[[], int], *, limit: float) -> tuple[int | None, float]:
@@ -401,7 +402,7 @@ def _traced(test: Path, file: Path) -> int:
     sys.settrace(enter)
     code = _tested(test)
     sys.settrace(None)
-    file.write_bytes(pickle.dumps(dict(lines)))
+    file.write_text(json.dumps({path: sorted(numbers) for path, numbers in lines.items()}))
     return code
 
 

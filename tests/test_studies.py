@@ -1,6 +1,7 @@
 """Studies: one command, many runs, one directory; what the runs share, and what becomes of those that fail or die."""
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -165,7 +166,7 @@ def test_two_jobs_at_once_train_one_control(workshop, studied):
         subprocess.Popen(
             [*command, f"hydra.sweep.dir={directory}", f"intervention={name}"],
             cwd=ROOT,
-            env={**run.os.environ, "XDG_CACHE_HOME": str(workshop / "cache"), "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "XDG_CACHE_HOME": str(workshop / "cache"), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -281,7 +282,7 @@ def test_each_worker_of_joblib_has_a_gpu_of_its_own(monkeypatch, tmp_path):
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
         take_gpu("hydra_plugins.hydra_joblib_launcher.joblib_launcher.JoblibLauncher")
         held += study._taken
-        visible.append(run.os.environ["CUDA_VISIBLE_DEVICES"])
+        visible.append(os.environ["CUDA_VISIBLE_DEVICES"])
     assert visible == ["4", "6"]
     monkeypatch.setattr(study, "_taken", [])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
