@@ -105,6 +105,8 @@ def main() -> None:
     for name in arguments.names:
         started = time.monotonic()
         made = {path: mutants_of(path) for path in paths_of(name)}
+        if not any(made.values()):
+            parser.error(f"{name} has nothing to change; name a package or a module, such as eval or eval.statistics")
         picked = [
             mutant
             for path, mutants in made.items()
