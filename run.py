@@ -25,7 +25,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from transformers.utils.logging import disable_progress_bar
 
-from conf.compose import CONF, check_arguments, config_errors_for_users, errors_through_hydra, typed_config
+from conf.arguments import CONF, check_arguments
+from conf.compose import config_errors_for_users, errors_through_hydra, typed_config
 from conf.description import describe_audited, describe_parts, describe_reading
 from conf.finding import choose_control, find_trajectory
 from conf.parts import assemble, find_fault_of_true_end, resume_from

@@ -17,7 +17,7 @@ import hydra
 from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 
-from conf.compose import CONF
+from conf.arguments import CONF
 from conf.schema import RunConfig
 
 _OPENING = """\

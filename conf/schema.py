@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
+
 from foundation import UserError
 from training import Architecture, Numerics, Pretraining, Recipe, Sharding
 
@@ -327,3 +329,6 @@ class RunConfig:
             raise UserError(f"audit.expects={self.audit.expects}, expected rise, fall or none")
         if self.seed < 0:
             raise UserError(f"seed={self.seed}, but it must be 0 or more")
+
+
+ConfigStore.instance().store("schema", RunConfig)

@@ -8,7 +8,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from conf.compose import CONF, configure
+from conf.arguments import CONF
+from conf.compose import configure
 from conf.finding import find_corpus
 from foundation import UserError
 from interventions import INTERVENTIONS

@@ -22,7 +22,8 @@ from torch.distributed.run import get_args_parser
 import corpus
 import eval.evaluation as evaluation
 import training
-from conf.compose import CONF, check_arguments, configure, jobs
+from conf.arguments import CONF, check_arguments
+from conf.compose import configure, jobs
 from conf.finding import check_start
 from conf.reference import reference
 from conftest import invented_sentences

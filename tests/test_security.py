@@ -14,7 +14,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from conf.compose import check_arguments, configure
+from conf.arguments import check_arguments
+from conf.compose import configure
 from corpus.tokenizer import open_tokenizer
 from foundation import SecretsHidden, UserError, check_no_secrets, one_line, without_secrets
 from interventions.her.corpus_reader import CorpusReader

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 
 import run
 from conf import study
-from conf.compose import CONF
+from conf.arguments import CONF
 from conf.study import job_name, study_name, take_gpu
 from foundation import UserError
 from reports import is_finished
