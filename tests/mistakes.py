@@ -109,7 +109,8 @@ class Mistake:
         arguments: of the command, after those of the smallest run.
         make: makes the mistake at a place, and returns further arguments.
         command: which is given.
-    smallest: the arguments are added to those of the smallest run.
+        smallest: the arguments are added to those of the smallest run.
+        without: a package that must be as if it were not installed.
         leaves: what it rightly leaves in the run's directory: nothing, a run that can go on, or what was there.
     """
 
@@ -120,6 +121,7 @@ class Mistake:
     make: Callable[[Place], list] | None = None
     command: str = "run"
     smallest: bool = True
+    without: str | None = None
     leaves: str = "nothing"
 
 
@@ -191,7 +193,13 @@ VALUES = [
     ),
     setting("a GPU where there is none", "device=cuda", "take device=cpu"),
     setting("a device that is none", "device=gpu", "take auto, cpu, cuda"),
-    setting("a tracker that is not installed", "tracker=wandb", "pip install wandb"),
+    Mistake(
+        "a tracker that is not installed",
+        "tracker=wandb",
+        "pip install wandb",
+        arguments=("tracker=wandb",),
+        without="wandb",
+    ),
     setting("moments that the checkpoint has not", "optimizer_state=neox", "set optimizer_state=exact"),
     Mistake(
         "a seed of a model that was not published",

@@ -131,6 +131,8 @@ def content_of(directory):
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.sentence.replace(" ", "_"))
 def test_a_mistake_is_one_line_with_its_remedy(mistake, place, made, monkeypatch, capsys):
+    if mistake.without:
+        monkeypatch.setitem(sys.modules, mistake.without, None)
     made_wrong = mistake.make(place) if mistake.make else []
     arguments = (*mistake.arguments, *made_wrong)
     given(monkeypatch, mistake.command, place.text, place.run, *arguments, smallest=mistake.smallest)
