@@ -81,9 +81,7 @@ def test_a_micro_batch_is_halved_until_its_step_has_room(monkeypatch):
     assert fitting_micro_batch(TINY, most=6, room=77, **step) == 6
     assert fitting_micro_batch(TINY, most=6, room=76, **step) == 3
     assert fitting_micro_batch(TINY, most=6, room=46, **step) == 1
-    with pytest.raises(
-        UserError, match=r"takes 27 bytes on each device, but there is room for 26 bytes; set "
-    ):
+    with pytest.raises(UserError, match=r"takes 27 bytes on each device, but there is room for 26 bytes; set "):
         fitting_micro_batch(TINY, most=6, room=26, **step)
 
 
