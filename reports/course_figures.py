@@ -46,7 +46,7 @@ def course_of(levels: pd.DataFrame) -> pd.DataFrame:
         own = levels[levels["moment"].str.fullmatch(along)]
         begun = levels[levels["moment"] == "before"]
         parts.append(pd.concat([begun if len(own) else own, own]).assign(label=label))
-    return pd.concat(parts).sort_values(["label", "moment_step"], kind="stable")
+    return pd.concat([part.sort_values("moment_step", kind="stable") for part in parts])
 
 
 def trajectory_figure(

@@ -98,6 +98,7 @@ def test_a_line_begins_before_and_goes_through_every_step_to_the_end():
             "ci_high": np.nan,
         }
     )
-    lines = {label: own["value"].tolist() for label, own in course_of(levels).groupby("label")}
+    lines = {label: own["value"].tolist() for label, own in course_of(levels).groupby("label", sort=False)}
+    assert list(lines) == ["intervened", "control"]  # in the colours that they have elsewhere
     assert lines == {"intervened": [0.1, 0.5, 0.9], "control": [0.1, 0.15, 0.2]}
     assert course_of(levels[:3]).empty
