@@ -115,6 +115,8 @@ def answers(arms: Sequence[Arm]) -> list[str]:
     if unlearned:
         sentences.append(f"Not as the intervention should have it: {'; '.join(unlearned)}. Their effects say little.")
     family = corrected(arms)
+    if not family:
+        return sentences
     names = {(arm.label, m.benchmark, m.name): title(m) for arm in arms for m in arm.primary}
     left = [key for key, p in family.items() if p < 0.05]
     sentences.append(

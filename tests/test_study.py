@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -34,6 +35,14 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_fake_run(directory / "killed", optional=False)
     write_study(directory)
     return directory
+
+
+def test_where_no_primary_metric_was_asked_for_no_tests_are_told(study: Path) -> None:
+    checked_alone = [
+        replace(arm, results=replace(arm.results, metrics=[m for m in arm.results.metrics if m is arm.results.checked]))
+        for arm in arms(study)
+    ]
+    assert answers(checked_alone) == ["Manipulation check of 6 arms: taken: 6."]
 
 
 def arms(directory: Path) -> list[Arm]:
