@@ -72,8 +72,10 @@ def typed_config(config: DictConfig) -> RunConfig:
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise UserError(f"{', '.join(missing)} must be set; add {missing[0]}=VALUE")
     values = OmegaConf.to_container(config, resolve=True)
-    _check_finite(values)
-    check_no_secrets(_leaves(values))
+    for name, value in _leaves(values):
+        if isinstance(value, float) and not math.isfinite(value):  # run.json could not hold it
+            raise UserError(f"{name}={value} is no finite number; write one")
+    check_no_secrets((name, str(value)) for name, value in _leaves(values))
     try:
         known = OmegaConf.merge(OmegaConf.structured(RunConfig), values)
     except ConfigKeyError as error:
@@ -81,8 +83,8 @@ def typed_config(config: DictConfig) -> RunConfig:
     return cast(RunConfig, OmegaConf.to_object(known))
 
 
-def _leaves(values: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """The name and the text of every value."""
+def _leaves(values: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The name of every value that is set, and the value; those of a list have the list's name."""
     if isinstance(values, dict):
         for key, value in values.items():
             yield from _leaves(value, f"{name}.{key}".strip("."))
@@ -90,16 +92,7 @@ def _leaves(values: Any, name: str = "") -> Iterator[tuple[str, str]]:
         for value in values:
             yield from _leaves(value, name)
     elif values is not None:
-        yield name, str(values)
-
-
-def _check_finite(values: Any, name: str = "") -> None:
-    """Raise UserError for an infinity or NaN anywhere in a configuration: run.json could not hold it."""
-    if isinstance(values, dict):
-        for key, value in values.items():
-            _check_finite(value, f"{name}.{key}".removeprefix("."))
-    elif isinstance(values, float) and not math.isfinite(values):
-        raise UserError(f"{name}={values} is no finite number; write one")
+        yield name, values
 
 
 @contextlib.contextmanager

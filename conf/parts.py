@@ -236,7 +236,7 @@ class Parts:
         ended = self.train(
             name, start, batch_at=batch_at, measure=measure, directory=directory, token_losses=token_losses
         )
-        rows = {name: kept(name, partial(_gone, name)) for name in along}
+        rows = {passed: kept(passed, partial(_gone, passed)) for passed in along}
         return ended, rows | {moment: kept(moment, partial(self.measure, ended))}
 
     def fidelity_of(self, ended: Checkpoint, *, begun_at: Checkpoint) -> dict[str, Any] | None:

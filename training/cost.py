@@ -4,6 +4,7 @@ Memory is not estimated by formulas: one step runs on tensors that have shapes a
 torch's own tracker adds up what lives when most does.
 """
 
+import functools
 from dataclasses import dataclass, replace
 
 import torch
@@ -57,6 +58,7 @@ class StepMemory:
         return kept + whole + self.activations + self.transient
 
 
+@functools.cache  # a plan asks for the micro-batch that fits, and then tells of it
 def step_memory(
     shape: ModelShape,
     *,
