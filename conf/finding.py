@@ -198,6 +198,11 @@ def find_steps_along(config: RunConfig) -> list[int]:
     return found
 
 
+def find_moments_along(config: RunConfig, moment: str) -> list[str]:
+    """What the moments are called at which the arm that ends at `moment` is measured on the way."""
+    return [f"{moment}_step{step}" for step in find_steps_along(config)]
+
+
 def check_start(config: RunConfig) -> None:
     """Raise UserError where the model has no checkpoint that the run begins or must end at. Nothing is fetched."""
     if config.protocol is Protocol.trajectory:

@@ -20,6 +20,7 @@ from conf.finding import (
     find_corpus,
     find_intervention,
     find_micro_batch,
+    find_moments_along,
     find_replay,
     find_rows,
     find_segment,
@@ -228,7 +229,6 @@ class Parts:
             kept: the rows of a moment that were kept, else those that it evaluates and keeps; None: the run's own.
         """
         kept = kept or self.record.rows
-        along = [f"{moment}_step{step}" for step in find_steps_along(self.config)]
 
         def measure(checkpoint: Checkpoint) -> None:
             kept(f"{moment}_step{checkpoint.step}", partial(self.measure, checkpoint))
@@ -236,7 +236,7 @@ class Parts:
         ended = self.train(
             name, start, batch_at=batch_at, measure=measure, directory=directory, token_losses=token_losses
         )
-        rows = {passed: kept(passed, partial(_gone, passed)) for passed in along}
+        rows = {on_way: kept(on_way, partial(_gone, on_way)) for on_way in find_moments_along(self.config, moment)}
         return ended, rows | {moment: kept(moment, partial(self.measure, ended))}
 
     def fidelity_of(self, ended: Checkpoint, *, begun_at: Checkpoint) -> dict[str, Any] | None:

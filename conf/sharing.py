@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 
-from conf.finding import find_steps_along
+from conf.finding import find_moments_along
 from conf.parts import Parts
 from foundation import exclusive, remove_leftovers, write_text
 from interventions import Intervention
@@ -120,7 +120,7 @@ class Common:
                 "losses_by_group_every": losses.every,
             },
         )
-        moments = [*(f"control_step{step}" for step in find_steps_along(parts.config)), "control"]
+        moments = [*find_moments_along(parts.config, "control"), "control"]
         return {moment: self.rows(moment, dict) for moment in moments}  # they are there
 
     def _token_losses(self, directory: Path) -> TokenLosses:

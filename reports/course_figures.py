@@ -32,7 +32,7 @@ def course_of(levels: pd.DataFrame) -> pd.DataFrame:
     """The lines of one metric of one run, for `trajectory_figure`.
 
     Args:
-        levels: rows of the metric in summary.csv, with `moment_step`, the updates that the model of a level has made.
+        levels: rows of the metric in `Results.summary`; its changes are passed over.
 
     Returns:
         label, moment_step, value, ci_low, ci_high. An arm's line begins at the moment before. Empty where nothing was

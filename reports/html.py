@@ -115,8 +115,8 @@ def _along(found: Results) -> list[Markup]:
     ]
     drawn, chosen, segment = [], found.run["config"].get("intervention"), found.run["segment"]
     for metric in [*([found.checked] if found.checked else []), *primary]:
-        levels = found.levels
-        course = course_of(levels[(levels["benchmark"] == metric.benchmark) & (levels["metric"] == metric.name)])
+        summary = found.summary
+        course = course_of(summary[(summary["benchmark"] == metric.benchmark) & (summary["metric"] == metric.name)])
         if course.empty:
             continue
         first = segment["step"] + chosen["start"]

@@ -124,7 +124,7 @@ class Results:
         journals: arm -> its lines, a row per step; only arms that were trained.
         swaps: a row per step and form; empty where no word was swapped.
         occupations: moment -> rows of the benchmark; empty where it was not evaluated.
-        levels: the rows of summary.csv that are levels, with `moment_step`, the updates that the model had made.
+        summary: summary.csv, with `moment_step`: updates that the model of a level has made, missing for changes.
     """
 
     directory: Path
@@ -133,7 +133,7 @@ class Results:
     journals: dict[str, pd.DataFrame]
     swaps: pd.DataFrame
     occupations: dict[str, pd.DataFrame]
-    levels: pd.DataFrame
+    summary: pd.DataFrame
 
     @property
     def has_control(self) -> bool:
@@ -167,11 +167,11 @@ def read_results(directory: Path) -> Results:
         if not (directory / name).is_file():
             raise UserError(f"{directory} holds no {name}; name the directory of a run that has been evaluated")
     swaps = directory / "swaps.parquet"
-    run = read_run(directory / "run.json")
+    run, summary = read_run(directory / "run.json"), _read_summary(directory / "summary.csv")
     return Results(
         directory=directory,
         run=run,
-        metrics=read_metrics(directory / "summary.csv"),
+        metrics=metrics_of(summary),
         journals={
             arm: _read_lines(path)
             for arm in ("intervened", "control")
@@ -183,18 +183,13 @@ def read_results(directory: Path) -> Results:
             for moment in LEVELS
             if (path := directory / "rows" / moment / "occupations.parquet").exists()
         },
-        levels=_read_levels(directory / "summary.csv", run),
+        summary=summary.assign(
+            moment_step=pd.array([_step_of(moment, run) for moment in summary["moment"]], dtype="Int64")
+        ),
     )
 
 
-def _read_levels(path: Path, run: dict[str, Any]) -> pd.DataFrame:
-    table = _read_summary(path)
-    levels = table[~table["moment"].str.contains("-", regex=False)]
-    return levels.assign(moment_step=levels["moment"].map(lambda moment: step_of(moment, run)))
-
-
-def step_of(moment: str, run: Mapping[str, Any]) -> int | None:
-    """Updates that the model of a moment has made; None for a change."""
+def _step_of(moment: str, run: Mapping[str, Any]) -> int | None:
     if "-" in moment:
         return None
     along = re.search(r"step(\d+)$", moment)
@@ -238,11 +233,10 @@ def _read_lines(path: Path) -> pd.DataFrame:
         raise UserError(f"{path} is damaged ({error}); start the run again, in another hydra.run.dir") from error
 
 
-def read_metrics(path: Path) -> list[Metric]:
+def metrics_of(summary: pd.DataFrame) -> list[Metric]:
     """The metrics of a summary.csv, in its order."""
-    table = _read_summary(path)
     metrics = []
-    for (benchmark, name), rows in table.groupby(["benchmark", "metric"], sort=False):
+    for (benchmark, name), rows in summary.groupby(["benchmark", "metric"], sort=False):
         estimates = {
             str(row["moment"]): Estimate(
                 float(row["value"]), *(_optional(row[key]) for key in ("ci_low", "ci_high", "p", "mde", "p_holm"))

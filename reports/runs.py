@@ -12,7 +12,7 @@ import pandas as pd
 
 from foundation import UserError, atomic_file, write_text
 from reports.manipulation import verdict
-from reports.results import Results, read_results, step_of
+from reports.results import Results, read_results
 
 # What tells runs apart, in this order in tables and labels.
 DESIGN = (
@@ -172,17 +172,11 @@ def tidy(runs: Iterable[Results]) -> pd.DataFrame:
     """The table of `collect`, of runs that were read."""
     parts = []
     for results in runs:
-        summary = pd.read_csv(results.directory / "summary.csv")
         first = {"run": str(results.directory), **design(results.run), "verdict": verdict_of(results)}
         first |= {"commit": results.run["git"]["commit"], **cost(results)}
-        is_change = summary["moment"].str.contains("-", regex=False)
-        parts.append(
-            summary.assign(
-                **first,
-                kind=is_change.map({False: "level", True: "change"}),
-                moment_step=pd.array([step_of(moment, results.run) for moment in summary["moment"]], dtype="Int64"),
-            ).reindex(columns=list(COLUMNS))
-        )
+        is_change = results.summary["moment"].str.contains("-", regex=False)
+        kind = is_change.map({False: "level", True: "change"})
+        parts.append(results.summary.assign(**first, kind=kind).reindex(columns=list(COLUMNS)))
     table = pd.DataFrame([row for part in parts for row in part.to_dict("records")], columns=list(COLUMNS))
     whole = ("model_seed", "step", "steps", "sequences_per_step", "start", "stop", "seed", "tokens", "moment_step", "n")
     real = (

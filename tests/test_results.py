@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,9 +17,9 @@ from reports.results import (
     Estimate,
     Metric,
     answer_sentences,
+    metrics_of,
     number,
     p_value,
-    read_metrics,
     read_results,
     swaps_by_form,
 )
@@ -32,7 +33,7 @@ def test_a_directory_without_a_summary_is_named_with_the_remedy(tmp_path: Path) 
 def test_every_row_of_the_summary_is_read(tmp_path: Path) -> None:
     table = summary()
     table.to_csv(tmp_path / "summary.csv", index=False)
-    metrics = read_metrics(tmp_path / "summary.csv")
+    metrics = metrics_of(pd.read_csv(tmp_path / "summary.csv"))
     read = {
         (metric.benchmark, metric.name, moment): estimate.value
         for metric in metrics
