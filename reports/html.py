@@ -110,12 +110,9 @@ def _figures(found: Results) -> dict[str, list[Markup]]:
 
 def _along(found: Results) -> list[Markup]:
     """The checked share and the primary metrics over the steps, where they were measured along the way."""
-    primary = [
-        metric for metric in found.metrics if any(change.p_holm is not None for change in metric.changes.values())
-    ]
-    drawn, chosen, segment = [], found.run["config"].get("intervention"), found.run["segment"]
-    for metric in [*([found.checked] if found.checked else []), *primary]:
-        summary = found.summary
+    drawn, summary = [], found.summary
+    chosen, segment = found.run["config"].get("intervention"), found.run["segment"]
+    for metric in [*([found.checked] if found.checked else []), *found.primary]:
         course = course_of(summary[(summary["benchmark"] == metric.benchmark) & (summary["metric"] == metric.name)])
         if course.empty:
             continue

@@ -151,6 +151,11 @@ class Results:
         return chosen
 
     @property
+    def primary(self) -> list[Metric]:
+        """The metrics whose main change was asked for: those that Holm's correction is made over."""
+        return [m for m in self.metrics if m.changes and m.changes[m.main_change].p_holm is not None]
+
+    @property
     def checked(self) -> Metric | None:
         """The metric of the manipulation check, where it was evaluated."""
         name = "share_they" if self.run["intervention"]["expects"] == "they" else "share_she"

@@ -49,7 +49,7 @@ class Arm:
     @property
     def primary(self) -> list[Metric]:
         """The metrics that the study asks for."""
-        return [m for m in self.results.metrics if m.changes and m.changes[m.main_change].p_holm is not None]
+        return self.results.primary
 
 
 def arms_of(runs: Sequence[Results]) -> list[Arm]:
