@@ -62,11 +62,9 @@ def find_words(
             if column < reached:
                 continue
             group = group_of[row[column]]
-            before_bare = CUT if column == 0 else closing[row[column - 1]]
             for choice in range(group_start[group], group_start[group + 1]):
                 stop = column + lengths[choice]
-                before = before_bare if bare[choice] else FREE
-                if stop > width or before == WORD:
+                if stop > width:
                     continue
                 offset = 1
                 while offset < lengths[choice] and row[column + offset] == spelled[choice, offset]:
@@ -74,7 +72,8 @@ def find_words(
                 if offset < lengths[choice]:
                     continue
                 after = CUT if stop == width else opening[row[stop]]
-                if after == WORD:
+                before = FREE if not bare[choice] else CUT if column == 0 else closing[row[column - 1]]
+                if after == WORD or before == WORD:
                     continue
                 position[found] = begin + column
                 length[found] = lengths[choice]
@@ -132,22 +131,23 @@ def examine(
             behind. What it is, text decides.
         choice: (K,) filled with the answers, 0 where none is asked for.
     """
+    row, final = 0, len(tokens) - 1
     for k in range(len(position)):
         start, kind = position[k], spelling[k]
-        column = start % width
+        while start >= row + width:
+            row += width
         end = start + length[k]
-        last = column + length[k] == width
+        inside = end < row + width
+        after = tokens[min(end, final)]
         possible = alert[kind]
-        bits = possible & 4
-        if possible & 1:
-            if column >= 1 and behind[tokens[start - 1]] and (column < 2 or behind_2[tokens[start - 2]]):
-                bits |= 8
-            if not last and ahead[tokens[end]] and (column + length[k] + 1 == width or ahead_2[tokens[end + 1]]):
-                bits |= 1
-        if possible & 2 and not last and title[tokens[end]]:
-            bits |= 2
+        bits = (possible & 4) | (possible & (ahead[after] | title[after] << 1) * inside)
+        bits |= (possible & behind[tokens[max(start - 1, 0)]] & (start > row)) << 3
+        if bits & 1 and end + 1 < row + width and not ahead_2[tokens[end + 1]]:
+            bits ^= 1
+        if bits & 8 and start - 2 >= row and not behind_2[tokens[start - 2]]:
+            bits ^= 8
         noticed[k] = bits
-        choice[k] = independent_before[tokens[end]] if may_be_independent[kind] and not last else 0
+        choice[k] = independent_before[after] * (may_be_independent[kind] & inside)
 
 
 @njit(cache=True, nogil=True)

@@ -25,12 +25,13 @@ class Spelling:
 
     Attributes:
         form: index of the word in the list of forms.
-        led: whether a leading space belongs to its first token (" he"); otherwise it is bare ("he" after a quote).
-        tokens: its ids.
+        lead: the character before the form that belongs to its first token: " ", or "'" where a form begins like the
+            ending of a contraction ("'she" is "'s" and "he"); "" where it is bare ("he" after a quote).
+        tokens: its ids, those of the lead among them.
     """
 
     form: int
-    led: bool
+    lead: str
     tokens: tuple[int, ...]
 
 
@@ -60,7 +61,8 @@ class Matches:
 class Matcher:
     """Finds forms by their canonical tokenisation, with and without a leading space.
 
-    A pre-tokenizer of the GPT-2 kind sets a whole word apart from all around it, so its tokens are always the same.
+    A pre-tokenizer of the GPT-2 kind sets a whole word apart from all around it, so its tokens are always the same; but
+    for a contraction's ending ('s, 't, 'm, 'd, 're, 've, 'll), which it cuts off any word that begins so.
 
     Raises:
         UserError: the tokenizer does not keep text as it is.
@@ -69,15 +71,18 @@ class Matcher:
     def __init__(self, forms: Sequence[str], *, tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> None:
         self.vocabulary = vocabulary
         spellings = [
-            Spelling(form, led, canonical_tokens(" " + word if led else word, tokenizer, vocabulary))
+            Spelling(form, lead, canonical_tokens(lead + word, tokenizer, vocabulary))
             for form, word in enumerate(forms)
-            for led in (False, True)
+            for lead in ("", " ", "'")
         ]
+        bare = {spelling.form: spelling.tokens for spelling in spellings if spelling.lead == ""}
+        apostrophe = canonical_tokens("'", tokenizer, vocabulary)
+        spellings = [s for s in spellings if s.lead != "'" or s.tokens != apostrophe + bare[s.form]]
         # those with the same first token together, the longest first
         self.spellings = tuple(sorted(spellings, key=lambda s: (s.tokens[0], -len(s.tokens), s.form)))
         self.lengths = np.array([len(spelling.tokens) for spelling in self.spellings], np.int32)
         self.forms = np.array([spelling.form for spelling in self.spellings], np.int32)
-        self._bare = np.array([not spelling.led for spelling in self.spellings])
+        self._bare = np.array([spelling.lead == "" for spelling in self.spellings])
         self._spelled = np.zeros((len(self.spellings), max(self.lengths, default=1)), np.int64)
         self._begins, self._alone, self._follows = np.zeros((3, vocabulary.size), np.uint8)
         self._group_of = np.zeros(vocabulary.size, np.int32)

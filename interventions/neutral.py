@@ -51,7 +51,7 @@ class Neutral:
         self._pairs = in_every_case(AGREEMENT)
         self._matcher = Matcher([pair.form for pair in self._pairs], tokenizer=tokenizer, vocabulary=vocabulary)
         plurals = [
-            canonical_tokens(" " * spelling.led + self._pairs[spelling.form].replacement, tokenizer, vocabulary)
+            canonical_tokens(spelling.lead + self._pairs[spelling.form].replacement, tokenizer, vocabulary)
             for spelling in self._matcher.spellings
         ]
         self._words = [(pair.form, pair.replacement) for pair in self._pairs]

@@ -72,7 +72,7 @@ class Rewrite:
         self._matcher = Matcher([pair.form for pair in pairs], tokenizer=tokenizer, vocabulary=vocabulary)
         spellings = self._matcher.spellings
         targets = [
-            canonical_tokens(" " * spelling.led + word, tokenizer, vocabulary)
+            canonical_tokens(spelling.lead + word, tokenizer, vocabulary)
             for spelling in spellings
             for word in _replacements(self._pairs[spelling.form])
         ]
@@ -125,7 +125,7 @@ class Rewrite:
 
     def coverage(self) -> float:
         """Share of the forms, led by a space, whose replacement has as many tokens."""
-        led = np.array([spelling.led for spelling in self._matcher.spellings])
+        led = np.array([spelling.lead == " " for spelling in self._matcher.spellings])
         return float(self._fits.reshape(-1, 2)[led].all(axis=1).mean())
 
     def _exempt_and_choose(

@@ -38,10 +38,10 @@ def test_it_takes_the_reading_that_the_model_finds_likelier(reader, tiny_model, 
         matches.position, matches.length, matches.spelling, answers, strict=True
     ):
         before, after = row[max(0, position - BEFORE) : position], row[position + length : position + length + AFTER]
-        form, led = forms[matcher.spellings[spelling].form], matcher.spellings[spelling].led
+        form, lead = forms[matcher.spellings[spelling].form], matcher.spellings[spelling].lead
         case = {"her": str.lower, "Her": str.capitalize, "HER": str.upper}[form]
         his, him = (
-            log_likelihood(tiny_model, [*before, *tiny_tokenizer.encode(" " * led + case(word)), *after], len(before))
+            log_likelihood(tiny_model, [*before, *tiny_tokenizer.encode(lead + case(word)), *after], len(before))
             for word in ("his", "him")
         )
         assert answer == (him > his)
