@@ -16,7 +16,7 @@ _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 @njit(cache=True, nogil=True)
 def find_words(
-    tokens, width, everywhere, places, begins, alone, follows, group_of, group_start, lengths, spelled, bare,
+    tokens, width, everywhere, places, begins, alone, follows, sole, group_of, group_start, lengths, spelled, bare,
     opening, closing,
 ):  # fmt: skip
     """Every spelling that stands as a word of its own, or may do so. In the order of the text, none within another.
@@ -24,6 +24,7 @@ def find_words(
     Args:
         everywhere: whether words may begin anywhere, or only at `places` (N,), which are sorted.
         begins, alone, follows: (V,) 1 where a spelling begins with the token, is the token, has it as its second one.
+        sole: (V,) the spelling that the token is, where no other begins with it, else -1.
         group_of: (V,) group of the spellings that begin with it.
         group_start: groups + 1 offsets in the P spellings, the longest of a group first.
         lengths, spelled, bare: (P,), (P, longest) and (P,) their tokens, and whether no space leads.
@@ -61,6 +62,14 @@ def find_words(
             column = candidates[index]
             if column < reached:
                 continue
+            choice = sole[row[column]]
+            if choice >= 0:
+                after = CUT if column + 1 == width else opening[row[column + 1]]
+                before = FREE if not bare[choice] else CUT if column == 0 else closing[row[column - 1]]
+                position[found], length[found], spelling[found] = begin + column, 1, choice
+                joint[found] = max(before, after)
+                found += before != WORD and after != WORD
+                continue
             group = group_of[row[column]]
             for choice in range(group_start[group], group_start[group + 1]):
                 stop = column + lengths[choice]
@@ -73,12 +82,10 @@ def find_words(
                     continue
                 after = CUT if stop == width else opening[row[stop]]
                 before = FREE if not bare[choice] else CUT if column == 0 else closing[row[column - 1]]
-                if after == WORD or before == WORD:
+                if before == WORD or after == WORD:
                     continue
-                position[found] = begin + column
-                length[found] = lengths[choice]
-                spelling[found] = choice
-                joint[found] = max(after, before)
+                position[found], length[found], spelling[found] = begin + column, lengths[choice], choice
+                joint[found] = max(before, after)
                 found += 1
                 reached = stop
                 break
@@ -195,9 +202,10 @@ def document_starts(tokens, width, position, ends_document):
         if position[k] // width != row:
             row = position[k] // width
             reached = start = row * width
-        for place in range(reached, position[k]):
+        for place in range(position[k] - 1, reached - 1, -1):
             if ends_document[tokens[place]]:
                 start = place + 1
+                break
         reached = position[k]
         starts[k] = start
     return starts

@@ -86,10 +86,14 @@ class Matcher:
         self._spelled = np.zeros((len(self.spellings), max(self.lengths, default=1)), np.int64)
         self._begins, self._alone, self._follows = np.zeros((3, vocabulary.size), np.uint8)
         self._group_of = np.zeros(vocabulary.size, np.int32)
+        self._sole = np.full(vocabulary.size, -1, np.int32)
         starts = [0]
         for group, (first, members) in enumerate(groupby(self.spellings, key=lambda spelling: spelling.tokens[0])):
             self._group_of[first] = group
-            starts.append(starts[-1] + len(list(members)))
+            group_lengths = [len(spelling.tokens) for spelling in members]
+            if group_lengths == [1]:
+                self._sole[first] = starts[-1]
+            starts.append(starts[-1] + len(group_lengths))
         self._group_start = np.array(starts, np.int64)
         for index, spelling in enumerate(self.spellings):
             self._spelled[index, : len(spelling.tokens)] = spelling.tokens
@@ -110,7 +114,7 @@ class Matcher:
         matches = Matches(
             *find_words(
                 *(tokens, width, at is None, places),
-                *(self._begins, self._alone, self._follows, self._group_of, self._group_start),
+                *(self._begins, self._alone, self._follows, self._sole, self._group_of, self._group_start),
                 *(self.lengths, self._spelled, self._bare, self.vocabulary.opening, self.vocabulary.closing),
             )
         )

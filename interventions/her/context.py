@@ -7,8 +7,6 @@ behind it in a sample of the corpus.
 Legend: S rows, W tokens in a row, V tokens in the vocabulary, K places, G buckets of words.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -55,37 +53,32 @@ ENDINGS = ("ly", "ing", "ed", "est", "er", "s")
 _PRIME = np.uint32(0x01000193)
 
 
-class TokenParts(NamedTuple):
-    """What each token adds to a word.
+_PARTS = [("hash", "u4"), ("power", "u4"), ("ending", "u4", 2), ("kind", "u4", 2), ("flags", "u1"), ("form", "u1")]
 
-    Attributes:
-        hash, power: (V,) hash of the token's text; that of two is hash[a] * power[b] + hash[b].
-        ending: (2, V) its last three letters; row 0 as a whole word, row 1 as the end of a longer one.
-        kind: (2, V) the word itself, if of a closed class; else its ending, if of `ENDINGS`, or its first sign.
-        flags: (V,) bits: 1 begins, 2 ends with a letter or digit; or 4 spaces only; or 8 ends a document.
-        form: (V,) as the first of a word: 2 a capital, 1 no space before it, 0 a space.
-    """
-
-    hash: NDArray[np.uint32]
-    power: NDArray[np.uint32]
-    ending: NDArray[np.uint32]
-    kind: NDArray[np.uint32]
-    flags: NDArray[np.uint8]
-    form: NDArray[np.uint8]
+TokenParts = NDArray[np.void]
 
 
 def token_parts(vocabulary: Vocabulary) -> TokenParts:
-    """Of every token of a vocabulary."""
+    """(V,) what each token adds to a word, side by side in memory.
+
+    Its fields:
+        hash, power: hash of the token's text; that of two is a.hash * b.power + b.hash.
+        ending: (2,) its last three letters; as a whole word, and as the end of a longer one.
+        kind: (2,) the word itself, if of a closed class; else its ending, if of `ENDINGS`, or its first sign.
+        flags: bits: 1 begins, 2 ends with a letter or digit; or 4 spaces only; or 8 ends a document.
+        form: as the first of a word: 2 a capital, 1 no space before it, 0 a space.
+    """
     texts = [token.decode("utf-8", "replace") for token in vocabulary.tokens]
     words = [text.strip(" ").lower() for text in texts]
-    return TokenParts(
-        hash=np.array([text_hash(word) for word in words], np.uint32),
-        power=np.array([pow(int(_PRIME), len(word.encode()), 1 << 32) for word in words], np.uint32),
-        ending=np.array([[text_hash(_ending(word, whole)) for word in words] for whole in (True, False)], np.uint32),
-        kind=np.array([[text_hash(_kind(word, whole)) for word in words] for whole in (True, False)], np.uint32),
-        flags=np.where(vocabulary.ends_document, ENDS, [_flags(text) for text in texts]).astype(np.uint8),
-        form=np.array([2 if text.strip()[:1].isupper() else text[:1] != " " for text in texts], np.uint8),
-    )
+    parts = np.zeros(vocabulary.size, np.dtype(_PARTS, align=True))
+    parts["hash"] = [text_hash(word) for word in words]
+    parts["power"] = [pow(int(_PRIME), len(word.encode()), 1 << 32) for word in words]
+    for column, whole in enumerate((True, False)):
+        parts["ending"][:, column] = [text_hash(_ending(word, whole)) for word in words]
+        parts["kind"][:, column] = [text_hash(_kind(word, whole)) for word in words]
+    parts["flags"] = np.where(vocabulary.ends_document, ENDS, [_flags(text) for text in texts])
+    parts["form"] = [2 if text.strip()[:1].isupper() else text[:1] != " " for text in texts]
+    return parts
 
 
 def text_hash(text: str) -> int:

@@ -1,7 +1,7 @@
 """The loops over words that `context` and `her` need, compiled with numba.
 
-Legend: S rows of W tokens, as (S * W,) `tokens`; K places; V tokens in the vocabulary; G buckets of words. `parts` is a
-`context.TokenParts`.
+Legend: S rows of W tokens, as (S * W,) `tokens`; K places; V tokens in the vocabulary; G buckets of words. `parts` are
+`context.token_parts`.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ WEIGHT_BITS = 18
 FEATURES = 18
 RATE = 0.3
 
-OPENS, CLOSES, BLANK, ENDS = 1, 2, 4, 8  # of `TokenParts.flags`
+OPENS, CLOSES, BLANK, ENDS = 1, 2, 4, 8  # of `token_parts`
 _EDGE, _CUT = np.uint32(1), np.uint32(2)  # in the place of a word: the end of the document, the end of the row
 _KEY0, _KEY1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)  # any large odd numbers
 _KEY2, _KEY3 = np.uint64(0x94D049BB133111EB), np.uint64(0xD6E8FEB86659FD93)
@@ -28,8 +28,8 @@ def bucket(word):
 
 
 @njit(cache=True, nogil=True)
-def _joined(flags, left, right):
-    return flags[left] & CLOSES != 0 and flags[right] & OPENS != 0
+def _joined(parts, left, right):
+    return parts[left].flags & CLOSES != 0 and parts[right].flags & OPENS != 0
 
 
 @njit(cache=True, nogil=True)
@@ -39,15 +39,15 @@ def count_company(tokens, width, parts, groups_before, groups_behind, before, be
         row = tokens[begin : begin + width]
         last, at = -1, 0
         while at < width:
-            if parts.flags[row[at]] >= BLANK:
-                if parts.flags[row[at]] == ENDS:
+            if parts[row[at]].flags >= BLANK:
+                if parts[row[at]].flags == ENDS:
                     last = -1
                 at += 1
                 continue
-            value = parts.hash[row[at]]
+            value = parts[row[at]].hash
             at += 1
-            while at < width and _joined(parts.flags, row[at - 1], row[at]):
-                value = np.uint32(value * parts.power[row[at]] + parts.hash[row[at]])
+            while at < width and _joined(parts, row[at - 1], row[at]):
+                value = np.uint32(value * parts[row[at]].power + parts[row[at]].hash)
                 at += 1
             word = bucket(value)
             if last >= 0:
@@ -63,34 +63,34 @@ def words_around(row, start, stop, parts, word, ending, kind):
     """
     at, end = stop, np.uint32(0)
     for slot in range(WORDS_AHEAD):
-        while at < len(row) and parts.flags[row[at]] == BLANK:
+        while at < len(row) and parts[row[at]].flags == BLANK:
             at += 1
         if end == 0 and at >= len(row):
             end = _CUT
-        elif end == 0 and parts.flags[row[at]] == ENDS:
+        elif end == 0 and parts[row[at]].flags == ENDS:
             end = _EDGE
         if end:
             word[slot] = ending[slot] = kind[slot] = end
             continue
-        first, value = at, parts.hash[row[at]]
-        while at + 1 < len(row) and at - first + 1 < LONGEST_WORD and _joined(parts.flags, row[at], row[at + 1]):
+        first, value = at, parts[row[at]].hash
+        while at + 1 < len(row) and at - first + 1 < LONGEST_WORD and _joined(parts, row[at], row[at + 1]):
             at += 1
-            value = np.uint32(value * parts.power[row[at]] + parts.hash[row[at]])
+            value = np.uint32(value * parts[row[at]].power + parts[row[at]].hash)
         part = 1 if at > first else 0
-        word[slot], ending[slot], kind[slot] = value, parts.ending[part, row[at]], parts.kind[part, row[at]]
+        word[slot], ending[slot], kind[slot] = value, parts[row[at]].ending[part], parts[row[at]].kind[part]
         at += 1
 
     at = start - 1
-    while at >= 0 and parts.flags[row[at]] == BLANK:
+    while at >= 0 and parts[row[at]].flags == BLANK:
         at -= 1
-    if at < 0 or parts.flags[row[at]] == ENDS:
+    if at < 0 or parts[row[at]].flags == ENDS:
         word[WORDS_AHEAD] = _CUT if at < 0 else _EDGE
         return
-    last, value, power = at, parts.hash[row[at]], parts.power[row[at]]
-    while at > 0 and last - at + 1 < LONGEST_WORD and _joined(parts.flags, row[at - 1], row[at]):
+    last, value, power = at, parts[row[at]].hash, parts[row[at]].power
+    while at > 0 and last - at + 1 < LONGEST_WORD and _joined(parts, row[at - 1], row[at]):
         at -= 1
-        value = np.uint32(parts.hash[row[at]] * power + value)
-        power = np.uint32(power * parts.power[row[at]])
+        value = np.uint32(parts[row[at]].hash * power + value)
+        power = np.uint32(power * parts[row[at]].power)
     word[WORDS_AHEAD] = value
 
 
@@ -106,7 +106,7 @@ def _features(row, start, stop, parts, company, window, found):
     """Fill `found` with the weights that speak for one place. next1, next2, next3 are words behind it, prev1 before."""
     word, ending, kind = window[0], window[1], window[2]
     words_around(row, start, stop, parts, word, ending, kind)
-    none, form = np.uint32(0), parts.form[row[start]]
+    none, form = np.uint32(0), parts[row[start]].form
     next1, next2, prev1 = bucket(word[0]), bucket(word[1]), bucket(word[3])
     found[0] = _hashed(0, word[0], none, none)
     found[1] = _hashed(1, word[1], none, none)
