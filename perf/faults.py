@@ -406,9 +406,15 @@ def disk_full(trial: Trial) -> str:
         ballast = trial.place / "ballast"
         left = int(trial.rng.choice([0, 1 << 12, 1 << 16, 1 << 20]))
         with ballast.open("wb") as file:
-            state = os.statvfs(trial.place)
-            os.posix_fallocate(file.fileno(), 0, max(1, state.f_bavail * state.f_frsize - left))
+            while (free := _free_bytes(trial.place)) > left:
+                with contextlib.suppress(OSError):  # the job has written since
+                    os.posix_fallocate(file.fileno(), 0, ballast.stat().st_size + free - left)
         return trial.end(process, ballast.unlink)
+
+
+def _free_bytes(place: Path) -> int:
+    state = os.statvfs(place)
+    return state.f_bavail * state.f_frsize
 
 
 def clock(trial: Trial) -> str:
