@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from foundation import UserError
 from interventions.kernels import document_starts, draw
-from interventions.matching import Matches
 from interventions.vocabulary import Vocabulary
 
 Unit = Literal["occurrence", "row", "document"]
@@ -67,11 +66,11 @@ class Dose:
         return self.fraction == 1 and self.first_row is None and self.stop_row is None
 
     def drawn(
-        self, rows: NDArray[np.integer], matches: Matches, *, first_row: int, vocabulary: Vocabulary
+        self, rows: NDArray[np.integer], position: NDArray[np.int64], *, first_row: int, vocabulary: Vocabulary
     ) -> NDArray[np.bool_]:
         """(K,) the words to change."""
-        keys = unit_keys(rows, matches, self.unit, first_row=first_row, vocabulary=vocabulary)
-        return self.drawn_at(keys, first_row + matches.position // rows.shape[1])
+        keys = unit_keys(rows, position, self.unit, first_row=first_row, vocabulary=vocabulary)
+        return self.drawn_at(keys, first_row + position // rows.shape[1])
 
     def drawn_at(self, keys: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.bool_]:
         """(K,) whether to change the units that begin at `keys`, in tokens of the corpus, and lie in `row` of it."""
@@ -84,15 +83,15 @@ class Dose:
 
 
 def unit_keys(
-    rows: NDArray[np.integer], matches: Matches, unit: Unit, *, first_row: int, vocabulary: Vocabulary
+    rows: NDArray[np.integer], position: NDArray[np.int64], unit: Unit, *, first_row: int, vocabulary: Vocabulary
 ) -> NDArray[np.int64]:
     """(K,) the place in the corpus, in tokens, where the unit of each word begins."""
     width = rows.shape[1]
     if unit == "occurrence":
-        begin = matches.position
+        begin = position
     elif unit == "row":
-        begin = matches.position // width * width
+        begin = position // width * width
     else:
-        begin = document_starts(rows.reshape(-1), width, matches.position, vocabulary.ends_document)
+        begin = document_starts(rows.reshape(-1), width, position, vocabulary.ends_document)
     keys: NDArray[np.int64] = begin + first_row * width
     return keys

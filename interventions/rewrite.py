@@ -153,12 +153,12 @@ class Rewrite:
     def _draw(self, rows: NDArray[np.integer], matches: Matches, outcome: NDArray[np.uint8], *, first_row: int) -> None:
         """Mark in `outcome` what could be swapped and is not drawn."""
         if not self._dose.is_whole:
-            drawn = self._dose.drawn(rows, matches, first_row=first_row, vocabulary=self.vocabulary)
+            drawn = self._dose.drawn(rows, matches.position, first_row=first_row, vocabulary=self.vocabulary)
             outcome[(outcome == SWAPPED) & ~drawn] = _NOT_DRAWN
         if self._selection is not None:
             left = np.flatnonzero(outcome == SWAPPED)
-            words = matches[left]
-            chosen = self._selection(rows, words, self._matcher.forms[words.spelling], first_row=first_row)
+            form = self._matcher.forms[matches.spelling[left]]
+            chosen = self._selection(rows, matches.position[left], form, first_row=first_row)
             outcome[left[~chosen]] = _NOT_DRAWN
 
 

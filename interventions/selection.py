@@ -1,6 +1,7 @@
 """Which of the words that could be swapped are: by a coin for each document, a shuffle of each row, or at a given rate.
 
-Legend: S rows, W tokens in a row, K words that could all be swapped.
+Legend: S rows, W tokens in a row, K words that could all be swapped; `position` (K,) of their first tokens, counted
+through all rows.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 
 from interventions.dose import Stream, unit_keys
 from interventions.kernels import deal, draw
-from interventions.matching import Matches
 from interventions.vocabulary import Vocabulary
 
 
@@ -26,7 +26,7 @@ class Selection(Protocol):
     def identity(self) -> str: ...
 
     def __call__(
-        self, rows: NDArray[np.integer], matches: Matches, form: NDArray[np.integer], *, first_row: int
+        self, rows: NDArray[np.integer], position: NDArray[np.int64], form: NDArray[np.integer], *, first_row: int
     ) -> NDArray[np.bool_]:
         """(K,) the chosen ones; `form` (K,) is their index in the pairs."""
         ...
@@ -43,9 +43,9 @@ class Coin:
         self._vocabulary = vocabulary
 
     def __call__(
-        self, rows: NDArray[np.integer], matches: Matches, form: NDArray[np.integer], *, first_row: int
+        self, rows: NDArray[np.integer], position: NDArray[np.int64], form: NDArray[np.integer], *, first_row: int
     ) -> NDArray[np.bool_]:
-        keys = unit_keys(rows, matches, "document", first_row=first_row, vocabulary=self._vocabulary)
+        keys = unit_keys(rows, position, "document", first_row=first_row, vocabulary=self._vocabulary)
         heads: NDArray[np.bool_] = draw(self._seed, int(Stream.COIN), keys) < 0.5
         return heads
 
@@ -63,13 +63,13 @@ class Shuffle:
         self._seed = seed
 
     def __call__(
-        self, rows: NDArray[np.integer], matches: Matches, form: NDArray[np.integer], *, first_row: int
+        self, rows: NDArray[np.integer], position: NDArray[np.int64], form: NDArray[np.integer], *, first_row: int
     ) -> NDArray[np.bool_]:
         width = rows.shape[1]
-        row = matches.position // width
+        row = position // width
         feminine = self._feminine[form]
-        lots = draw(self._seed, int(Stream.SHUFFLE), matches.position + first_row * width)
-        dealt_feminine = np.empty(len(matches), np.bool_)
+        lots = draw(self._seed, int(Stream.SHUFFLE), position + first_row * width)
+        dealt_feminine = np.empty(len(position), np.bool_)
         deal(row, lots, feminine, dealt_feminine)
         swapped: NDArray[np.bool_] = dealt_feminine != feminine
         return swapped
@@ -84,8 +84,8 @@ class AtRate:
         self._seed = seed
 
     def __call__(
-        self, rows: NDArray[np.integer], matches: Matches, form: NDArray[np.integer], *, first_row: int
+        self, rows: NDArray[np.integer], position: NDArray[np.int64], form: NDArray[np.integer], *, first_row: int
     ) -> NDArray[np.bool_]:
-        keys = matches.position + first_row * rows.shape[1]
+        keys = position + first_row * rows.shape[1]
         chosen: NDArray[np.bool_] = draw(self._seed, int(Stream.PLACEBO), keys) < self._rate
         return chosen
