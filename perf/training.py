@@ -1,12 +1,14 @@
-"""How fast this kit's training step is, and that of transformers' Trainer: the same model, batch and precision.
+"""How fast this kit's training step is, beside transformers' Trainer and litgpt: the same model, batch and precision.
 
 python -m perf.training [--record] [--size demo|70m|160m|410m|1.4b] [--steps N] [--turns N] [--micro-batch N,N]
     [--precision fp32|bf16] [--compile auto|always|never]
 
-Needs the extra parity. Random weights and tokens; the global batch, sdpa, fused AdamW and the clipping are the same.
-Each side takes the best of the micro-batches named. The sides run in turns in this process, one after the other, and a
-figure is that of the median turn. `demo` runs on a CPU too, in fp32 unless --precision says otherwise; the other sizes
-are for a GPU, in bf16, at sequence 2,048.
+Needs the extra parity. litgpt takes part where it is installed: its pins do not go with transformers 5, so by pip
+install --no-deps litgpt lightning jsonargparse lightning-utilities torchmetrics pytorch-lightning. Random weights and
+tokens; the global batch, sdpa, fused AdamW and the clipping are the same, and each side is otherwise as it comes:
+transformers' Trainer does not compile, litgpt compiles the whole model. Each side takes the best of the micro-batches
+named. They run in turns in this process, one after the other, and a figure is that of the median turn. `demo` runs on
+a CPU too, in fp32 unless --precision says otherwise; the other sizes are for a GPU, in bf16, at sequence 2,048.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +91,8 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
         "ours": lambda size: ours(model(), rows, size, arguments.steps, precision, recipe, device, compiled),
         "transformers": lambda size: transformers(model(), rows, size, arguments.steps, precision),
     }
+    if find_spec("litgpt"):
+        sides["litgpt"] = lambda size: litgpt(shape, rows, size, arguments.steps, precision)
     best, memory = {}, {}
     for side, measure in sides.items():
         tried = {}
@@ -103,7 +108,6 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
     for turn in range(arguments.turns):
         for side in sides if turn % 2 else reversed(sides):
             turns[side].append(sides[side](best[side]))
-    ratio = statistics.median(a / b for a, b in zip(turns["ours"], turns["transformers"], strict=True))
     peak, in_full = peak_flops_per_s(device), shape.flops_per_token(length)
     causal = (in_full + shape.flops_per_token(0)) / 2  # on average half of the row comes before a token
     figures: dict[str, Any] = {
@@ -122,7 +126,10 @@ def compare(arguments: argparse.Namespace) -> dict[str, Any]:
             figures[f"{side}, MFU, attention in full"] = round(speed * in_full / peak, 3)
             figures[f"{side}, MFU, causal attention"] = round(speed * causal / peak, 3)
             figures[f"{side}, peak memory, GiB"] = round(memory[side, best[side]], 1)
-    return {**figures, "times as fast": round(ratio, 2)}
+    for side in list(sides)[1:]:
+        ratio = statistics.median(a / b for a, b in zip(turns["ours"], turns[side], strict=True))
+        figures[f"times {side}"] = round(ratio, 2)
+    return figures
 
 
 def ours(
@@ -186,6 +193,51 @@ def transformers(model: GPTNeoXForCausalLM, rows: Any, micro_batch: int, steps: 
         tokens = torch.from_numpy(np.ascontiguousarray(rows[:, :-1]))
         TransformersTrainer(model=model, args=options, train_dataset=Rows(tokens), callbacks=[clock]).train()
     return steps * tokens.numel() / (clock.ends[-1] - clock.ends[1])
+
+
+def litgpt(shape: ModelShape, rows: Any, micro_batch: int, steps: int, precision: Precision) -> float:
+    """Tokens a second of litgpt's model in the steps of its pre-training (litgpt/pretrain.py: main, fit)."""
+    from lightning.fabric import Fabric
+    from litgpt import GPT, Config
+    from litgpt.utils import chunked_cross_entropy
+
+    on_gpu, length = torch.cuda.is_available(), rows.shape[1] - 1
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    fabric = Fabric(
+        accelerator="cuda" if on_gpu else "cpu", devices=1, precision="bf16-mixed" if precision == "bf16" else "32-true"
+    )
+    model = GPT(
+        Config.from_name(
+            "pythia-70m",
+            **{"block_size": length, "n_layer": shape.layers, "n_embd": shape.hidden, "n_head": shape.heads},
+            **{"head_size": None, "n_query_groups": None, "intermediate_size": 4 * shape.hidden},
+            **{"vocab_size": shape.vocab, "padded_vocab_size": shape.vocab},
+        )
+    )
+    if sum(parameter.numel() for parameter in model.parameters()) != shape.parameters:
+        raise SystemExit("litgpt's model has another number of parameters than ours")
+    model = fabric.setup(torch.compile(model))
+    optimizer = fabric.setup_optimizers(
+        torch.optim.AdamW(model.parameters(), lr=1e-4, weight_decay=0.1, betas=(0.9, 0.95), fused=True)
+    )
+    tokens = torch.from_numpy(rows).to(fabric.device)
+    began, batches = 0.0, len(rows) // micro_batch
+    for step in range(steps + 2):
+        if step == 2:
+            if on_gpu:
+                torch.cuda.synchronize()
+            began = time.perf_counter()
+        for batch in tokens.split(micro_batch):
+            logits = model(batch[:, :length].contiguous().long())
+            loss = chunked_cross_entropy(logits, batch[:, 1:].contiguous().long())
+            fabric.backward(loss / batches)
+        fabric.clip_gradients(model, optimizer, max_norm=1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    if on_gpu:
+        torch.cuda.synchronize()
+    return float(steps * rows[:, 1:].size / (time.perf_counter() - began))
 
 
 if __name__ == "__main__":
