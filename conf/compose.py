@@ -5,6 +5,7 @@ import difflib
 import itertools
 import math
 import os
+import traceback
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, cast, get_args, get_type_hints
@@ -115,6 +116,20 @@ def config_errors_for_users() -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_told(error)) from error
+    except (AttributeError, AssertionError) as error:  # OmegaConf's own, where it should set what is within a null
+        setting = _being_set(error)
+        if setting is None:
+            raise
+        raise UserError(
+            f"{setting} cannot be set: it is, or lies within, a section that is null with this model, corpus and "
+            f"experiment; {_REMEDY}"
+        ) from error
+
+
+def _being_set(error: Exception) -> str | None:
+    """The setting that Hydra was at when an error was raised."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    return next((f.f_locals["key"] for f in frames if f.f_code.co_name == "_apply_overrides_to_config"), None)
 
 
 def _told(error: Exception) -> str:

@@ -151,6 +151,8 @@ WORDS = [
     setting(
         "an option of a benchmark that it has not", "+benchmarks.pronoun_prior.n=1", "known are", "pronoun_prior.n"
     ),
+    setting("a setting within a section that is null", "model.architecture.vocab_size=9", "--cfg job", "is null"),
+    setting("a section given for one that is null", "model.architecture={vocab_size: 9}", "--cfg job", "is null"),
     setting("a setting without a value", "model", "expected NAME=VALUE"),
     setting("a bracket left open", "benchmark=[winobias", "quotes within quotes"),
     setting("a setting with dashes", "--step=6", "a setting has no dashes: NAME=VALUE"),
