@@ -138,6 +138,10 @@ def examine(
             behind. What it is, text decides.
         choice: (K,) filled with the answers, 0 where none is asked for.
     """
+    if not alert.any() and not may_be_independent.any():
+        noticed[:] = 0
+        choice[:] = 0
+        return
     row, final = 0, len(tokens) - 1
     for k in range(len(position)):
         start, kind = position[k], spelling[k]

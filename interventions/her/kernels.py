@@ -154,14 +154,14 @@ def learn(tokens, width, position, length, possessive, parts, company, orders):
 @njit(cache=True, nogil=True)
 def score(tokens, width, position, length, parts, company, weights):
     """(K,) log-odds of possessive."""
-    scores, found = np.empty(len(position), np.float32), np.empty(FEATURES, np.int64)
+    scores = np.full(len(position), weights[-1], np.float32)
+    found = np.empty((len(position), FEATURES), np.int32)
     window = np.empty((3, WINDOW), np.uint32)
     for k in range(len(position)):
         start = position[k] % width
         row = tokens[position[k] - start : position[k] - start + width]
-        _features(row, start, start + length[k], parts, company, window, found)
-        total = weights[-1]
-        for weight in found:
-            total += weights[weight]
-        scores[k] = total
+        _features(row, start, start + length[k], parts, company, window, found[k])
+    for k in range(len(position)):
+        for feature in range(FEATURES):
+            scores[k] += weights[found[k, feature]]
     return scores
