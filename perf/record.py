@@ -17,7 +17,7 @@ def origin() -> dict[str, Any]:
     found = provenance()
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "command": shlex.join(["python", "-m", f"perf.{Path(sys.argv[0]).stem}", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", _module(Path(sys.argv[0])), *sys.argv[1:]]),
         **found["git"],
         "cpu": found["hardware"]["cpu"],
         "cores": found["hardware"]["cores"],
@@ -25,6 +25,10 @@ def origin() -> dict[str, Any]:
         "python": found["python"],
         "packages": {name: found["packages"][name] for name in ("torch", "transformers", "numpy")},
     }
+
+
+def _module(path: Path) -> str:
+    return f"perf.{path.parent.name if path.stem == '__main__' else path.stem}"
 
 
 def keep(name: str, figures: dict[str, Any], *, origin: dict[str, Any]) -> None:

@@ -71,9 +71,8 @@ def check_run(arguments):
 
 def check_module(name, arguments, monkeypatch, tmp_path):
     """Call the command's own main up to where it has composed or parsed what it is told."""
-    module = importlib.import_module(name if name != "interventions.preview" else "interventions.preview.__main__")
-    if name == "reports":
-        module = importlib.import_module("reports.__main__")
+    is_package = (ROOT / name.replace(".", "/")).is_dir()
+    module = importlib.import_module(f"{name}.__main__" if is_package else name)
 
     def parsed(parser, *_):
         original(parser, arguments)

@@ -1,0 +1,1 @@
+"""Faults that small real runs must survive."""
