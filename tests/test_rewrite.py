@@ -316,6 +316,25 @@ def test_a_word_that_a_contraction_is_cut_from_is_whole_all_the_same(name):
     assert counts["occurrences"].tolist() == [1]
 
 
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("x he or she… x", "x he or she… x"),
+        ("x he or sheé x", "x she or sheé x"),
+        ("x …she or he x", "x …she or he x"),
+        ("x éshe or he x", "x éshe or she x"),
+        ("x HE É x", "x HE É x"),
+        ("x HE ÉTÉ x", "x SHE ÉTÉ x"),
+    ],
+)
+def test_rules_hold_where_other_letters_than_latin_ones_stand_beside_them(name, text, expected):
+    swapped, counts = swap(text, name)
+    assert counts["occurrences"].sum() == 1
+    if counts["skipped_length"].sum() == 0:
+        assert swapped == expected
+
+
 def test_what_is_skipped_is_counted_with_its_reason():
     _, counts = swap("he saw him-or x his ladder or his")
     none = dict.fromkeys((f"skipped_{reason}" for reason in SKIP_REASONS), 0)
