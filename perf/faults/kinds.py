@@ -1,6 +1,7 @@
 """The kinds of faults. Each does a trial and says whether it was survived, or refused and mended."""
 
 import contextlib
+import errno
 import functools
 import importlib.util
 import os
@@ -99,8 +100,11 @@ def disk_full(trial: Trial) -> str:
         left = int(trial.rng.choice([0, 1 << 12, 1 << 16, 1 << 20]))
         with ballast.open("wb") as file:
             while (free := _free_bytes(trial.place)) > left:
-                with contextlib.suppress(OSError):  # the job has written since
+                try:
                     os.posix_fallocate(file.fileno(), 0, ballast.stat().st_size + free - left)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:  # that is where the job has written since
+                        raise
         return trial.end(process, ballast.unlink)
 
 
