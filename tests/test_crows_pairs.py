@@ -220,7 +220,7 @@ def test_other_languages_have_no_pronoun_metrics(tmp_path):
 
 
 def test_the_rows_of_every_metric_can_be_summarized(benchmark, rows):
-    table = summarize({"before": {"invented": benchmark.metrics(rows)}}, seed=0, resamples=20)
+    table = summarize({"before": {"invented": benchmark.metrics(rows)}})
     assert table["value"].notna().all()
     assert len(table) < 60
 

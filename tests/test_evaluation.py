@@ -77,7 +77,7 @@ def test_rows_survive_a_file_and_give_the_same_metrics(tiny_model, tiny_tokenize
     rows = evaluate(tiny_model, tiny_tokenizer, benchmarks=[benchmark], progress=False)["pronoun_prior"]
     rows.to_parquet(tmp_path / "rows.parquet")
     stored = pd.read_parquet(tmp_path / "rows.parquet")
-    tables = [summarize({"before": {"b": benchmark.metrics(each)}}, seed=0, resamples=50) for each in (rows, stored)]
+    tables = [summarize({"before": {"b": benchmark.metrics(each)}}) for each in (rows, stored)]
     assert tables[0].equals(tables[1])
 
 
