@@ -72,7 +72,8 @@ def test_a_model_without_preferences_loses_log_v_everywhere(tiny_model, tiny_tok
     benchmark = HeldOut(token_rows)
     rows = evaluate(model, tiny_tokenizer, benchmarks=[benchmark], progress=False)["held_out"]
     for metric in benchmark.metrics(rows).values():
-        assert metric.values.sum() / metric.weights.sum() == pytest.approx(math.log(model.config.vocab_size), rel=1e-6)
+        loss = np.sum(metric.values) / np.sum(metric.weights)
+        assert loss == pytest.approx(math.log(model.config.vocab_size), rel=1e-6)
 
 
 def test_the_interval_of_a_groups_loss_is_that_of_a_ratio_whose_number_of_tokens_varies_too():
@@ -80,15 +81,14 @@ def test_the_interval_of_a_groups_loss_is_that_of_a_ratio_whose_number_of_tokens
     tokens = random.integers(1, 40, size=64)
     moments = {}
     for moment, loss in {"before": 3.5, "after": 2.3}.items():
-        losses = tokens * (loss + random.normal(0, 0.2, size=64))
+        losses = tokens * (loss + random.normal(0, 0.1, size=64))
         columns = {f"{part}_{group}": 0.0 for part in ("n", "loss") for group in GROUPS}
         rows = pd.DataFrame({"row": range(64), **columns, "n_feminine": tokens, "loss_feminine": losses})
         moments[moment] = {"held_out": HeldOut(np.zeros((64, 2), np.uint16)).metrics(rows)}
     change = summarize(moments).set_index(["metric", "moment"]).loc["loss_feminine", "after-before"]
     assert change["value"] == pytest.approx(-1.2, abs=0.1)
-    assert (
-        change["ci_high"] - change["ci_low"] < 0.2
-    )  # with a fixed denominator it would be 0.4: the tokens' own spread
+    # with a fixed denominator it would be 0.3, by the spread of the numbers of tokens
+    assert change["ci_high"] - change["ci_low"] < 0.1
 
 
 def test_a_group_that_does_not_occur_has_no_metric(tiny_model, tiny_tokenizer):
