@@ -34,6 +34,15 @@ _VALUES: dict[str, tuple[Callable[[Random, int], Floats], float]] = {
 }
 # nats, between checkpoints of the demo: root mean square of 21 changes over 64 steps
 _SHARED = 0.51
+# how a verdict begins -> its column
+_VERDICTS = {
+    "taken": "taken",
+    "not taken": "not taken",
+    "nothing moved": "nothing moved",
+    "moved no more": "no more than noise",
+    "moved, though": "moved, though nothing was changed",
+    "unclear": "unclear",
+}
 
 
 def main() -> None:
@@ -265,8 +274,8 @@ def verdicts(draws: int) -> pd.DataFrame:
             verdict(Estimate(row["value"], row["ci_low"], row["ci_high"], row["p"], None), expects)
             for row in _changes(drawn).to_dict("records")
         ]
-        rows[name] = 100 * pd.Series(found).value_counts(normalize=True)
-    return pd.DataFrame(rows).T.fillna(0.0).round(1)
+        rows[name] = [100 * np.mean([(each or "").startswith(start) for each in found]) for start in _VERDICTS]
+    return pd.DataFrame(rows, index=list(_VERDICTS.values())).T.round(1)
 
 
 def studies(number: int) -> pd.DataFrame:
