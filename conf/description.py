@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from conf.finding import choose_control, find_replays, held_out_count
+from conf.finding import choose_control, differences_from_suite, find_replays, held_out_count, held_out_place
 from conf.parts import Parts
 from conf.schema import Control, OptimizerStateSource, RunConfig
 from corpus import fingerprint
@@ -88,6 +88,7 @@ def describe_reading(
 ) -> dict[str, Any]:
     """What a reader of the result needs to know and see."""
     config, segment = parts.config, parts.segment
+    control = choose_control(config, segment, parts.suite, parts.precision)
     first_row = segment.first_row(config.step)
     first_batch = segment.batch(config.step)
     intervened, ledger = intervention(first_batch, first_row=first_row)
@@ -96,7 +97,8 @@ def describe_reading(
             first_batch, intervened, ledger.swapped, start.tokenizer, first_row=first_row, count=3
         ),
         "fidelity": None,
-        "control": choose_control(config, segment, parts.suite).value,
+        "control": control.value,
+        "control_differs": differences_from_suite(config, parts.precision) if control is Control.published else [],
         "caveats": [
             *config.model.caveats,
             *parts.suite.caveats(config.step),
@@ -126,7 +128,7 @@ def find_caveats(parts: Parts) -> list[str]:
         f"Adam's moments are not those of the suite, which are not published: they were rebuilt ({plan})."
         for plan in find_replays(config, parts.suite)
     ]
-    if choose_control(config, parts.segment, parts.suite) is Control.published:
+    if choose_control(config, parts.segment, parts.suite, parts.precision) is Control.published:
         differing.append(
             f"The control is the suite's own checkpoint at step {parts.segment.stop}, no arm of this run: a difference "
             f"from it also holds what the arithmetic and Adam's moments of this run changed."
@@ -136,11 +138,10 @@ def find_caveats(parts: Parts) -> list[str]:
             "Whether PolyPythias were trained with the schedule of gpt-neox v1.0 or with that of gpt-neox #1008 is not "
             "documented; training.lr_schedule=neox_1008 is the other."
         )
-    if (count := held_out_count(config)) and not parts.segment.held_out_rows(count)[1]:
-        differing.append(
-            "The corpus ends with the segment: the loss on held-out rows is that on its last rows, which the arms were "
-            "trained on."
-        )
+    if held_out_count(config) and (
+        parts.segment.corpus.layouts != 1 or not parts.segment.held_out_rows(held_out_count(config))[1]
+    ):
+        differing.append(f"Held-out text is {held_out_place(config, parts.segment)}.")
     if config.adam_step.name == "neox_resume":
         differing.append("Adam's bias correction was restarted, as it was whenever GPT-NeoX resumed.")
     return differing

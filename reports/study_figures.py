@@ -85,8 +85,8 @@ def dose_figure(points: pd.DataFrame, slopes: pd.DataFrame, *, title: str) -> Fi
     """A metric over the share of the text that was changed: each run's value, and each cell's line and slope.
 
     Args:
-        points: of `reports.dose.dose_points`.
-        slopes: of `reports.dose.dose_slopes`, the same cells.
+        points: of `reports.dose_response.dose_points`.
+        slopes: of `reports.dose_response.all_slopes`, the same cells and metric.
     """
     extra = 38 * len(slopes) - 16
     with style():
@@ -97,9 +97,11 @@ def dose_figure(points: pd.DataFrame, slopes: pd.DataFrame, *, title: str) -> Fi
             colour, marker, dashes = ARMS[count % len(ARMS)]
             own = points[points["cell"] == line["cell"]]
             tested = f"slope {number(line['slope'], 3, signed=True)}"
-            if not pd.isna(line["p"]):
+            if not pd.isna(line["ci_low"]):
                 low, high = number(line["ci_low"], 3), number(line["ci_high"], 3)
-                tested += f" ({low} to {high}), {p_equation(line['p'])}"
+                tested += f" ({low} to {high}), {p_equation(line['p_holm'])} (Holm)"
+            elif line["suites"] == 1:
+                tested += ", of one suite: no interval"
             label = f"{line['cell']}\n{tested}"
             axes.plot(own["fraction"], own["value"], marker, color=COLOURS[colour], ms=5, label=label)
             ends = [float(own["fraction"].min()), float(own["fraction"].max())]
