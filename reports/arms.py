@@ -9,7 +9,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from reports.comparison import ANY, SEEDS, design, labels, no_verdict, other_differences, settings, without
+from reports.comparison import (
+    ANY,
+    DESIGN,
+    SEEDS,
+    design,
+    labels,
+    no_cause,
+    other_differences,
+    settings,
+    told_apart_by,
+    without,
+)
 from reports.results import Metric, Results
 
 
@@ -57,10 +68,10 @@ def arms_of(runs: Sequence[Results]) -> list[Arm]:
     """The runs that have an intervention, in the order of their designs; of runs that are copies, the first alone."""
     groups = copies([each for each in runs if "intervention" in each.run])
     shown = [_of_any_seed([settings(each.run) for each in group]) for group in groups]
-    names = unique_labels(shown, [group[0].directory for group in groups])
+    names = unique_labels(shown, [group[0] for group in groups])
     suites = suites_of([each for group in groups for each in group])
     return [
-        Arm(label=name, results=group[0], suite=suites[id(group[0])], copies=tuple(group[1:]))
+        Arm(label=name, results=group[0], suite=str(suites[id(group[0])]), copies=tuple(group[1:]))
         for name, group in zip(names, groups, strict=True)
     ]
 
@@ -83,8 +94,10 @@ def copies(runs: Sequence[Results]) -> list[list[Results]]:
     """
     groups: list[list[Results]] = []
     known: dict[str, list[Results]] = {}
-    for each in sorted(runs, key=lambda each: [_sortable(value) for value in design(each.run).values()]):
-        alike = without(settings(each.run), *SEEDS)
+    compared = {id(each): settings(each.run) for each in runs}
+    order = dict.fromkeys([*DESIGN, *told_apart_by(list(compared.values()))])
+    for each in sorted(runs, key=lambda each: [_sortable(compared[id(each)].get(name)) for name in order]):
+        alike = without(compared[id(each)], *SEEDS)
         keys = [f"{alike} {done}" for done in _done(each)]
         group = next((known[key] for key in keys if key in known), None)
         if group is None:
@@ -117,32 +130,37 @@ def _ledger(results: Results) -> str:
     return hashlib.sha256("".join(map(str, journal["swapped_sha256"])).encode()).hexdigest()
 
 
-def suites_of(runs: Sequence[Results]) -> dict[int, str]:
-    """The name of each run's suite, by `id`: that of its seed, or of an earlier run's whose start has the same weights.
+def suites_of(runs: Sequence[Results]) -> dict[int, int | None]:
+    """The seed of each run's suite, by `id` of the run; an earlier run's, where both begin with the same weights.
 
     A suite's seed that changes nothing, as where `model.checkpoints` names what is continued, makes no suite.
     """
-    seed_of: dict[str, str] = {}
+    seed_of: dict[str, int | None] = {}
     found = {}
     for each in runs:
-        seed, weights = f"{settings(each.run)['model_seed']}", each.run["checkpoint"].get("sha256")
+        seed, weights = design(each.run)["model_seed"], each.run["checkpoint"].get("sha256")
         found[id(each)] = seed if weights is None else seed_of.setdefault(weights, seed)
     return found
 
 
-def unique_labels(compared: Sequence[Mapping[str, Any]], directories: Sequence[Path]) -> list[str]:
-    """Labels of which no two are the same: what differs in their settings, then in the path of their directories."""
+def unique_labels(compared: Sequence[Mapping[str, Any]], runs: Sequence[Results]) -> list[str]:
+    """Labels of which no two are the same: by what differs among their settings, else in the path of their directories.
+
+    Args:
+        compared: settings of each run, all of them or some.
+    """
     names = labels(compared) if compared else []
+    directories = [each.directory for each in runs]
     places: dict[str, list[Path]] = {}
     for name, directory in zip(names, directories, strict=True):
         places.setdefault(name, []).append(directory)
-    told = {path: part for paths in places.values() if len(paths) > 1 for path, part in telling_parts(paths).items()}
+    told = {path: part for paths in places.values() if len(paths) > 1 for path, part in _telling_parts(paths).items()}
     return [
         ", ".join(filter(None, [name, told.get(directory)])) for name, directory in zip(names, directories, strict=True)
     ]
 
 
-def telling_parts(paths: Sequence[Path]) -> dict[Path, str]:
+def _telling_parts(paths: Sequence[Path]) -> dict[Path, str]:
     """Of each path what lies between the parts that all begin with and those that all end with."""
     parts = {path: path.resolve().parts for path in paths}
     begin = len(Path(os.path.commonpath(path.resolve() for path in paths)).parts)
@@ -172,9 +190,7 @@ def notes(arms: Sequence[Arm]) -> list[str]:
     """Which runs are copies, whose control differs in more than the text, and whether there is but one suite."""
     sentences = [_copied(arm) for arm in arms if arm.copies]
     sentences += [
-        f"{arm.label}: {no_verdict(differences)}."
-        for arm in arms
-        if (differences := other_differences(arm.results.run))
+        f"{arm.label}: {no_cause(differences)}." for arm in arms if (differences := other_differences(arm.results.run))
     ]
     if arms and all(len({arm.suite for arm in cell}) == 1 for cell in cells(arms)):
         sentences.append(

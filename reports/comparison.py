@@ -220,4 +220,13 @@ def other_differences(run: Mapping[str, Any]) -> list[str]:
 
 def no_verdict(differences: Sequence[str]) -> str:
     """Why there is no verdict, in words."""
-    return f"no verdict and no causal statement, as the control also differs in {'; in '.join(differences)}"
+    return f"no verdict, as {_also(differences)}"
+
+
+def no_cause(differences: Sequence[str]) -> str:
+    """Why a difference from the control is no effect of the text, in words."""
+    return f"what made the difference is not known, as {_also(differences)}"
+
+
+def _also(differences: Sequence[str]) -> str:
+    return f"the control also differs in {' and in '.join(differences)}"

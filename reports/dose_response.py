@@ -64,9 +64,9 @@ def dose_slopes(points: pd.DataFrame) -> pd.DataFrame:
     slopes, with a t interval of G - 1 degrees of freedom for G suites. Suites are what is independent: draws of one
     share its weights, and the points where nothing or all of the text is changed.
 
-    This is not statsmodels' regression with an intercept for each suite and errors clustered by suite: where suites have
-    other fractions, that one's intervals are too short for two to four suites (`docs/studies.md` has the simulation),
-    while the t test of the suites' own slopes keeps its level: see `mean_over_suites`.
+    This is not statsmodels' regression with an intercept for each suite and errors clustered by suite: where suites
+    have other fractions, that one's intervals are too short for two to four suites (`docs/studies.md` has the
+    simulation), while the t test of the suites' own slopes keeps its level: see `mean_over_suites`.
 
     Args:
         points: of `dose_points`.

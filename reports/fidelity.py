@@ -30,9 +30,9 @@ def fidelity_table(run_directory: Path) -> pd.DataFrame:
     """One row for each optimizer state of a fidelity run.
 
     Columns beside those of `training.Fidelity`: model, seed (of the suite's weights, where the kit made them), step,
-    steps, optimizer_state; arm, the same in words; `loss_difference`, that of the mean loss on held-out rows from the true model's; and
-    `metrics_shifted`, for how many of `metrics` the 95 % interval of the difference from the true model excludes 0;
-    `largest_shift`, the largest of these differences, each in its metric's own unit.
+    steps, optimizer_state, and arm, the same in words; `loss_difference`, that of the mean loss on held-out rows from
+    the true model's; `metrics_shifted`, for how many of `metrics` the 95 % interval of the difference from the true
+    model excludes 0; `largest_shift`, the largest of these differences, each in its metric's own unit.
 
     Raises:
         UserError: the directory holds no finished fidelity run.

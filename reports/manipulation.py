@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from reports.comparison import no_verdict, other_differences
 from reports.results import Estimate, Metric, Results, number, words
 
 MINIMUM_CHANGE = 0.1
@@ -44,6 +45,8 @@ def manipulation_sentence(results: Results) -> str:
         evidence += f" and {_moved('went', before, metric.levels['control'].value)} in the control arm."
     else:
         evidence += "; there is no control arm to tell it from further training."
+    if differences := other_differences(results.run):
+        return f"Manipulation check: {no_verdict(differences)}. {evidence}"
     found = verdict(metric.changes[metric.main_change], results.run["intervention"]["expects"])
     unknown = "no verdict, as what was to be expected depends on how many of each the corpus has"
     return f"Manipulation check: {found or unknown}. {evidence}"

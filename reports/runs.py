@@ -178,7 +178,19 @@ def tidy(runs: Iterable[Results]) -> pd.DataFrame:
 
 def _types(compared: Sequence[Mapping[str, Any]], differing: Iterable[str]) -> dict[str, str]:
     """The type of each column."""
-    whole = ("model_seed", "step", "steps", "sequences_per_step", "start", "stop", "seed", "tokens", "moment_step", "n")
+    whole = (
+        "model_seed",
+        "suite",
+        "step",
+        "steps",
+        "sequences_per_step",
+        "start",
+        "stop",
+        "seed",
+        "tokens",
+        "moment_step",
+        "n",
+    )
     real = (
         "fraction",
         "train_s",

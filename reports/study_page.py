@@ -141,7 +141,7 @@ def names_of(runs: Sequence[Results], arms: Sequence[Arm]) -> dict[str, str]:
     Beside the arms these are the trajectories, which tell the suite's own checkpoints.
     """
     own = [group[0] for group in copies([each for each in runs if "intervention" not in each.run])]
-    names = unique_labels([settings(each.run) for each in own], [each.directory for each in own])
+    names = unique_labels([settings(each.run) for each in own], own)
     named = {str(each.directory): name or "the suite" for each, name in zip(own, names, strict=True)}
     return {**named, **{arm.key: arm.label for arm in arms}}
 

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from foundation import holm, write_text
-from reports.arms import Arm, asked, telling_parts
-from reports.comparison import DESIGN, in_print, settings, told_apart_by
+from reports.arms import Arm, asked, unique_labels
+from reports.comparison import DESIGN, SEEDS, design, in_print, settings, told_apart_by
 from reports.dose_response import all_slopes
 from reports.manipulation import manipulation_rule
 from reports.over_suites import suite_effects
@@ -162,8 +162,8 @@ def suite_table(arms: Sequence[Arm]) -> Table:
     return Table(
         name="suites",
         caption="Over suites: the mean of the main changes. Draws of one suite are averaged first; the interval and "
-        f"p are those of the t test over suites. {_ONE_SUITE} Holm: p corrected for the tests of this table. The SD over "
-        "draws is that within a suite: what the choice of the text changes, not what another model would have shown.",
+        f"p are those of the t test over suites. {_ONE_SUITE} Holm: p corrected for the tests of this table. The SD "
+        "over draws is that within a suite: what the choice of the text changes, not what another model would show.",
         columns=[
             "Arm",
             "Metric",
@@ -189,9 +189,12 @@ def labelled_runs(arms: Sequence[Arm]) -> list[tuple[str, Results]]:
     """Every run of the arms with its arm's label; copies, which are not counted as arms, say so."""
     found = []
     for arm in arms:
-        places = telling_parts([arm.results.directory, *(each.directory for each in arm.copies)])
-        found.append((arm.label, arm.results))
-        found += [(f"{arm.label}, copy in {places[each.directory]}", each) for each in arm.copies]
+        runs = (arm.results, *arm.copies)
+        names = unique_labels([{name: design(each.run)[name] for name in SEEDS} for each in runs], runs)
+        found += [
+            (f"{arm.label}{f', copy: {name}' * (each is not arm.results)}", each)
+            for name, each in zip(names, runs, strict=True)
+        ]
     return found
 
 
