@@ -3,7 +3,14 @@
 from dataclasses import asdict
 from typing import Any
 
-from conf.finding import choose_control, differences_from_suite, find_replays, held_out_count, held_out_place
+from conf.finding import (
+    choose_control,
+    differences_from_suite,
+    find_replays,
+    held_out_count,
+    held_out_place,
+    recipe_differences,
+)
 from conf.parts import Parts
 from conf.schema import Control, OptimizerStateSource, RunConfig
 from corpus import fingerprint
@@ -112,16 +119,8 @@ def describe_reading(
 def find_caveats(parts: Parts) -> list[str]:
     """Where the arms are trained otherwise than the suite was."""
     config, model = parts.config, parts.config.model
-    differing = [
-        f"The arms were trained with {key}={getattr(config.training, key)}, the suite with {value}."
-        for key, value in asdict(model.recipe).items()
-        if getattr(config.training, key) != value
-    ]
-    if parts.precision != model.precision:
-        differing.append(f"The arms were trained in {parts.precision}, the suite in {model.precision}.")
-    for key, value in asdict(model.numerics).items():
-        if (chosen := getattr(config.training.numerics, key)) != value:
-            differing.append(f"The arms were trained with {key} {chosen}, the suite with {value}.")
+    own = "; ".join(recipe_differences(config, parts.precision))
+    differing = [f"The arms were trained otherwise than the suite: {own}."] if own else []
     if config.optimizer_state is OptimizerStateSource.fresh:
         differing.append("Adam's moments were not restored: training resumed with empty ones.")
     differing += [

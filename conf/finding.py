@@ -246,14 +246,7 @@ def differences_from_suite(config: RunConfig, precision: Precision) -> list[str]
 
     Each as "training.lr 0.01, the suite's 0.0003". With none the suite's own later checkpoint is that arm.
     """
-    model, training = config.model, config.training
-    pairs = {f"training.{key}": (getattr(training, key), value) for key, value in asdict(model.recipe).items()}
-    pairs |= {
-        f"training.numerics.{key}": (getattr(training.numerics, key), value)
-        for key, value in asdict(model.numerics).items()
-    }
-    pairs["precision"] = (precision, model.precision)
-    found = [f"{name} {_plain(own)}, the suite's {_plain(its)}" for name, (own, its) in pairs.items() if own != its]
+    found = recipe_differences(config, precision)
     if config.adam_step is AdamStepChoice.neox_resume:
         found.append("Adam's bias correction, which was restarted")
     if config.optimizer_state is OptimizerStateSource.replay:
@@ -261,6 +254,18 @@ def differences_from_suite(config: RunConfig, precision: Precision) -> list[str]
     if config.optimizer_state is OptimizerStateSource.fresh:
         found.append("Adam's moments, which began at zero")
     return found
+
+
+def recipe_differences(config: RunConfig, precision: Precision) -> list[str]:
+    """Settings, arithmetic and its precision in which the arms' training differs from the suite's, as above."""
+    model, training = config.model, config.training
+    pairs = {f"training.{key}": (getattr(training, key), value) for key, value in asdict(model.recipe).items()}
+    pairs |= {
+        f"training.numerics.{key}": (getattr(training.numerics, key), value)
+        for key, value in asdict(model.numerics).items()
+    }
+    pairs["precision"] = (precision, model.precision)
+    return [f"{name} {_plain(own)}, the suite's {_plain(its)}" for name, (own, its) in pairs.items() if own != its]
 
 
 def _plain(value: Any) -> str:

@@ -83,11 +83,11 @@ def test_the_interval_covers_as_often_as_it_says_also_where_suites_have_other_do
     assert 0.92 <= covered / rounds <= 0.99
 
 
-def run(directory: Path, suite: int, dose: float, after: float, control: float, **changes: Any) -> None:
+def run(directory: Path, suite: int, dose: float, after: float, unmodified: float, **changes: Any) -> None:
     weights = {"config.model.pretraining": {"seed": suite}, "checkpoint.sha256": f"{suite}"}
     made = finished(directory, fraction=dose, changes={**weights, **changes})
     summary = pd.read_csv(made / "summary.csv")
-    for moment, value in (("after", after), ("control", control)):
+    for moment, value in (("after", after), ("control", unmodified)):
         summary.loc[(summary["metric"] == "share_she") & (summary["moment"] == moment), "value"] = value
     summary.to_csv(made / "summary.csv", index=False)
 

@@ -74,6 +74,14 @@ def test_a_model_without_preferences_loses_log_v_everywhere(tiny_model, tiny_tok
         assert metric.values.mean() == pytest.approx(math.log(model.config.vocab_size), rel=1e-6)
 
 
+def test_a_metric_says_which_rows_it_is_of(tiny_model, tiny_tokenizer, token_rows):
+    benchmark = HeldOut(token_rows, where="the 2 rows up to the end of the segment")
+    rows = evaluate(tiny_model, tiny_tokenizer, benchmarks=[benchmark], progress=False)["held_out"]
+    told = {name: metric.description for name, metric in benchmark.metrics(rows).items()}
+    assert told["loss_feminine"] == "Mean loss in nats of feminine pronouns in the 2 rows up to the end of the segment."
+    assert not any("no arm" in description for description in told.values())
+
+
 def test_a_group_that_does_not_occur_has_no_metric(tiny_model, tiny_tokenizer):
     benchmark = HeldOut(np.array([tiny_tokenizer("The boat is old .")["input_ids"]]))
     rows = evaluate(tiny_model, tiny_tokenizer, benchmarks=[benchmark], progress=False)["held_out"]
