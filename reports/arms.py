@@ -188,7 +188,7 @@ def asked(arms: Sequence[Arm]) -> dict[tuple[str, str], Metric]:
 
 def notes(arms: Sequence[Arm]) -> list[str]:
     """Which runs are copies, whose control differs in more than the text, and whether there is but one suite."""
-    sentences = [_copied(arm) for arm in arms if arm.copies]
+    sentences = _copied([arm for arm in arms if arm.copies])
     sentences += [
         f"{arm.label}: {no_cause(differences)}." for arm in arms if (differences := other_differences(arm.results.run))
     ]
@@ -200,12 +200,18 @@ def notes(arms: Sequence[Arm]) -> list[str]:
     return sentences
 
 
-def _copied(arm: Arm) -> str:
-    runs = [arm.results, *arm.copies]
-    seeds = sorted({each.run["config"]["seed"] for each in runs})
-    if len(seeds) == 1:
-        return f"{arm.label} was run {len(runs)} times with the same text from the same start; it counts once."
-    return (
-        f"The seed has no effect on this arm: {arm.label}. Its {len(runs)} runs (seeds {', '.join(map(str, seeds))}) "
-        f"had the same text and the same start, and count as one."
-    )
+def _copied(arms: Sequence[Arm]) -> list[str]:
+    """Which arms were run more than once, and why that made no difference."""
+    seeds = {arm.key: sorted({each.run["config"]["seed"] for each in (arm.results, *arm.copies)}) for arm in arms}
+    drawn = [f"{arm.label} ({', '.join(map(str, seeds[arm.key]))})" for arm in arms if len(seeds[arm.key]) > 1]
+    again = [f"{arm.label} ({1 + len(arm.copies)} runs)" for arm in arms if len(seeds[arm.key]) == 1]
+    sentences = []
+    if drawn:
+        these = "this arm" if len(drawn) == 1 else "these arms"
+        sentences.append(
+            f"The seed has no effect on {these}: {'; '.join(drawn)}. The runs of the seeds in brackets had the same text "
+            f"and the same start; they are one arm, and counted once."
+        )
+    if again:
+        sentences.append(f"Run more than once alike, and counted once: {'; '.join(again)}.")
+    return sentences

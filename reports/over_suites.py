@@ -19,8 +19,8 @@ def mean_over_suites(values: Sequence[float]) -> Estimate:
     """The mean of one value for each suite, with Student's interval and p of G - 1 degrees of freedom.
 
     It holds also where the suites' values are of unequal precision, as when they had other doses or numbers of draws:
-    at the 5 % level the t test then rejects too seldom rather than too often (Bakirov and Szekely 2005; Ibragimov and
-    Mueller 2010). Of one suite, and of suites that agree to the last digit, there is neither interval nor p.
+    at the 5 % level the t test then rejects too seldom rather than too often (Bakirov and Székely 2005; Ibragimov and
+    Müller 2010). Of one suite, and of suites that agree to the last digit, there is neither interval nor p.
     """
     found = np.asarray(values, np.float64)
     mean = float(found.mean())

@@ -134,7 +134,7 @@ def test_an_arm_that_the_seed_does_not_change_is_counted_once_and_the_page_says_
         "masculine to feminine, fraction 1, any seed",
     ]
     assert len(corrected(arms)) == 4 * len(PRIMARY)
-    told = "The seed has no effect on this arm: masculine to feminine, fraction 1, any seed. Its 3 runs (seeds 0, 1, 2)"
+    told = "The seed has no effect on this arm: masculine to feminine, fraction 1, any seed (0, 1, 2). "
     assert notes(arms)[0].startswith(told)
     text = Page(write_study(tmp_path).read_text("utf-8")).text
     assert told in text
