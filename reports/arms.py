@@ -209,8 +209,8 @@ def _copied(arms: Sequence[Arm]) -> list[str]:
     if drawn:
         these = "this arm" if len(drawn) == 1 else "these arms"
         sentences.append(
-            f"The seed has no effect on {these}: {'; '.join(drawn)}. The runs of the seeds in brackets had the same text "
-            f"and the same start; they are one arm, and counted once."
+            f"The seed has no effect on {these}: {'; '.join(drawn)}. The runs of the seeds in brackets had the same "
+            f"text and the same start; they are one arm, and counted once."
         )
     if again:
         sentences.append(f"Run more than once alike, and counted once: {'; '.join(again)}.")

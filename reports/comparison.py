@@ -1,6 +1,7 @@
 """What tells runs apart, and what their control differs in, from run.json alone."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ _OUTCOMES = {
 }
 # Sections in which the choice of a model sets something.
 _OF_A_MODEL = ("model.", "corpus.", "training.", "fidelity.")
-_SHORT = 7  # digits of a hash in print
+_SHORT = 7
 
 
 def settings(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,14 +201,15 @@ def word(name: str, value: Any) -> str:
         return f"any {spelled}"
     if name in ("intervention", "model", "protocol", "precision"):
         return str(value).replace("_", " ")
-    return f"{spelled} {in_print(name, value)}"
+    return f"{spelled} {in_print(value)}"
 
 
-def in_print(name: str, value: Any) -> str:
-    """A setting's value as tables and labels show it."""
+def in_print(value: Any) -> str:
+    """A setting's value as tables and labels show it; a hash by its first digits."""
     if isinstance(value, float):
         return f"{value:g}"
-    return str(value)[:_SHORT] if name in ("code", "packages") else str(value)
+    text = str(value)
+    return text[:_SHORT] if re.fullmatch(r"[0-9a-f]{16,}", text) else text
 
 
 def other_differences(run: Mapping[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from foundation import UserError, write_text
 from foundation.pages import page_environment
 from reports import figures, study_figures
 from reports.arms import Arm, arms_of, asked, cells, copies, notes, unique_labels
-from reports.comparison import settings
+from reports.comparison import other_differences, settings
 from reports.course_figures import ALONG, course_of, trajectory_figure
 from reports.dose_response import all_slopes, dose_points
 from reports.fidelity import fidelity_tables
@@ -124,6 +124,11 @@ def answers(arms: Sequence[Arm]) -> list[str]:
     family = corrected(arms)
     if not family:
         return sentences
+    unclear = [arm.label for arm in arms if other_differences(arm.results.run)]
+    if unclear:
+        sentences.append(
+            f"The control differs in more than the text, so that tests say nothing of its effect: {'; '.join(unclear)}."
+        )
     names = {(arm.key, m.benchmark, m.name): f"{title(m)} in {arm.label}" for arm in arms for m in arm.primary}
     left = [key for key, p in family.items() if p < 0.05]
     sentences.append(
@@ -197,10 +202,7 @@ def _trajectories(table: pd.DataFrame, names: Mapping[str, str]) -> dict[str, tu
         trained = runs[runs["intervention"].notna() & (runs["intervention"] != "none")]
         first, last = trained["step"] + trained["start"].fillna(0), trained["stop"].fillna(trained["steps"])
         windows = {(int(start), int(stop)) for start, stop in zip(first, trained["step"] + last, strict=True)}
-        models = {f"{row.model}".removeprefix("pythia-").removesuffix("-deduped") for row in runs.itertuples()}
-        stored = published_series(str(benchmark), str(metric))
-        stored = stored[stored["model"].str.removesuffix("-deduped").isin(models)]
-        stored = stored[stored["variant"].isin(["baseline", "zero_shot_suite"]) & (stored["family"] == "v1")]
+        stored = _stored(runs, str(benchmark), str(metric))
         figure = trajectory_figure(
             _courses(own, names),
             title=f"{BENCHMARKS.get(str(benchmark), str(benchmark))}: {str(metric).replace('_', ' ')}",
@@ -209,6 +211,15 @@ def _trajectories(table: pd.DataFrame, names: Mapping[str, str]) -> dict[str, tu
         )
         drawn[f"trajectory-{benchmark}-{metric}"] = (figure, f"{metric} over the steps of training.")
     return drawn
+
+
+def _stored(runs: pd.DataFrame, benchmark: str, metric: str) -> pd.DataFrame:
+    """What Pythia's authors stored of a metric for the suites that the runs are of: deduplicated or not, seed 0."""
+    published = runs[runs["model_seed"] == 0]
+    names = published["model"].str.removeprefix("pythia-") + published["deduped"].map({True: "-deduped"}).fillna("")
+    stored = published_series(benchmark, metric)
+    own = stored["variant"].isin(["baseline", "zero_shot_suite"]) & (stored["family"] == "v1")
+    return stored[own & stored["model"].isin(set(names))]
 
 
 def _courses(levels: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:

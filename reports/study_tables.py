@@ -69,7 +69,7 @@ def design_table(runs: Sequence[Results]) -> Table:
     rows = []
     for name in [*varied, *(each for each in DESIGN if each not in varied)]:
         found = {repr(each.get(name)): each.get(name) for each in compared}
-        if shown := [in_print(name, value) for value in sorted(found.values(), key=_sortable) if value is not None]:
+        if shown := [in_print(value) for value in sorted(found.values(), key=_sortable) if value is not None]:
             shown += ["none"] if name not in DESIGN and any(value is None for value in found.values()) else []
             spelled = name if "." in name else name.replace("_", " ")
             rows.append([spelled, ", ".join(shown).replace("_", " ") if name in DESIGN else ", ".join(shown)])

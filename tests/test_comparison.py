@@ -80,7 +80,7 @@ def test_what_auto_came_to_tells_runs_apart_and_not_how_it_was_asked_for(tmp_pat
 @pytest.mark.parametrize(
     ("entry", "values"),
     [
-        ("git.commit", ("0123456789", "9876543210")),
+        ("git.commit", ("0123456789abcdef", "fedcba9876543210")),
         ("identity", ({"code": "0123456789"}, {"code": "9876543210"})),
         ("packages.torch", ("2.12.0", "2.13.0")),
         ("config.device", ("cpu", "cuda:1")),
@@ -242,6 +242,7 @@ def test_a_control_that_differs_in_more_than_the_text_leaves_no_verdict(tmp_path
     arms = arms_of(found(tmp_path))
     assert answers(arms)[0] == "Manipulation check of 1 arms: no verdict: 1."
     also = "the control also differs in training.lr 0.01, the suite's 0.0003 and in Adam's moments, which were rebuilt"
+    assert "so that tests say nothing of its effect: masculine to feminine." in answers(arms)[1]
     assert notes(arms)[0] == f"masculine to feminine: what made the difference is not known, as {also}."
 
 

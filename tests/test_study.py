@@ -158,12 +158,20 @@ def test_metrics_along_the_way_are_drawn_with_the_window_and_the_stored_points_b
         {"run": run, "model": "pythia-1.4b", "benchmark": "winobias_generation", "metric": "compat_net_bias"}
         | {"moment": moment, "moment_step": step, "kind": "level", "ci_low": 0.0, "ci_high": 0.2, "primary": True}
         | {"value": 0.3 if moment.startswith("after") and run == "b" else 0.1}
-        | {"step": 133_000, "steps": 10_000, "start": 2_000, "stop": None, "intervention": "swap"}
+        | {
+            "deduped": True,
+            "model_seed": 0,
+            "step": 133_000,
+            "steps": 10_000,
+            "start": 2_000,
+            "stop": None,
+            "intervention": "swap",
+        }
         for run in ("a", "b")
         for moment, step in moments.items()
     ]
     whole = dict.fromkeys(["start", "stop", "moment_step"], "Int64")
-    table = pd.DataFrame(rows).astype({"primary": "boolean", "moment": "str", **whole})
+    table = pd.DataFrame(rows).astype({"primary": "boolean", "deduped": "boolean", "moment": "str", **whole})
     ((figure, _),) = study_figures_of([], table, names={"a": "a", "b": "b"}).values()
     axes = figure.axes[0]
     drawn = {line.get_label(): line for line in axes.lines}
@@ -174,6 +182,24 @@ def test_metrics_along_the_way_are_drawn_with_the_window_and_the_stored_points_b
     assert dict(stored.get_xydata())[143_000] == pytest.approx(0.0726, abs=5e-5)
     span = axes.patches[0].get_extents().transformed(axes.transData.inverted())
     assert (round(span.x0), round(span.x1)) == (135_000, 143_000)
+
+
+def test_stored_points_are_those_of_the_runs_own_suites_and_a_line_for_each() -> None:
+    metric = {"benchmark": "crows_pairs_revised", "metric": "gender_pct_stereotype", "kind": "level", "primary": True}
+    rows = [
+        {**metric, "run": f"{model} {deduped} {seed}", "model": model, "deduped": deduped, "model_seed": seed}
+        | {"moment": f"step{step}", "moment_step": step, "value": 0.5, "ci_low": 0.4, "ci_high": 0.6}
+        | {"step": 3000, "steps": 140_000, "start": None, "stop": None, "intervention": None}
+        for model, deduped, seed in [("pythia-70m", True, 0), ("pythia-410m", False, 0), ("pythia-160m", False, 3)]
+        for step in (3000, 143_000)
+    ]
+    whole = dict.fromkeys(["start", "stop", "moment_step", "model_seed"], "Int64")
+    table = pd.DataFrame(rows).astype({"primary": "boolean", "deduped": "boolean", "moment": "str", **whole})
+    ((figure, _),) = study_figures_of([], table, names={run: run for run in table["run"]}).values()
+    labels = [line.get_label() for line in figure.axes[0].lines]
+    assert [label for label in labels if str(label).startswith("published")] == [
+        *("published, 410m", "published, 70m-deduped"),
+    ]
 
 
 def test_no_one_directory_and_no_run_are_refused(tmp_path: Path) -> None:
