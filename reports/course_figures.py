@@ -21,6 +21,7 @@ _VARIANTS = {
     "intervene_7": ("after", "D", "7 %"),
     "intervene_21": ("skipped-2", "^", "21 %"),
 }
+_BEHIND = "os^vD"  # marks of stored lines
 _RIGHT = 14
 _LEFT = 48
 _PANEL = 210
@@ -69,8 +70,9 @@ def trajectory_figure(
         axes.set_title(title, x=-_LEFT / (WIDTH - _LEFT - _RIGHT), pad=26 + extra)
         if window is not None:
             axes.axvspan(*window, color=COLOURS["rule"], alpha=0.5, linewidth=0)
-        for model, own in behind.items():
-            _draw_published(axes, own, ("before", "o", "published" if len(behind) == 1 else f"published, {model}"))
+        for number, (model, own) in enumerate(behind.items()):
+            label = "published" if len(behind) == 1 else f"published, {model}"
+            _draw_published(axes, own, ("before", _BEHIND[number % len(_BEHIND)], label))
         for number, name in enumerate(names):
             colour, marker, dashes = ARMS[number % len(ARMS)]
             own = lines[lines["label"] == name].sort_values("moment_step")

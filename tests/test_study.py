@@ -198,7 +198,7 @@ def test_stored_points_are_those_of_the_runs_own_suites_and_a_line_for_each() ->
     ((figure, _),) = study_figures_of([], table, names={run: run for run in table["run"]}).values()
     labels = [line.get_label() for line in figure.axes[0].lines]
     assert [label for label in labels if str(label).startswith("published")] == [
-        *("published, 410m", "published, 70m-deduped"),
+        *("published, 70m-deduped", "published, 410m"),
     ]
 
 
