@@ -1,5 +1,6 @@
 """What tells runs apart, and what their control differs in, from run.json alone."""
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -68,6 +69,7 @@ _OUTCOMES = {
 }
 # Sections in which the choice of a model sets something.
 _OF_A_MODEL = ("model.", "corpus.", "training.", "fidelity.")
+_OWN = "interventions/own/"
 _SHORT = 7
 
 
@@ -75,21 +77,24 @@ def settings(run: Mapping[str, Any]) -> dict[str, Any]:
     """All that can decide a number of a run: two runs with the same are alike, up to what differs by the suite.
 
     They are the keys of `DESIGN`, then every other key of the configuration by its name, with what `auto` and `null`
-    came to, then the kind of device, the code and the versions of packages. Left out are settings that decide no
-    number, and those of an intervention that does nothing.
+    came to and the content of what is named on the machine, then the kind of device, the code and the versions of
+    packages. Left out are settings that decide no number, those of an intervention that does nothing, and the number of
+    threads, which changes last digits alone.
 
     Args:
-        run: a run.json.
+        run: a run.json; its entry `identity` may be missing.
     """
-    config = _flat(run["config"])
+    config, identity = _flat(run["config"]), run.get("identity") or {}
     name = run["intervention"]["name"] if "intervention" in run else None
     own = {key: value for key, value in config.items() if key not in (*_IN_DESIGN, *_DECIDES_NO_NUMBER, "device")}
+    own |= {key: content for key, content in identity.get("inputs", {}).items() if key in own}
+    made = _made_by(run, identity)
     if name in (None, "none", "audited"):
-        own = {key: value for key, value in own.items() if not key.startswith("intervention.")}
+        own, made = ({k: v for k, v in each.items() if not k.startswith("intervention.")} for each in (own, made))
     if _follows_the_suite(config):
         own.pop("corpus.seed", None)
     own |= {key: run["arithmetic"][entry] for entry, key in _OUTCOMES.items() if entry in run["arithmetic"]}
-    return {**design(run), **own, **_made_by(run)}
+    return {**design(run), **own, **made}
 
 
 def _follows_the_suite(config: Mapping[str, Any]) -> bool:
@@ -98,17 +103,27 @@ def _follows_the_suite(config: Mapping[str, Any]) -> bool:
     return not made_by_kit and config.get("corpus.seed") == config.get("model.seed")
 
 
-def _made_by(run: Mapping[str, Any]) -> dict[str, Any]:
-    """Kind of device, code and packages."""
-    identity = run.get("identity") or {}
+def _made_by(run: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Kind of device, code, packages; code that is the intervention's own apart, as other interventions have none."""
     device = run["config"].get("device", "auto")
     kind = ("cuda" if run["hardware"]["gpus"] else "cpu") if device == "auto" else device.partition(":")[0]
+    code, own = identity.get("code", run["git"]["commit"]), {}
+    if isinstance(code, Mapping):
+        own = {
+            file: value for file, value in code.items() if file.startswith(_OWN) and not file.endswith("__init__.py")
+        }
+        code = _hash({file: value for file, value in code.items() if file not in own})
     made = {
         "device": identity.get("device", kind),
-        "code": identity.get("code", run["git"]["commit"]),
+        "code": code,
         "packages": identity.get("packages", run["packages"]),
+        "python": identity.get("python", ".".join(run["python"].split(".")[:2])),
     }
-    return _flat(made)
+    return _flat(made) | ({"intervention.code": _hash(own)} if own else {})
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -158,8 +173,8 @@ def without(of: Mapping[str, Any], *names: str) -> str:
 def told_apart_by(compared: Sequence[Mapping[str, Any]]) -> list[str]:
     """The settings that differ among runs, those of `DESIGN` first.
 
-    Left out, since others that are shown decide them: what the choice of a model brings with it, and settings that only
-    repeat another's value under another section, as `training.lr` repeats `model.recipe.lr`.
+    Left out, since others that are shown decide them: what the choice of a model or of an intervention brings with it,
+    and settings that only repeat another's value under another section, as `training.lr` repeats `model.recipe.lr`.
     """
     others = sorted({key for each in compared for key in each} - set(DESIGN))
     columns = {name: tuple(repr(each.get(name)) for each in compared) for name in (*DESIGN, *others)}
@@ -167,10 +182,17 @@ def told_apart_by(compared: Sequence[Mapping[str, Any]]) -> list[str]:
     shown: list[str] = []
     for name, column in columns.items():
         repeats = any(name.rpartition(".")[2] == s.rpartition(".")[2] and column == columns[s] for s in shown)
-        by_model = name.startswith(_OF_A_MODEL) and len(set(zip(models, column, strict=True))) == len(set(models))
-        if len(set(column)) > 1 and (name in DESIGN or not (repeats or by_model)):
+        brought = (name.startswith(_OF_A_MODEL) and _decides(models, column)) or (
+            name.startswith("intervention.") and _decides(columns["intervention"], column)
+        )
+        if len(set(column)) > 1 and (name in DESIGN or not (repeats or brought)):
             shown.append(name)
     return shown
+
+
+def _decides(known: Sequence[Any], column: Sequence[Any]) -> bool:
+    """Whether each known value goes with one value of the column."""
+    return len(set(zip(known, column, strict=True))) == len(set(known))
 
 
 def labels(compared: Sequence[Mapping[str, Any]]) -> list[str]:

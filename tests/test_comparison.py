@@ -81,7 +81,8 @@ def test_what_auto_came_to_tells_runs_apart_and_not_how_it_was_asked_for(tmp_pat
     ("entry", "values"),
     [
         ("git.commit", ("0123456789abcdef", "fedcba9876543210")),
-        ("identity", ({"code": "0123456789"}, {"code": "9876543210"})),
+        ("identity", ({"code": {"run.py": "ab"}}, {"code": {"run.py": "cd"}})),
+        ("identity.python", ("3.11", "3.12")),
         ("packages.torch", ("2.12.0", "2.13.0")),
         ("config.device", ("cpu", "cuda:1")),
     ],
@@ -94,6 +95,25 @@ def test_runs_of_other_code_packages_or_devices_are_never_pooled(
     arms = arms_of(found(tmp_path))
     assert [len(cell) for cell in cells(arms)] == [1, 1]
     assert suite_table(arms).rows == []
+
+
+def test_what_is_named_on_the_machine_counts_by_its_content_and_threads_not_at_all(tmp_path: Path) -> None:
+    for number, (path, content, threads) in enumerate([("a.txt", "ab", 1), ("b/a.txt", "ab", 2), ("a.txt", "cd", 1)]):
+        identity = {"inputs": {"corpus.text": content}, "threads": threads}
+        finished(tmp_path / f"{number}", changes=suite(number) | {"config.corpus.text": path, "identity": identity})
+    assert sorted(len(cell) for cell in cells(arms_of(found(tmp_path)))) == [1, 2]
+
+
+def test_an_own_intervention_s_code_tells_it_from_its_earlier_self_and_not_from_others(tmp_path: Path) -> None:
+    kit, own = {"run.py": "ab", "interventions/own/__init__.py": "cd"}, "interventions/own/mine.py"
+    for name, code in [("swap", kit), ("mine", kit | {own: "1"}), ("mine", kit | {own: "2"})]:
+        changes = {"intervention.name": name, "config.intervention.name": name, "identity": {"code": code}}
+        finished(tmp_path / f"{name}{code.get(own)}", changes=changes)
+    first, second, other = (arm.label for arm in arms_of(found(tmp_path)))
+    assert first.startswith("mine, intervention.code ") and second.startswith("mine, intervention.code ")
+    assert other == "swap, no intervention.code"
+    (tmp_path / "mine2" / "run.json").unlink()
+    assert [arm.label for arm in arms_of(found(tmp_path))] == ["mine", "swap"]
 
 
 def test_what_the_model_brings_with_it_is_not_shown_beside_the_model(tmp_path: Path) -> None:
