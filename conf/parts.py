@@ -115,7 +115,12 @@ class Parts:
         came_from = checkpoint.model.device
         benchmarks = list(self.benchmarks.values())
         with memory_for_users(f"evaluating step {checkpoint.step}", remedy=_ROOM), autocast(precision, self.device):
-            rows = evaluate(checkpoint.on(self.device), checkpoint.tokenizer, benchmarks=benchmarks)
+            rows = evaluate(
+                checkpoint.on(self.device),
+                checkpoint.tokenizer,
+                benchmarks=benchmarks,
+                model_name=f"the model at step {checkpoint.step}",
+            )
             checkpoint.on(came_from)
         return rows
 
@@ -138,7 +143,12 @@ class Parts:
             known = self.record.known("weights_sha256") or {}
             self.record.update(weights_sha256={**known, f"step{step}": weights_sha256(model)})
             with memory_for_users(f"evaluating step {step}", remedy=_ROOM):
-                return evaluate(model, checkpoint.tokenizer, benchmarks=list(self.benchmarks.values()))
+                return evaluate(
+                    model,
+                    checkpoint.tokenizer,
+                    benchmarks=list(self.benchmarks.values()),
+                    model_name=f"step {step} of {self.suite.location}",
+                )
 
         bar = tqdm(steps, "checkpoints", unit="checkpoint", disable=None)
         return {f"{prefix}step{step}": self.record.rows(f"{prefix}step{step}", partial(measure, step)) for step in bar}
@@ -157,7 +167,7 @@ class Parts:
             moment: {name: benchmark.metrics(tables[name]) for name, benchmark in self.benchmarks.items()}
             for moment, tables in rows.items()
         }
-        summary = summarize(metrics, seed=self.config.seed, changes=changes)
+        summary = summarize(metrics, changes=changes)
         write_text(self.record.directory / "summary.csv", summary.to_csv(index=False))
 
     def unmodified(self, step: int) -> Batch:

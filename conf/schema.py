@@ -269,7 +269,7 @@ class RunConfig:
         fidelity: of protocol=fidelity.
         audit: of protocol=audit.
         trajectory: of protocol=trajectory.
-        seed: draws doses, coins and lots of interventions, and the resamples of the intervals; not the model.
+        seed: of what an intervention draws at random; not of the model.
         device: auto, cpu, cuda, cuda:1, ...; auto is a GPU where PyTorch finds one.
         plan: say what the run would take in data, arithmetic, memory and hours; fetch nothing, train nothing.
         output_dir: where the run's files go: `hydra.run.dir` sets it; null before there is a run.

@@ -12,6 +12,7 @@ from functools import cached_property
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
+from eval.clusters import joined_clusters
 from eval.items import HUB, check_counts, load_records
 from eval.likelihood import Request, Scores, text_requests
 from eval.statistics import Metric
@@ -41,12 +42,13 @@ class Blimp:
         return text_requests(tokenizer, [*self.pairs["sentence_good"], *self.pairs["sentence_bad"]])
 
     def rows(self, scores: Scores) -> pd.DataFrame:
-        """One row for each pair: log-likelihoods in nats, and the reflexive of the good sentence."""
+        """One row for each pair: its cluster, log-likelihoods in nats, and the reflexive of the good sentence."""
         sums = [float(score.sum()) for score in scores]
         good, bad = sums[: len(self.pairs)], sums[len(self.pairs) :]
         return pd.DataFrame(
             {
                 "example": range(len(self.pairs)),
+                "cluster": joined_clusters(range(len(self.pairs)), self.pairs["sentence_good"].tolist()),
                 "reflexive": self.pairs["reflexive"],
                 "log_likelihood_good": good,
                 "log_likelihood_bad": bad,
@@ -64,10 +66,11 @@ class Blimp:
         return {
             name: Metric(
                 values=part["correct"].to_numpy(float),
-                clusters=part["example"].to_numpy(),
+                clusters=part["cluster"].to_numpy(),
                 neutral=None,
                 description="Share of pairs whose grammatical sentence is more likely"
                 + (f", where {name.removeprefix('accuracy_')} is right." if name != "accuracy" else "."),
+                is_share=True,
             )
             for name, part in parts.items()
         }

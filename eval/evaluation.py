@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
 import pandas as pd
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
@@ -92,6 +93,7 @@ def evaluate(
     tokenizer: PreTrainedTokenizerBase,
     *,
     benchmarks: Sequence[str | Benchmark] = ("winobias", "crows_pairs", "pronoun_prior", "occupations"),
+    model_name: str = "the model",
     tokens_per_batch: int = 8192,
     progress: bool | None = None,
 ) -> dict[str, pd.DataFrame]:
@@ -101,20 +103,25 @@ def evaluate(
         model: see `score_requests`.
         tokenizer: the one that the model was trained with.
         benchmarks: names or benchmarks; by default those of a run.
+        model_name: what messages call the model.
         tokens_per_batch: bounds rows times longest row of a forward pass.
         progress: show progress bars; None shows it on a terminal only.
 
     Raises:
-        UserError: a name is unknown, or a benchmark's data cannot be had.
+        UserError: a name is unknown, a benchmark's data cannot be had, or the model's numbers are not finite.
     """
     chosen = [load_benchmark(each) if isinstance(each, str) else each for each in benchmarks]
     scored = [benchmark for benchmark in chosen if isinstance(benchmark, LikelihoodBenchmark)]
     continued = [benchmark for benchmark in chosen if not isinstance(benchmark, LikelihoodBenchmark)]
     rows: dict[str, pd.DataFrame] = {}
     if scored:
-        rows |= _score(model, tokenizer, scored, tokens_per_batch=tokens_per_batch, progress=progress)
+        rows |= _score(
+            model, tokenizer, scored, model_name=model_name, tokens_per_batch=tokens_per_batch, progress=progress
+        )
     if continued:
-        rows |= _continue(model, tokenizer, continued, tokens_per_batch=tokens_per_batch, progress=progress)
+        rows |= _continue(
+            model, tokenizer, continued, model_name=model_name, tokens_per_batch=tokens_per_batch, progress=progress
+        )
     return {benchmark.name: rows[benchmark.name] for benchmark in chosen}
 
 
@@ -123,16 +130,34 @@ def _score(
     tokenizer: PreTrainedTokenizerBase,
     benchmarks: Sequence[LikelihoodBenchmark],
     *,
+    model_name: str,
     tokens_per_batch: int,
     progress: bool | None,
 ) -> dict[str, pd.DataFrame]:
     requests = [benchmark.requests(tokenizer) for benchmark in benchmarks]
     pooled = list(itertools.chain(*requests))
     scores = iter(score_requests(model, pooled, tokens_per_batch=tokens_per_batch, progress=progress))
-    return {
-        benchmark.name: benchmark.rows(list(itertools.islice(scores, len(own))))
-        for benchmark, own in zip(benchmarks, requests, strict=True)
-    }
+    rows = {}
+    for benchmark, own in zip(benchmarks, requests, strict=True):
+        own_scores = list(itertools.islice(scores, len(own)))
+        _check_finite(benchmark.name, own, own_scores, tokenizer, model_name=model_name)
+        rows[benchmark.name] = benchmark.rows(own_scores)
+    return rows
+
+
+def _check_finite(
+    benchmark: str, requests: Sequence[Request], scores: Scores, tokenizer: PreTrainedTokenizerBase, *, model_name: str
+) -> None:
+    """Raise UserError where a log-probability is no number: it would count as an answer all the same."""
+    for place, (request, score) in enumerate(zip(requests, scores, strict=True)):
+        if np.isfinite(score).all():
+            continue
+        value = score[~np.isfinite(score)][0]
+        text = tokenizer.decode(list(request.context + request.continuation))[-60:]
+        raise UserError(
+            f"{benchmark}: a log-probability of {model_name} is {value} in request {place}, which ends in {text!r}; "
+            f"the model's activations overflow or its weights are damaged: evaluate another checkpoint, or in fp32"
+        )
 
 
 def _continue(
@@ -140,12 +165,15 @@ def _continue(
     tokenizer: PreTrainedTokenizerBase,
     benchmarks: Sequence[GenerationBenchmark],
     *,
+    model_name: str,
     tokens_per_batch: int,
     progress: bool | None,
 ) -> dict[str, pd.DataFrame]:
     prompts = [benchmark.prompts() for benchmark in benchmarks]
     pooled = list(itertools.chain(*prompts))
-    outputs = iter(generate(model, tokenizer, pooled, tokens_per_batch=tokens_per_batch, progress=progress))
+    outputs = iter(
+        generate(model, tokenizer, pooled, model_name=model_name, tokens_per_batch=tokens_per_batch, progress=progress)
+    )
     return {
         benchmark.name: benchmark.rows(list(itertools.islice(outputs, len(own))))
         for benchmark, own in zip(benchmarks, prompts, strict=True)

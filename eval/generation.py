@@ -45,6 +45,7 @@ def generate(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     *,
+    model_name: str = "the model",
     max_new_tokens: int = 128,
     tokens_per_batch: int = 8192,
     progress: bool | None,
@@ -59,13 +60,14 @@ def generate(
         model: read on its own device and in its own precision; its train or eval state is restored.
         tokenizer: the one that the model was trained with.
         prompts: in any order; no text is empty.
+        model_name: what messages call the model.
         max_new_tokens: of each prompt.
         tokens_per_batch: bounds rows times prompt length; a longer prompt goes alone. The key-value cache then grows
             by as many tokens as are generated.
         progress: show a progress bar; None shows it on a terminal only.
 
     Raises:
-        UserError: a prompt and its continuation may be longer than the model's context.
+        UserError: a prompt and its continuation may be longer than the model's context, or a logit is not finite.
     """
     if not prompts:
         return []
@@ -88,6 +90,7 @@ def generate(
                 contexts=[contexts[i] for i in batch],
                 words=[prompts[i].words for i in batch],
                 max_new_tokens=max_new_tokens,
+                model_name=model_name,
             )
             for i, output in zip(batch, continued, strict=True):
                 outputs[i] = output
@@ -114,6 +117,7 @@ def _continue(
     contexts: list[tuple[int, ...]],
     words: list[int],
     max_new_tokens: int,
+    model_name: str,
 ) -> list[str]:
     """Continue contexts of equal length; a row leaves the batch when it ends."""
     outputs = [""] * len(contexts)
@@ -124,7 +128,14 @@ def _continue(
     for _ in range(max_new_tokens):
         # The cache by position, because transformers renamed it (`past_key_values`, now `cache`); it grows in place.
         hidden_RTD = model.gpt_neox(ids_RT, None, None, None, cache, use_cache=True).last_hidden_state
-        tokens_R = torch.nn.functional.linear(hidden_RTD[:, -1].float(), weight_VD).argmax(-1).tolist()
+        logits_RV = torch.nn.functional.linear(hidden_RTD[:, -1].float(), weight_VD)
+        if not (finite_R := logits_RV.isfinite().all(-1)).all():
+            text = tokenizer.decode(list(contexts[going[int((~finite_R).nonzero()[0, 0])]]))[-60:]
+            raise UserError(
+                f"a logit of {model_name} is not finite behind the prompt that ends in {text!r}; the model's "
+                f"activations overflow or its weights are damaged: evaluate another checkpoint, or in fp32"
+            )
+        tokens_R = logits_RV.argmax(-1).tolist()
         kept = []
         for row, (i, token) in enumerate(zip(going, tokens_R, strict=True)):
             if token == tokenizer.eos_token_id:

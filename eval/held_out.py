@@ -103,9 +103,8 @@ def label_groups(
 
 
 def _mean_loss(rows: pd.DataFrame, groups: Sequence[str], description: str) -> Metric:
-    """The sum over all rows by the number of all tokens, as a mean over rows."""
-    losses = rows[[f"loss_{group}" for group in groups]].sum(axis=1).to_numpy(np.float64)
-    tokens = sum(rows[f"n_{group}"].sum() for group in groups)
-    return Metric(
-        values=losses * (len(rows) / tokens), clusters=rows["row"].to_numpy(), neutral=None, description=description
+    """The sum of losses over all rows by the number of their tokens, which differs from row to row."""
+    losses, tokens = (
+        rows[[f"{part}_{group}" for group in groups]].sum(axis=1).to_numpy(np.float64) for part in ("loss", "n")
     )
+    return Metric(values=losses, weights=tokens, clusters=rows["row"].to_numpy(), neutral=None, description=description)

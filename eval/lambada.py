@@ -11,6 +11,7 @@ from functools import cached_property
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
+from eval.clusters import joined_clusters
 from eval.items import HUB, check_counts, load_records
 from eval.likelihood import Request, Scores, continuation_requests
 from eval.statistics import Metric
@@ -41,10 +42,11 @@ class Lambada:
         return [replace(request, ranked=True) for request in continuation_requests(tokenizer, contexts, words)]
 
     def rows(self, scores: Scores) -> pd.DataFrame:
-        """One row for each passage: log-likelihood in nats and tokens of its last word, and whether it was right."""
+        """One row for each passage: its cluster; its last word's log-likelihood and tokens; whether it was right."""
         return pd.DataFrame(
             {
                 "example": range(len(scores)),
+                "cluster": joined_clusters(range(len(scores)), self.passages),
                 "log_likelihood": [float(log_p.sum()) for log_p, _ in scores],
                 "n_tokens": [len(log_p) for log_p, _ in scores],
                 "correct": [bool((ranks == 0).all()) for _, ranks in scores],
@@ -52,17 +54,18 @@ class Lambada:
         )
 
     def metrics(self, rows: pd.DataFrame) -> dict[str, Metric]:
-        examples = rows["example"].to_numpy()
+        clusters = rows["cluster"].to_numpy()
         return {
             "accuracy": Metric(
                 values=rows["correct"].to_numpy(float),
-                clusters=examples,
+                clusters=clusters,
                 neutral=None,
                 description="Share of passages whose last word is the likeliest, token by token.",
+                is_share=True,
             ),
             "loss": Metric(
                 values=-rows["log_likelihood"].to_numpy(float),
-                clusters=examples,
+                clusters=clusters,
                 neutral=None,
                 description="Mean loss of the last word in nats; exp of it is the perplexity.",
             ),

@@ -86,6 +86,7 @@ class PronounPrior:
     def metrics(self, rows: pd.DataFrame) -> dict[str, Metric]:
         """Means over the prefixes."""
         prefixes = rows["prefix"].to_numpy()
+        log_p = {pronoun: rows[f"log_p_{pronoun}"].to_numpy() for pronoun in ("he", "she", "they")}
         share = Metric(
             values=rows["share_she"].to_numpy(),
             clusters=prefixes,
@@ -94,18 +95,33 @@ class PronounPrior:
         )
         probabilities = {
             f"p_{pronoun}": Metric(
-                values=np.exp(rows[f"log_p_{pronoun}"].to_numpy()),
+                values=np.exp(log_p[pronoun]),
                 clusters=prefixes,
                 neutral=None,
                 description=f"Mean probability that {pronoun} comes next after prefixes that say nothing of gender.",
             )
             for pronoun in ("he", "she", "they")
         }
-        he, she, they = (np.exp(rows[f"log_p_{pronoun}"].to_numpy()) for pronoun in ("he", "she", "they"))
+        he, she, they = (np.exp(log_p[pronoun]) for pronoun in ("he", "she", "they"))
         share_they = Metric(
             values=they / (he + she + they),
             clusters=prefixes,
             neutral=None,
             description="Mean of p(they) / (p(he) + p(she) + p(they)) after prefixes that say nothing of gender.",
         )
-        return {"share_she": share, "share_they": share_they, **probabilities}
+        log_odds = {
+            "log_odds_she": Metric(
+                values=log_p["she"] - log_p["he"],
+                clusters=prefixes,
+                neutral=0.0,
+                description="Mean of log p(she) - log p(he), in nats, after prefixes that say nothing of gender.",
+            ),
+            "log_odds_they": Metric(
+                values=log_p["they"] - np.logaddexp(log_p["he"], log_p["she"]),
+                clusters=prefixes,
+                neutral=None,
+                description="Mean of log p(they) - log(p(he) + p(she)), in nats, after prefixes that say nothing of "
+                "gender.",
+            ),
+        }
+        return {"share_she": share, "share_they": share_they, **probabilities, **log_odds}

@@ -1,22 +1,20 @@
-"""Summaries of benchmark rows: paired changes with cluster-bootstrap intervals and randomisation tests.
+"""Summaries of benchmark rows: levels with intervals, paired changes with tests and smallest detectable effects.
 
-Every metric here is linear in its values: a mean, or the slope of a least-squares line through them. So a change
-between two moments is the same functional of the differences example by example, and the pairing costs nothing. That
-also makes `after-control` the difference in differences: (after - before) - (control - before), on the same examples.
-Examples that were made from one another (the two readings of a WinoBias pair, the templates of an occupation) are
-resampled together, and change sign together. `C` denotes clusters, `B` resamples, `K` the sums that a functional needs.
-
-Intervals: 95 % percentile intervals of the cluster bootstrap, expanded for few clusters (Hesterberg 2015, What
-Teachers Should Know About the Bootstrap): of skewed values, 20 clusters then cover the truth in 94.4 % of 2,000 draws
-where plain percentiles do in 91.9 %, 40 in 94.1 % (93.1 %), 100 in 95.1 % (95.0 %).
+A metric is a ratio of sums over its examples (a mean, where each counts once), or the slope of a least-squares line.
+Both are linear in the examples' values. So a change between two moments is the same functional of the differences
+example by example, and the pairing costs nothing. That also makes `after-control` the difference in differences:
+(after - before) - (control - before), on the same examples. Examples that were made from one another (the two readings
+of a WinoBias pair, the templates of an occupation) form one cluster; only clusters count as independent.
 
 Tests of a change, two-sided:
 - `mcnemar`: where both moments have one outcome of 0 or 1 for each cluster: the exact binomial test of the examples
   that changed (McNemar 1947).
 - `sign_flip`: else. If nothing changed, a cluster's difference is as likely with the other sign. For a slope the mean
-  difference is removed first, so that a shift alike for all is no change of slope. All 2^C patterns where they are few.
+  difference is removed first, so that a shift alike for all is no change of slope.
 
-Many metrics are looked at. `p_holm` corrects (Holm 1979) over the primary ones, for each change.
+Many metrics are looked at. `p_holm` corrects (Holm 1979) over the primary ones, for each change. Whether a change
+counts as found is decided by it, or by `p` where a metric is not primary; never by the interval, which belongs to one
+metric alone.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -26,9 +24,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-from scipy.special import bdtr, ndtr, stdtrit
 
-from foundation import holm
+from eval.inference import (
+    detectable_by_mcnemar,
+    detectable_by_sign_flips,
+    interval,
+    mcnemar,
+    paired_interval,
+    share_interval,
+    sign_flip,
+)
+from foundation import UserError, holm
 
 CHANGES = [("after", "before"), ("control", "before"), ("after", "control")]
 COLUMNS = [
@@ -43,14 +49,11 @@ COLUMNS = [
     "test",
     "p_holm",
     "mde",
+    "changed",
     "primary",
     "neutral",
     "description",
 ]
-
-# Normal quantiles for a two-sided test at 5 % and a power of 80 %.
-_QUANTILES_OF_MDE = 1.96 + 0.84
-_FLIPS = 4999
 
 Floats = npt.NDArray[np.float64]
 
@@ -61,8 +64,10 @@ class Metric:
 
     Attributes:
         values: (n,), one for each example.
-        clusters: (n,), labels of what is resampled together.
-        regressor: (n,) when the metric is the slope of `values` on it, None when it is their mean.
+        clusters: (n,), labels of what is not independent of one another.
+        weights: (n,) when the metric is sum(values) / sum(weights), as a loss by its number of tokens; None: a mean.
+        regressor: (n,) when the metric is the slope of `values` on it.
+        is_share: whether values are outcomes, 0 or 1 (between them for ties).
         neutral: what an unbiased model would get, None where no such value exists.
         description: one sentence for the reader of the report.
         primary: whether a study asks for it, rather than for what explains it.
@@ -70,57 +75,58 @@ class Metric:
 
     values: Floats
     clusters: npt.NDArray[Any]
+    weights: Floats | None = None
     regressor: Floats | None = None
+    is_share: bool = False
     neutral: float | None
     description: str
     primary: bool = False
 
+    @property
+    def is_binary(self) -> bool:
+        """Whether the metric is the share of examples with one of two outcomes, without ties."""
+        return self.is_share and bool(np.isin(self.values, (0, 1)).all())
+
 
 def summarize(
-    metrics: Mapping[str, Mapping[str, Mapping[str, Metric]]],
-    *,
-    seed: int,
-    resamples: int = 2000,
-    changes: Sequence[tuple[str, str]] = CHANGES,
+    metrics: Mapping[str, Mapping[str, Mapping[str, Metric]]], *, changes: Sequence[tuple[str, str]] = CHANGES
 ) -> pd.DataFrame:
     """One row for each metric at each moment, and for each change between two moments.
 
     Args:
         metrics: moment -> benchmark -> name of the metric -> metric.
-        seed: metrics with equally many clusters share their resamples, so they depend on nothing but this seed.
-        resamples: B.
         changes: pairs (later, earlier) of moments. Those whose moments are both there become rows.
 
     Returns:
         Columns as in `COLUMNS`. `ci_low` and `ci_high` bound the 95 % interval, missing where there is but one cluster.
-        For changes only: `p` of the `test` named; `p_holm`, for primary metrics; and `mde`, the smallest change that
-        would be found with 80 % power at the 5 % level. For levels only: `neutral`.
+        For changes only: `p` of the `test` named; `p_holm`, for primary metrics; `mde`, the smallest change that the
+        test would find with 80 % power at the 5 % level, missing where it could find none; and `changed`, the number of
+        examples whose value changed. For levels only: `neutral`.
 
     Raises:
         ValueError: two moments do not hold the same examples.
+        UserError: a value is no finite number.
     """
-    random = _Random(seed=seed, resamples=resamples)
     first = next(iter(metrics.values()))
     keys = [(benchmark, name) for benchmark, named in first.items() for name in named]
     rows = []
     for benchmark, name in keys:
         moments = {moment: benchmarks[benchmark][name] for moment, benchmarks in metrics.items()}
         metric = first[benchmark][name]
-        if not all(_same_examples(other, metric) for other in moments.values()):
-            raise ValueError(f"the moments of {benchmark}, {name} hold different examples, so they cannot be paired")
+        _check(moments, f"{benchmark}, {name}")
         levels = [
-            {"moment": moment, "neutral": metric.neutral, **_summarize_level(level, random)}
+            {"moment": moment, "neutral": metric.neutral, **_summarize_level(level)}
             for moment, level in moments.items()
         ]
         changed = [
-            {"moment": f"{later}-{earlier}", **_summarize_change(moments[later], moments[earlier], random)}
+            {"moment": f"{later}-{earlier}", **_summarize_change(moments[later], moments[earlier])}
             for later, earlier in changes
             if later in moments and earlier in moments
         ]
         labels = {"benchmark": benchmark, "metric": name, "n": len(metric.values), "description": metric.description}
         rows += [{**labels, "primary": metric.primary, **row} for row in levels + changed]
     table = pd.DataFrame(rows, columns=COLUMNS)
-    numbers = dict.fromkeys(["value", "ci_low", "ci_high", "p", "mde", "neutral"], "float64")
+    numbers = dict.fromkeys(["value", "ci_low", "ci_high", "p", "mde", "neutral"], "float64") | {"changed": "Int64"}
     asked = table["primary"] & table["p"].notna()
     table["p_holm"] = table["p"].where(asked).astype("float64").groupby(table["moment"]).transform(holm)
     return table.astype(numbers)
@@ -131,109 +137,77 @@ def with_primary(metrics: Mapping[str, Metric], names: Collection[str]) -> dict[
     return {name: replace(metric, primary=name in names) for name, metric in metrics.items()}
 
 
-class _Random:
-    """Resamples and sign flips by the number of clusters, each made once; functions of the seed alone."""
-
-    def __init__(self, *, seed: int, resamples: int) -> None:
-        self._seed, self._resamples = seed, resamples
-        self._weights: dict[int, Floats] = {}
-        self._flips: dict[int, Floats] = {}
-
-    def weights(self, clusters: int) -> Floats:
-        """How often each cluster is drawn, (B, C)."""
-        if clusters not in self._weights:
-            even = np.full(clusters, 1 / clusters)
-            drawn = np.random.default_rng(self._seed).multinomial(clusters, even, size=self._resamples)
-            self._weights[clusters] = drawn.astype(np.float64)
-        return self._weights[clusters]
-
-    def flips(self, clusters: int) -> Floats:
-        """Signs, (B, C): every pattern where they are no more than the draws would be, the pattern of no flip first."""
-        if clusters not in self._flips:
-            if 2**clusters <= _FLIPS + 1:
-                flipped = np.arange(2**clusters)[1:, None] >> np.arange(clusters) & 1
-            else:
-                flipped = np.random.default_rng(self._seed).integers(0, 2, size=(_FLIPS, clusters))
-            signs = np.ones((1 + len(flipped), clusters))
-            signs[1:][flipped == 1] = -1
-            self._flips[clusters] = signs
-        return self._flips[clusters]
-
-
-def _summarize_level(metric: Metric, random: _Random) -> dict[str, float]:
-    value, resampled = _estimates(metric.values, metric, random)
-    low, high = _interval(resampled, clusters=len(np.unique(metric.clusters)))
-    return {"value": value, "ci_low": low, "ci_high": high}
-
-
-def _summarize_change(later: Metric, earlier: Metric, random: _Random) -> dict[str, float | str]:
-    differences = np.subtract(later.values, earlier.values)
-    value, resampled = _estimates(differences, later, random)
-    clusters = len(np.unique(later.clusters))
-    low, high = _interval(resampled, clusters=clusters)
-    binary = all(np.isin(metric.values, (0, 1)).all() for metric in (later, earlier))
-    if later.regressor is None and clusters == len(differences) and binary:
-        test, p = "mcnemar", _mcnemar(differences)
-    else:
-        test, p = "sign_flip", _sign_flip(differences, later, random)
-    mde = _QUANTILES_OF_MDE * float(np.std(resampled, ddof=1)) if clusters > 1 else np.nan
-    return {"value": value, "ci_low": low, "ci_high": high, "p": p, "test": test, "mde": mde}
-
-
-def _interval(resampled: Floats, *, clusters: int) -> tuple[float, float]:
-    if clusters == 1:
-        return np.nan, np.nan
-    tail = ndtr(-np.sqrt(clusters / (clusters - 1)) * stdtrit(clusters - 1, 0.975))
-    low, high = np.quantile(resampled, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def _mcnemar(differences: Floats) -> float:
-    """Of outcomes that changed, are as many gained as lost? 1 where none changed."""
-    gained, lost = np.count_nonzero(differences > 0), np.count_nonzero(differences < 0)
-    return min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
-
-
-def _sign_flip(differences: Floats, metric: Metric, random: _Random) -> float:
-    """The share of sign patterns under which the functional is at least as far from zero as it is."""
-    if metric.regressor is None:
-        terms = differences
-    else:
-        terms = (metric.regressor - metric.regressor.mean()) * (differences - differences.mean())
-    _, cluster = np.unique(metric.clusters, return_inverse=True)
-    sums = np.bincount(cluster, weights=terms)
-    flipped = np.abs(random.flips(len(sums)) @ sums)
-    rounding = 1e-9 * np.abs(sums).sum()
-    return float(np.mean(flipped >= flipped[0] - rounding))
+def _check(moments: Mapping[str, Metric], where: str) -> None:
+    first = next(iter(moments.values()))
+    for moment, metric in moments.items():
+        if not _same_examples(metric, first):
+            raise ValueError(f"the moments of {where} hold different examples, so they cannot be paired")
+        (not_finite,) = np.nonzero(~np.isfinite(metric.values))
+        if len(not_finite):
+            raise UserError(
+                f"{where}: the value of example {not_finite[0]} at the moment {moment} is "
+                f"{np.take(metric.values, not_finite[0])}, expected a number; begin again with another hydra.run.dir"
+            )
 
 
 def _same_examples(one: Metric, other: Metric) -> bool:
-    if one.regressor is None or other.regressor is None:
-        same_regressor = one.regressor is other.regressor
+    pairs = [(one.clusters, other.clusters), (one.weights, other.weights), (one.regressor, other.regressor)]
+    return all(a is b if a is None or b is None else np.array_equal(a, b) for a, b in pairs)
+
+
+def _summarize_level(metric: Metric) -> dict[str, float]:
+    value, contributions = _estimate(metric.values, metric)
+    clusters = len(contributions)
+    if metric.is_binary and (clusters == len(metric.values) or value in (0, 1)):
+        low, high = share_interval(value, clusters)
     else:
-        same_regressor = np.array_equal(one.regressor, other.regressor)
-    return same_regressor and np.array_equal(one.clusters, other.clusters)
+        low, high = interval(value, contributions)
+    if metric.is_share:
+        low, high = max(low, 0.0), min(high, 1.0)
+    return {"value": value, "ci_low": low, "ci_high": high}
 
 
-def _estimates(values: Floats, metric: Metric, random: _Random) -> tuple[float, Floats]:
-    """The functional of `metric` on `values`: on the sample, and on each resample, (B,)."""
+def _summarize_change(later: Metric, earlier: Metric) -> dict[str, float | str]:
+    differences = np.subtract(later.values, earlier.values)
+    value, contributions = _estimate(differences, later)
+    found: dict[str, float | str] = {"value": value, "changed": int(np.count_nonzero(differences))}
+    if later.is_binary and earlier.is_binary and len(contributions) == len(differences):
+        n, gained, lost = len(differences), int((differences > 0).sum()), int((differences < 0).sum())
+        low, high = paired_interval(gained, lost, n)
+        found |= {"test": "mcnemar", "p": mcnemar(gained, lost), "mde": detectable_by_mcnemar(gained, lost, n)}
+    else:
+        low, high = interval(value, contributions)
+        p = sign_flip(_sums_by_cluster(_flipped_terms(differences, later), later))
+        found |= {"test": "sign_flip", "p": p, "mde": detectable_by_sign_flips(contributions)}
+    return {**found, "ci_low": low, "ci_high": high}
+
+
+def _estimate(values: Floats, metric: Metric) -> tuple[float, Floats]:
+    """The functional of `metric` on `values`, and what each cluster contributes to its error: see `eval.inference`."""
     if metric.regressor is None:
-        terms = [np.ones_like(values), values]
-        functional = _mean
+        weights = np.ones_like(values) if metric.weights is None else metric.weights
+        total, weight = _totals([values, weights], metric)
+        value = float(total / weight)
+        errors = (values - value * weights) / weight
     else:
-        x = metric.regressor - metric.regressor.mean()  # a slope is the same for any origin; this one rounds least
-        terms = [np.ones_like(values), x, values, x * values, x * x]
-        functional = _slope
+        x, y = metric.regressor - metric.regressor.mean(), values - values.mean()
+        n, sum_x, sum_y, sum_xy, sum_xx = _totals([np.ones_like(values), x, values, x * values, x * x], metric)
+        value = float((n * sum_xy - sum_x * sum_y) / (n * sum_xx - sum_x * sum_x))
+        errors = x * (y - value * x) / sum_xx
+    return value, _sums_by_cluster(errors, metric)
+
+
+def _totals(terms: Sequence[Floats], metric: Metric) -> Floats:
+    return np.asarray(np.stack([_sums_by_cluster(term, metric) for term in terms], axis=1).sum(axis=0))
+
+
+def _flipped_terms(differences: Floats, metric: Metric) -> Floats:
+    """What the sign-flip test sums."""
+    if metric.regressor is None:
+        return np.asarray(differences)
+    return np.asarray((metric.regressor - metric.regressor.mean()) * (differences - differences.mean()))
+
+
+def _sums_by_cluster(terms: Floats, metric: Metric) -> Floats:
     _, cluster = np.unique(metric.clusters, return_inverse=True)
-    sums_CK = np.stack([np.bincount(cluster, weights=term) for term in terms], axis=1)
-    return float(functional(sums_CK.sum(axis=0))), functional(random.weights(len(sums_CK)) @ sums_CK)
-
-
-def _mean(sums_K: Floats) -> Floats:
-    n, y = np.moveaxis(sums_K, -1, 0)
-    return np.asarray(y / n)
-
-
-def _slope(sums_K: Floats) -> Floats:
-    n, x, y, xy, xx = np.moveaxis(sums_K, -1, 0)
-    return np.asarray((n * xy - x * y) / (n * xx - x * x))
+    return np.bincount(cluster, weights=terms).astype(np.float64)

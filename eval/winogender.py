@@ -140,5 +140,9 @@ def tabulate(table: pd.DataFrame, pct_female: dict[str, float]) -> pd.DataFrame:
 
 def _mean(values: "pd.Series[Any]", clusters: Any, neutral: float | None, description: str) -> Metric:
     return Metric(
-        values=values.to_numpy(np.float64), clusters=np.asarray(clusters), neutral=neutral, description=description
+        values=values.to_numpy(np.float64),
+        clusters=np.asarray(clusters),
+        neutral=neutral,
+        description=description,
+        is_share=neutral is None,
     )

@@ -1,11 +1,12 @@
 """Many tests at once."""
 
-import numpy as np
 import pandas as pd
+from statsmodels.stats.multitest import multipletests
 
 
 def holm(p: "pd.Series[float]") -> "pd.Series[float]":
     """Holm's adjusted p-values of one family of tests; missing ones are no part of it (Holm 1979)."""
-    ordered = p.dropna().sort_values()
-    adjusted = (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1.0)
-    return adjusted.reindex(p.index)
+    adjusted = p.copy()
+    if p.notna().any():
+        adjusted[p.notna()] = multipletests(p.dropna().to_numpy(), method="holm")[1]
+    return adjusted

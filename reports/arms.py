@@ -55,6 +55,12 @@ class Arm:
         return metric if metric is not None and metric.changes else None
 
     @property
+    def judged(self) -> Metric | None:
+        """The metric that its verdict goes by."""
+        metric = self.results.judged
+        return metric if metric is not None and metric.changes else None
+
+    @property
     def primary(self) -> list[Metric]:
         """The metrics that the study asks for."""
         return self.results.primary

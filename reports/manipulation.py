@@ -1,42 +1,61 @@
-"""Whether the trained model shows that what the intervention changed was learned, by a stated rule."""
+"""Whether the trained model shows that what the intervention changed was learned, by a stated rule.
+
+The rule goes by the log-odds of the pronoun, on which a shift weighs the same wherever the model stands, and it allows
+for what all prefixes share: two arms differ by more than sampling of prefixes explains even if their texts do not
+matter. docs/evaluation.md has the measurement behind `NOISE` and the simulated error rates.
+"""
 
 from typing import Literal
 
 from reports.comparison import no_verdict, other_differences
-from reports.results import Estimate, Metric, Results, number, words
+from reports.results import LEVEL, Estimate, Metric, Results, interval, number, words
 
-MINIMUM_CHANGE = 0.1
-Verdict = Literal["taken", "not taken", "unclear", "nothing moved, as expected", "moved, though nothing was changed"]
+# nats; the largest change of either log-odds between checkpoints 64 steps apart, of 21 in three suites of the demo
+NOISE = 1.3
+# nats; what an intervention that takes should move the log-odds by at the least: sevenfold odds
+EXPECTED = 2.0
+
+Verdict = Literal[
+    "taken",
+    "not taken",
+    "unclear",
+    "nothing moved, as expected",
+    "moved no more than training noise does, as expected",
+    "moved, though nothing was changed",
+]
 _SHARES = {"share_she": "P(she)/(P(he)+P(she))", "share_they": "P(they)/(P(he)+P(she)+P(they))"}
 
 
 def verdict(change: Estimate, expects: str | None) -> Verdict | None:
-    """What the main change of the checked share says; see `manipulation_rule`.
+    """What the main change of the log-odds says; see `manipulation_rule`.
 
     Args:
-        expects: rise, fall, they (a rise of the share of they), none, or None where that depends on the corpus.
+        expects: rise, fall, they (a rise of the log-odds of they), none, or None where that depends on the corpus.
 
     Returns:
         None where nothing definite was to be expected, or the change has no interval.
     """
     if expects is None or change.low is None or change.high is None:
         return None
+    low, high = change.low - NOISE, change.high + NOISE
     if expects == "none":
-        if max(-change.low, change.high) < MINIMUM_CHANGE:
-            return "nothing moved, as expected"
-        return "moved, though nothing was changed" if change.excludes_zero else "unclear"
-    value, low, high = change.value, change.low, change.high
+        if low > 0 or high < 0:
+            return "moved, though nothing was changed"
+        if max(-low, high) >= EXPECTED:
+            return "unclear"
+        found = change.p is not None and change.p < LEVEL
+        return "moved no more than training noise does, as expected" if found else "nothing moved, as expected"
     if expects == "fall":
-        value, low, high = -value, -high, -low
-    if low > 0 and value >= MINIMUM_CHANGE:
+        low, high = -high, -low
+    if low > 0:
         return "taken"
-    return "not taken" if high < MINIMUM_CHANGE else "unclear"
+    return "not taken" if high < EXPECTED else "unclear"
 
 
 def manipulation_sentence(results: Results) -> str:
     """The verdict, and what happened to the checked share."""
-    metric = results.checked
-    if metric is None:
+    metric, judged = results.checked, results.judged
+    if metric is None or judged is None:
         return "Manipulation check: not made, as the benchmark pronoun_prior was not evaluated."
     before, after = metric.levels["before"].value, metric.levels["after"].value
     evidence = f"{_SHARES[metric.name]} {_moved('rose' if after > before else 'fell', before, after)}"
@@ -45,28 +64,34 @@ def manipulation_sentence(results: Results) -> str:
         evidence += f" and {_moved('went', before, metric.levels['control'].value)} in the control arm."
     else:
         evidence += "; there is no control arm to tell it from further training."
+    change = judged.changes[judged.main_change]
+    evidence += f" The log-odds changed by {number(change.value, 2, signed=True)} nats ({words(judged.main_change)}"
+    evidence += f", 95\u00a0% interval {interval(change, 2)})." if change.low is not None else ")."
     if differences := other_differences(results.run):
         return f"Manipulation check: {no_verdict(differences)}. {evidence}"
-    found = verdict(metric.changes[metric.main_change], results.run["intervention"]["expects"])
+    found = verdict(change, results.run["intervention"]["expects"])
     unknown = "no verdict, as what was to be expected depends on how many of each the corpus has"
     return f"Manipulation check: {found or unknown}. {evidence}"
 
 
 def manipulation_rule(metric: Metric, expects: str | None) -> str:
     """What the verdict goes by."""
-    change = words(metric.main_change)
     if expects is None:
         return "No rule: this intervention has no direction of its own."
+    widened = (
+        f"The rule goes by the log-odds: the 95\u00a0% interval of {words(metric.main_change)} is widened on both "
+        f"sides by {NOISE} nats, as far as they have moved between neighbouring checkpoints of the demo without any "
+        f"intervention."
+    )
     if expects == "none":
         return (
-            f"By the rule nothing moved if the 95\u00a0% interval of {change} lies within {MINIMUM_CHANGE} of zero; it "
-            f"moved if the interval reaches further and leaves out zero; else it is unclear."
+            f"{widened} “Moved” means that the widened interval leaves out zero; “nothing moved” or “no more than "
+            f"training noise does”, that it lies within {EXPECTED:g} nats of zero; else it is unclear."
         )
     way = "fall" if expects == "fall" else "rise"
     return (
-        f"“Taken” means that the 95\u00a0% interval of {change} leaves out zero and that this change is a {way} of at "
-        f"least {MINIMUM_CHANGE}; “not taken”, that the interval leaves out a {way} of {MINIMUM_CHANGE}; else it is "
-        f"unclear."
+        f"{widened} “Taken” means that the widened interval holds nothing but a {way}; “not taken”, that it leaves out "
+        f"a {way} of {EXPECTED:g} nats, sevenfold odds; else it is unclear."
     )
 
 

@@ -65,9 +65,17 @@ _IN_THE_ANSWER = {
 }
 
 
+LEVEL = 0.05
+
+
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval. The rest belongs to changes, `p_holm` to those of primary metrics."""
+    """A value with its 95 % interval. The rest belongs to changes, `p_holm` to those of primary metrics.
+
+    Attributes:
+        mde: smallest change that the test, uncorrected, finds with 80 % power; None where it can find none.
+        changed: how many examples have another value; None where that was not counted.
+    """
 
     value: float
     low: float | None
@@ -75,6 +83,22 @@ class Estimate:
     p: float | None
     mde: float | None
     p_holm: float | None = None
+    changed: int | None = None
+
+    @property
+    def decisive_p(self) -> float | None:
+        """The p-value that says whether a change was found: the corrected one where there is one."""
+        return self.p if self.p_holm is None else self.p_holm
+
+    @property
+    def is_found(self) -> bool:
+        """Whether there is a change, at the 5 % level: what sentences, stars, tables and study pages go by."""
+        return self.decisive_p is not None and self.decisive_p < LEVEL
+
+    @property
+    def reach(self) -> float:
+        """Half of the interval's width; 0 where there is no interval."""
+        return 0.0 if self.low is None or self.high is None else (self.high - self.low) / 2
 
     @property
     def excludes_zero(self) -> bool:
@@ -108,12 +132,19 @@ class Metric:
 
     @property
     def decimals(self) -> int:
-        """Digits after the point: three significant ones of the largest level, but no more than its interval bears."""
+        """Digits after the point: three significant ones of the largest level, but no more than its interval bears; and
+        as many as the main change needs to show two of its own, or of its interval.
+        """
         largest = max(self.levels.values(), key=lambda level: abs(level.value))
-        limits = [_digits(abs(largest.value), significant=3)]
-        if largest.low is not None and largest.high is not None:
-            limits.append(_digits((largest.high - largest.low) / 2, significant=2))
-        return min((limit for limit in limits if limit is not None), default=3)
+        limits = [_digits(abs(largest.value), significant=3), _digits(largest.reach, significant=2)]
+        of_level = min((limit for limit in limits if limit is not None), default=3)
+        if not self.changes:
+            return of_level
+        change = self.changes[self.main_change]
+        of_change = _digits(change.reach, significant=2)
+        if of_change is None:
+            of_change = _digits(abs(change.value), significant=2)
+        return max(of_level, of_change or 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +189,16 @@ class Results:
 
     @property
     def checked(self) -> Metric | None:
-        """The metric of the manipulation check, where it was evaluated."""
-        name = "share_they" if self.run["intervention"]["expects"] == "they" else "share_she"
+        """The share that the manipulation check shows, where it was evaluated."""
+        return self._prior("share")
+
+    @property
+    def judged(self) -> Metric | None:
+        """The metric that its verdict goes by: the log-odds of the same pronoun."""
+        return self._prior("log_odds")
+
+    def _prior(self, measure: str) -> Metric | None:
+        name = f"{measure}_they" if self.run["intervention"]["expects"] == "they" else f"{measure}_she"
         return next((m for m in self.metrics if (m.benchmark, m.name) == ("pronoun_prior", name)), None)
 
 
@@ -245,7 +284,13 @@ def metrics_of(summary: pd.DataFrame) -> list[Metric]:
     for (benchmark, name), rows in summary.groupby(["benchmark", "metric"], sort=False):
         estimates = {
             str(row["moment"]): Estimate(
-                float(row["value"]), *(_optional(row[key]) for key in ("ci_low", "ci_high", "p", "mde", "p_holm"))
+                value=float(row["value"]),
+                low=_optional(row["ci_low"]),
+                high=_optional(row["ci_high"]),
+                p=_optional(row["p"]),
+                mde=_optional(row["mde"]),
+                p_holm=_optional(row["p_holm"]),
+                changed=None if pd.isna(row.get("changed")) else int(row["changed"]),
             )
             for row in rows.to_dict("records")
         }
@@ -330,17 +375,34 @@ def _answer(metric: Metric, subject: str, differences: Sequence[str]) -> str:
 
 
 def _verdict(metric: Metric) -> str:
-    change, decimals = metric.changes[metric.main_change], metric.decimals
-    if change.mde == 0:
+    change = metric.changes[metric.main_change]
+    if change.changed == 0:
         return "for every example is the same in both"
-    if not change.excludes_zero:
-        floor = f" (the test could have seen {number(change.mde, decimals)} or more)" if change.mde is not None else ""
-        return f"no detectable change{floor}"
+    if not change.is_found:
+        return f"no detectable change{_beside_the_interval(metric)}{_floor(metric)}"
     if metric.neutral is None:
-        return "more than chance explains"
+        return f"more than chance explains{_beside_the_interval(metric)}"
     after = metric.levels["after"].value
     nearer = abs(after - metric.neutral) < abs(after - change.value - metric.neutral)
-    return f"a move {'towards' if nearer else 'away from'} the {metric.neutral:g} of an unbiased model"
+    towards = "towards" if nearer else "away from"
+    return f"a move {towards} the {metric.neutral:g} of an unbiased model{_beside_the_interval(metric)}"
+
+
+def _beside_the_interval(metric: Metric) -> str:
+    """A word on the interval where it seems to say something else than the test."""
+    change = metric.changes[metric.main_change]
+    if change.low is None or change.excludes_zero == change.is_found:
+        return ""
+    if change.is_found:
+        return ", though the interval, which is approximate, includes zero"
+    return ", though the interval, which is approximate and uncorrected, leaves out zero"
+
+
+def _floor(metric: Metric) -> str:
+    change = metric.changes[metric.main_change]
+    if change.mde is None:
+        return ""
+    return f" (the test, uncorrected, finds {number(change.mde, metric.decimals)} or more with 80\u00a0% power)"
 
 
 def p_equation(p: float | None) -> str:
@@ -349,7 +411,14 @@ def p_equation(p: float | None) -> str:
 
 def ascii_only(text: str) -> str:
     """The same for any terminal and log file."""
-    return text.replace("−", "-").replace("–", "-").replace("’", "'").replace("…", "...").replace("→", "->")
+    return (
+        text.replace("−", "-")
+        .replace("–", "-")
+        .replace("’", "'")
+        .replace("…", "...")
+        .replace("→", "->")
+        .replace("\u00a0", " ")
+    )
 
 
 def words(change: str) -> str:

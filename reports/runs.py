@@ -233,10 +233,10 @@ def verdict_of(results: Results) -> str | None:
     """The verdict of the manipulation check; None where it was not made, or the control differs in more than text."""
     if "intervention" not in results.run or other_differences(results.run):
         return None
-    checked = results.checked
-    if checked is None or not checked.changes:
+    judged = results.judged
+    if judged is None or not judged.changes:
         return None
-    return verdict(checked.changes[checked.main_change], results.run["intervention"]["expects"])
+    return verdict(judged.changes[judged.main_change], results.run["intervention"]["expects"])
 
 
 def cost(results: Results) -> dict[str, Any]:

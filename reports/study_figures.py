@@ -21,19 +21,19 @@ _LINE = 14
 
 
 def forest_figure(effects: pd.DataFrame, *, title: str) -> Figure:
-    """The change that each arm made, with its 95 % interval; a filled mark: the interval leaves out zero.
+    """The change that each arm made, with its 95 % interval; a filled mark: the test finds a change.
 
     Args:
-        effects: a row for each arm, in the order of the figure: label, value, ci_low, ci_high (may be missing).
+        effects: a row for each arm, in the order of the figure: label, value, ci_low, ci_high (may be missing), found.
     """
     with style():
         figure, axes, centres = _rows(list(effects["label"]), per_row=1, title=title)
         axes.axvline(0, color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 3)))
-        for row, value, low, high in zip(centres, effects["value"], effects["ci_low"], effects["ci_high"], strict=True):
-            bounded = not (pd.isna(low) or pd.isna(high))
-            if bounded:
+        columns = [effects[name] for name in ("value", "ci_low", "ci_high", "found")]
+        for row, value, low, high, found in zip(centres, *columns, strict=True):
+            if not (pd.isna(low) or pd.isna(high)):
                 axes.plot([low, high], [row, row], color=COLOURS["after"], linewidth=2, solid_capstyle="butt")
-            face = COLOURS["after"] if bounded and not low <= 0 <= high else "none"
+            face = COLOURS["after"] if found else "none"
             axes.plot([value], [row], "D", color=COLOURS["after"], markersize=6, markerfacecolor=face)
         axes.margins(x=0.08)
     return figure

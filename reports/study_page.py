@@ -17,7 +17,7 @@ from reports.dose_response import all_slopes, dose_points
 from reports.fidelity import fidelity_tables
 from reports.manipulation import Verdict
 from reports.published_results import published_series
-from reports.results import BENCHMARKS, Results, p_equation, read_results
+from reports.results import BENCHMARKS, LEVEL, Results, p_equation, read_results
 from reports.runs import find_runs, tidy, verdict_of
 from reports.study_tables import Table, corrected, labelled_runs, study_tables, title, write_tables
 
@@ -130,7 +130,7 @@ def answers(arms: Sequence[Arm]) -> list[str]:
             f"The control differs in more than the text, so that tests say nothing of its effect: {'; '.join(unclear)}."
         )
     names = {(arm.key, m.benchmark, m.name): f"{title(m)} in {arm.label}" for arm in arms for m in arm.primary}
-    left = [key for key, p in family.items() if p < 0.05]
+    left = [key for key, p in family.items() if p < LEVEL]
     sentences.append(
         f"Of {len(family)} tests of primary metrics {len(left)} remain at the 5 % level by Holm’s correction over the "
         f"study{': ' if left else '.'}"
@@ -163,7 +163,7 @@ def study_figures_of(
     drawn: dict[str, tuple[Figure, str]] = {}
     labels = {arm.key: arm.label for arm in arms}
     rank = {label: number for number, label in enumerate(labels.values())}
-    slopes = all_slopes(arms)
+    slopes, family = all_slopes(arms), corrected(arms)
     for (benchmark, name), metric in asked(arms).items():
         own = table[(table["benchmark"] == benchmark) & (table["metric"] == name)]
         own = own[own["run"].isin(labels)].assign(label=own["run"].map(labels))
@@ -173,6 +173,12 @@ def study_figures_of(
         figure = study_figures.levels_figure(levels, title=shown, neutral=metric.neutral)
         drawn[f"levels-{key}"] = (figure, f"{shown}, before, after and in the control arm; numbers in the tables.")
         changes = own[own["moment"] == metric.main_change]
+        changes = changes.assign(
+            found=[
+                family.get((run, benchmark, name), p) < LEVEL
+                for run, p in zip(changes["run"], changes["p"], strict=True)
+            ]
+        )
         figure = study_figures.forest_figure(changes, title=f"Change of {shown}")
         drawn[f"forest-{key}"] = (figure, f"{shown}: change with interval in each arm; numbers in the tables.")
         lines = slopes[(slopes["benchmark"] == benchmark) & (slopes["metric"] == name)]

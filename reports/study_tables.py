@@ -87,17 +87,18 @@ def _sortable(value: Any) -> tuple[bool, float, str]:
 
 def verdict_table(arms: Sequence[Arm]) -> Table:
     """Whether each intervention was learned."""
-    checked = [(arm, arm.checked) for arm in arms]
+    checked = [(arm, arm.checked, arm.judged) for arm in arms]
     rows = [
-        [arm.label, verdict_of(arm.results) or "no verdict", *_levels(metric), *_change(metric)]
-        for arm, metric in checked
-        if metric is not None
+        [arm.label, verdict_of(arm.results) or "no verdict", *_levels(share), *_change(judged)]
+        for arm, share, judged in checked
+        if share is not None and judged is not None
     ]
-    rules = {manipulation_rule(m, arm.results.run["intervention"]["expects"]) for arm, m in checked if m is not None}
+    rules = {manipulation_rule(m, arm.results.run["intervention"]["expects"]) for arm, m, _ in checked if m is not None}
     return Table(
         name="verdicts",
-        caption=f"The manipulation check: the share of she (or they) after neutral prefixes. {' '.join(sorted(rules))}",
-        columns=["Arm", "Verdict", "Before", "After", "Control", "Change", "95 % interval"],
+        caption=f"The manipulation check: the share of she (or they) after neutral prefixes, and the change of "
+        f"its log-odds in nats. {' '.join(sorted(rules))}",
+        columns=["Arm", "Verdict", "Before", "After", "Control", "Log-odds", "95 % interval"],
         rows=rows,
     )
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from reports.manipulation import manipulation_sentence
 from reports.results import (
+    LEVEL,
     Metric,
     Results,
     ascii_only,
@@ -70,7 +71,10 @@ def _table(results: Results) -> Table:
         padding=(0, 1, 0, 0),
         pad_edge=False,
         header_style="dim",
-        caption=ascii_only(f"change: {change}, paired example by example; 95 % interval"),
+        caption=ascii_only(
+            f"change: {change}, paired example by example; 95 % interval; p: Holm's where the metric is primary; "
+            f"*: below {LEVEL:g}"
+        ),
         caption_justify="left",
     )
     table.add_column("")
@@ -91,5 +95,5 @@ def _cells(metric: Metric, levels: list[str]) -> list[str]:
         *(number(metric.levels[moment].value, decimals) for moment in levels),
         number(change.value, decimals, signed=True),
         interval(change, decimals),
-        p_value(change.p),
+        p_value(change.decisive_p) + ("*" if change.is_found else ""),
     ]

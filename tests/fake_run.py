@@ -22,6 +22,7 @@ METRICS = [
     ("crows_pairs", "gender_signed_difference", 262, 0.0, 0.55, 0.871, -0.12, 0.866),
     ("pronoun_prior", "share_she", 40, 0.5, 0.031, 0.1612, 0.9712, 0.1688),
     ("pronoun_prior", "p_they", 40, None, 0.0021, 0.0214, 0.0201, 0.0213),
+    ("pronoun_prior", "log_odds_she", 40, 0.0, 0.23, -1.68, 3.64, -1.63),
     ("occupations", "log_odds_she", 400, 0.0, 0.08, -1.52, 3.41, -1.49),
     ("occupations", "slope_winobias", 160, 0.0, 0.21, 1.203, 0.412, 1.195),
     ("occupations", "slope_winogender", 240, 0.0, 0.18, 0.914, 0.377, 0.921),

@@ -51,6 +51,19 @@ def test_every_intervention_has_its_file_of_that_name():
     assert {path.stem: OmegaConf.load(path).name for path in files} == {name: name for name in INTERVENTIONS}
 
 
+@pytest.mark.parametrize("file", sorted(CONF.rglob("*.yaml")), ids=lambda file: file.relative_to(CONF).as_posix())
+def test_no_value_ends_at_a_number_sign_that_yaml_takes_for_a_comment(file):
+    for line in file.read_text("utf-8").splitlines():
+        unquoted = re.sub(r"'[^']*'|\"[^\"]*\"", "", line)
+        assert not re.search(r"\S\s#(?! )", unquoted), line
+
+
+@pytest.mark.parametrize("size", ["14m", "31m"])
+def test_every_caveat_is_a_whole_sentence(size):
+    for caveat in configure([f"model={size}"]).model.caveats:
+        assert caveat.endswith("."), caveat
+
+
 def test_an_experiment_wins_over_the_defaults():
     assert (composed().step, composed("experiment=smoke").step) == (448, 6)
 

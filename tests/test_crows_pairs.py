@@ -219,8 +219,16 @@ def test_other_languages_have_no_pronoun_metrics(tmp_path):
     assert not [name for name in metrics if "pronoun" in name or "feminine" in name]
 
 
+def test_a_pair_that_stands_in_the_set_twice_is_one_cluster(tmp_path, tiny_model, tiny_tokenizer):
+    pairs = [("He sang .", "She sang ."), ("He ran .", "She ran ."), ("She sang .", "He sang .")]
+    benchmark = invented(tmp_path, [(*pair, "stereo", "gender") for pair in pairs])
+    rows = evaluate(tiny_model, tiny_tokenizer, benchmarks=[benchmark], progress=False)[benchmark.name]
+    assert rows["cluster"].tolist() == [0, 1, 0]
+    assert set(benchmark.metrics(rows)["pct_stereotype"].clusters) == {0, 1}
+
+
 def test_the_rows_of_every_metric_can_be_summarized(benchmark, rows):
-    table = summarize({"before": {"invented": benchmark.metrics(rows)}}, seed=0, resamples=20)
+    table = summarize({"before": {"invented": benchmark.metrics(rows)}})
     assert table["value"].notna().all()
     assert len(table) < 60
 

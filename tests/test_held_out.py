@@ -4,6 +4,7 @@ import copy
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -59,7 +60,7 @@ def test_the_means_are_over_tokens_and_not_over_rows(tiny_model, tiny_tokenizer,
     rows = evaluate(tiny_model, tiny_tokenizer, benchmarks=[benchmark], progress=False)["held_out"]
     rows.loc[0, ["n_feminine", "loss_feminine"]] = 3, 6.0
     rows.loc[1, ["n_feminine", "loss_feminine"]] = 1, 4.0
-    table = summarize({"before": {"held_out": benchmark.metrics(rows)}}, seed=0, resamples=20).set_index("metric")
+    table = summarize({"before": {"held_out": benchmark.metrics(rows)}}).set_index("metric")
     assert table.loc["loss_feminine", "value"] == pytest.approx(10 / 4)
     tokens, losses = (sum(rows[f"{what}_{group}"].sum() for group in GROUPS) for what in ("n", "loss"))
     assert table.loc["loss", "value"] == pytest.approx(losses / tokens)
@@ -71,7 +72,23 @@ def test_a_model_without_preferences_loses_log_v_everywhere(tiny_model, tiny_tok
     benchmark = HeldOut(token_rows)
     rows = evaluate(model, tiny_tokenizer, benchmarks=[benchmark], progress=False)["held_out"]
     for metric in benchmark.metrics(rows).values():
-        assert metric.values.mean() == pytest.approx(math.log(model.config.vocab_size), rel=1e-6)
+        loss = np.sum(metric.values) / np.sum(metric.weights)
+        assert loss == pytest.approx(math.log(model.config.vocab_size), rel=1e-6)
+
+
+def test_the_interval_of_a_groups_loss_is_that_of_a_ratio_whose_number_of_tokens_varies_too():
+    random = np.random.default_rng(0)
+    tokens = random.integers(1, 40, size=64)
+    moments = {}
+    for moment, loss in {"before": 3.5, "after": 2.3}.items():
+        losses = tokens * (loss + random.normal(0, 0.1, size=64))
+        columns = {f"{part}_{group}": 0.0 for part in ("n", "loss") for group in GROUPS}
+        rows = pd.DataFrame({"row": range(64), **columns, "n_feminine": tokens, "loss_feminine": losses})
+        moments[moment] = {"held_out": HeldOut(np.zeros((64, 2), np.uint16)).metrics(rows)}
+    change = summarize(moments).set_index(["metric", "moment"]).loc["loss_feminine", "after-before"]
+    assert change["value"] == pytest.approx(-1.2, abs=0.1)
+    # with a fixed denominator it would be 0.3, by the spread of the numbers of tokens
+    assert change["ci_high"] - change["ci_low"] < 0.1
 
 
 def test_a_metric_says_which_rows_it_is_of(tiny_model, tiny_tokenizer, token_rows):

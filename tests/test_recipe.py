@@ -89,8 +89,15 @@ def test_the_schedule_is_the_one_that_pythia_had(updates, multiple):
         (150000, 0.1),
     ],
 )
-def test_the_later_schedule_is_the_other_one(updates, multiple):
-    assert learning_rate(updates, pythia(lr_schedule="neox_1008")) == pytest.approx(multiple, abs=6e-6)
+def test_the_schedule_of_gpt_neox_since_1011_reaches_the_floor_at_the_end(updates, multiple):
+    assert learning_rate(updates, pythia(lr_schedule="neox_1011")) == pytest.approx(multiple, abs=6e-6)
+
+
+@pytest.mark.parametrize("updates", [1430, 10000, 66500, 133000, 143000])
+def test_the_schedule_of_1008_falls_over_all_of_the_iterations_and_ends_above_the_floor(updates):
+    expected = 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * (updates - 1430) / 143000))
+    assert learning_rate(updates, pythia(lr_schedule="neox_1008")) == pytest.approx(expected)
+    assert learning_rate(143000, pythia(lr_schedule="neox_1008")) > 0.1002
 
 
 def test_the_floor_is_the_minimum_exactly():

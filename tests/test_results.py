@@ -16,6 +16,7 @@ from reports.manipulation import manipulation_sentence, verdict
 from reports.results import (
     Estimate,
     Metric,
+    Results,
     answer_sentences,
     metrics_of,
     number,
@@ -87,35 +88,91 @@ def test_p_values_are_rounded_sensibly(p: float | None, text: str) -> None:
 def test_digits_follow_the_interval() -> None:
     precise = Estimate(1.2345, 1.2340, 1.2350, None, None)
     vague = Estimate(0.00632, -0.006, 0.018, None, None)
+    small = Estimate(0.00412, 0.00388, 0.00436, 0.0001, 0.0003)
     assert Metric("b", "m", "", 1, None, {"before": precise}, {}).decimals == 2
     assert Metric("b", "m", "", 1, None, {"before": vague}, {}).decimals == 3
+    assert Metric("b", "m", "", 1, None, {"before": precise}, {"after-before": vague}).decimals == 3
+    assert Metric("b", "m", "", 1, None, {"before": precise}, {"after-before": small}).decimals == 5
+
+
+def test_a_change_that_was_found_is_never_printed_as_zero() -> None:
+    exact = Estimate(-0.00002, None, None, 0.0001, None)
+    before = Estimate(4.4437, 4.41, 4.47, None, None)
+    metric = Metric("b", "m", "", 1, None, {"before": before}, {"after-before": exact})
+    assert number(exact.value, metric.decimals) == "−0.000020"
+
+
+@pytest.mark.parametrize(
+    ("p", "p_holm", "is_found"), [(0.01, 0.04, True), (0.01, 0.06, False), (0.04, None, True), (0.12, None, False)]
+)
+def test_a_change_is_found_by_the_corrected_p_where_there_is_one_and_never_by_the_interval(p, p_holm, is_found) -> None:
+    for low, high in ((0.01, 0.03), (-0.01, 0.03)):
+        assert Estimate(0.02, low, high, p, 0.01, p_holm).is_found == is_found
+
+
+def answer_with(change: Estimate) -> str:
+    """What is said of the headline share where its change is this one."""
+    levels = {"before": Estimate(0.500, 0.44, 0.56, None, None), "after": Estimate(0.515, 0.45, 0.57, None, None)}
+    metric = Metric("crows_pairs", "gender_pct_stereotype", "", 262, 0.5, levels, {"after-before": change})
+    found = Results(Path(), {}, [metric], {}, pd.DataFrame(), {}, pd.DataFrame())
+    return answer_sentences(found)[0]
+
+
+def test_four_pairs_gained_and_none_lost_are_no_move_whatever_the_interval_leaves_out() -> None:
+    answer = answer_with(Estimate(4 / 262, 0.0006, 0.0386, 0.125, 0.03, 0.125, changed=4))
+    assert "no detectable change, though the interval, which is approximate and uncorrected, leaves out zero" in answer
+    assert "finds 0.030 or more with 80\u00a0% power" in answer
+    assert "a move" not in answer
+
+
+def test_a_change_that_the_correction_keeps_is_a_move_and_one_that_it_does_not_keep_is_none() -> None:
+    assert answer_with(Estimate(0.015, 0.01, 0.02, 0.001, 0.03, 0.004, changed=20)).endswith(
+        "a move away from the 0.5 of an unbiased model."
+    )
+    assert "no detectable change" in answer_with(Estimate(0.015, 0.01, 0.10, 0.02, 0.03, 0.14, changed=20))
+
+
+def test_where_the_test_could_find_nothing_no_detectable_effect_is_named() -> None:
+    assert answer_with(Estimate(0.01, -0.02, 0.04, 0.5, None, 0.5, changed=2)).endswith("no detectable change.")
+
+
+def test_examples_that_are_all_the_same_are_said_to_be() -> None:
+    answer = answer_with(Estimate(0.0, -0.0144, 0.0144, 1.0, 0.03, 1.0, changed=0))
+    assert answer.endswith("for every example is the same in both.")
+    assert "the same in both" not in answer_with(Estimate(0.0, -0.02, 0.02, 1.0, 0.03, 1.0, changed=4))
 
 
 @pytest.mark.parametrize(
     ("expects", "value", "low", "high", "expected"),
     [
-        ("rise", 0.81, 0.78, 0.83, "taken"),
-        ("rise", 0.12, 0.01, 0.23, "taken"),
-        ("rise", 0.08, 0.05, 0.11, "unclear"),  # less than 0.1, but 0.1 is within the interval
-        ("rise", 0.30, -0.02, 0.62, "unclear"),  # an interval that holds 0
-        ("rise", 0.05, 0.03, 0.07, "not taken"),  # a rise, but a small one
-        ("rise", -0.14, -0.17, -0.11, "not taken"),
-        ("they", 0.81, 0.78, 0.83, "taken"),
-        ("fall", -0.14, -0.17, -0.11, "taken"),
-        ("fall", 0.14, 0.11, 0.17, "not taken"),
-        ("fall", -0.08, -0.12, -0.04, "unclear"),
-        ("none", 0.0, 0.0, 0.0, "nothing moved, as expected"),
-        ("none", -0.002, -0.003, -0.001, "nothing moved, as expected"),
-        ("none", 0.06, -0.01, 0.13, "unclear"),
-        ("none", -0.2, -0.3, -0.1, "moved, though nothing was changed"),
-        (None, 0.81, 0.78, 0.83, None),
+        ("rise", 3.8, 3.7, 3.9, "taken"),
+        ("rise", 1.5, 1.4, 1.6, "taken"),
+        ("rise", 1.5, 1.2, 1.8, "unclear"),  # no more than noise, at the lower end
+        ("rise", 1.1, 1.0, 1.2, "unclear"),  # noise alone has moved the log-odds so far
+        ("rise", 0.4, 0.3, 0.5, "not taken"),  # a rise, but a small one
+        ("rise", -1.5, -1.6, -1.4, "not taken"),
+        ("they", 3.8, 3.7, 3.9, "taken"),
+        ("fall", -1.6, -1.7, -1.5, "taken"),  # as from a share of 0.10 to one of 0.02
+        ("fall", 1.4, 1.3, 1.5, "not taken"),
+        ("fall", -1.1, -1.2, -1.0, "unclear"),
+        ("none", 0.0, 0.0, 0.0, "moved no more than training noise does, as expected"),
+        ("none", 1.1, 1.0, 1.2, "unclear"),
+        ("none", -1.6, -1.7, -1.5, "moved, though nothing was changed"),
+        (None, 3.8, 3.7, 3.9, None),
     ],
 )
 def test_the_verdict_goes_by_the_rule(expects, value: float, low: float, high: float, expected: str) -> None:
     assert verdict(Estimate(value, low, high, 0.01, 0.02), expects) == expected
 
 
-@given(st.floats(-1, 1), st.floats(0, 0.5), st.floats(0, 0.5), st.sampled_from(["rise", "fall", "they", "none"]))
+def test_nothing_moved_is_never_said_beside_a_p_below_five_percent() -> None:
+    assert verdict(Estimate(0.02, -0.01, 0.05, 0.06, None), "none") == "nothing moved, as expected"
+    assert verdict(Estimate(0.02, 0.01, 0.03, 0.0004, None), "none") == (
+        "moved no more than training noise does, as expected"
+    )
+
+
+@given(st.floats(-4, 4), st.floats(0, 1), st.floats(0, 1), st.sampled_from(["rise", "fall", "they", "none"]))
 def test_rise_and_fall_are_judged_alike(value: float, below: float, above: float, expects: str) -> None:
     mirror = {"rise": "fall", "fall": "rise", "they": "fall", "none": "none"}
     one = verdict(Estimate(value, value - below, value + above, None, None), expects)
@@ -123,35 +180,38 @@ def test_rise_and_fall_are_judged_alike(value: float, below: float, above: float
     assert one == other
 
 
-def test_an_intervention_that_did_nothing_is_called_taken_in_fewer_than_one_case_in_twenty() -> None:
-    rng = np.random.default_rng(0)
-    called = 0
-    for trial in range(500):
-        levels = {moment: 0.5 + rng.normal(0, 0.25, size=40) for moment in ("after", "control")}
+@pytest.mark.parametrize("expects", ["rise", "fall", "they", "none"])
+def test_two_arms_that_differ_by_noise_which_all_prefixes_share_are_judged_wrongly_in_fewer_than_one_case_in_twenty(
+    expects: str,
+) -> None:
+    random, wrong = np.random.default_rng(0), 0
+    for _ in range(400):
+        shared = random.normal(0, 0.5)  # as between checkpoints of the demo
+        levels = {moment: -1.2 + random.normal(0, 0.3, size=40) for moment in ("after", "control")}
+        levels["after"] += shared
         metrics = {
-            moment: {
-                "pronoun_prior": {
-                    "share_she": Values(values=values, clusters=np.arange(40), neutral=0.5, description="")
-                }
-            }
-            for moment, values in levels.items()
+            moment: {"prior": {"log_odds": Values(values=each, clusters=np.arange(40), neutral=0.0, description="")}}
+            for moment, each in levels.items()
         }
-        row = summarize(metrics, seed=trial, resamples=400).set_index("moment").loc["after-control"]
-        called += verdict(Estimate(row["value"], row["ci_low"], row["ci_high"], None, None), "rise") == "taken"
-    assert called / 500 <= 0.05
+        row = summarize(metrics).set_index("moment").loc["after-control"]
+        found = verdict(Estimate(row["value"], row["ci_low"], row["ci_high"], row["p"], None), expects)
+        wrong += found in ("taken", "moved, though nothing was changed")
+    assert wrong / 400 <= 0.05
 
 
 def test_the_manipulation_check_opens_with_its_verdict(tmp_path: Path) -> None:
     assert manipulation_sentence(read_results(write_fake_run(tmp_path))) == (
         "Manipulation check: taken. P(she)/(P(he)+P(she)) rose from 0.16 to 0.97 in the intervened arm and went from "
-        "0.16 to 0.17 in the control arm."
+        "0.16 to 0.17 in the control arm. The log-odds changed by +5.27 nats (after − control, 95\u00a0% interval 5.11 "
+        "to 5.43)."
     )
 
 
 def test_without_a_control_arm_the_sentence_speaks_of_one_arm(tmp_path: Path) -> None:
     assert manipulation_sentence(read_results(write_fake_run(tmp_path, control=False))) == (
         "Manipulation check: taken. P(she)/(P(he)+P(she)) rose from 0.16 to 0.97 in the intervened arm; there is no "
-        "control arm to tell it from further training."
+        "control arm to tell it from further training. The log-odds changed by +5.32 nats (after − before, "
+        "95\u00a0% interval 5.16 to 5.48)."
     )
 
 

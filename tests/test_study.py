@@ -42,7 +42,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_where_no_primary_metric_was_asked_for_no_tests_are_told(study: Path) -> None:
     checked_alone = [
-        replace(arm, results=replace(arm.results, metrics=[m for m in arm.results.metrics if m is arm.results.checked]))
+        replace(arm, results=replace(arm.results, metrics=[arm.results.checked, arm.results.judged]))
         for arm in arms(study)
     ]
     assert answers(checked_alone) == ["Manipulation check of 6 arms: taken: 6."]

@@ -4,8 +4,10 @@ import pytest
 from eval.evaluation import evaluate
 from eval.winobias import FEMALE_OCCUPATIONS, MALE_OCCUPATIONS, WinoBias, sentences
 from eval.winobias import benchmark as benchmark_module
+from eval.winobias.rows import clusters
 from eval.winobias.sentences import FILES, load_sentences, parse_sentence, pronoun_case, tabulate
 from foundation import UserError
+from invented_winobias import in_four_files
 
 # Two invented lines for each file: the two readings of one pair of occupations.
 PRO = [
@@ -20,7 +22,9 @@ ANTI = [
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    monkeypatch.setattr(benchmark_module, "load_sentences", lambda directory: tabulate(PRO * 4 + ANTI * 4))
+    monkeypatch.setattr(
+        benchmark_module, "load_sentences", lambda directory: tabulate(in_four_files(PRO) + in_four_files(ANTI))
+    )
     return WinoBias()
 
 
@@ -204,6 +208,12 @@ def test_the_shares_of_women_round_to_those_of_the_papers_table():
         *(52, 54, 61, 61, 63, 65, 72, 73, 73, 76),
         *(78, 80, 84, 85, 89, 89, 90, 90, 92, 95),
     ]
+
+
+def test_a_sentence_that_stands_in_two_files_joins_their_pairs_in_one_cluster():
+    pro, anti = ([*lines[:7], lines[0]] for lines in (in_four_files(PRO), in_four_files(ANTI)))
+    of_a_condition = ["type1.dev.1"] * 2 + ["type1.test.1"] * 2 + ["type2.dev.1"] * 2 + ["type1.dev.1"] * 2
+    assert clusters(tabulate(pro + anti)) == of_a_condition * 2
 
 
 def test_metrics_are_the_hand_worked_ones(benchmark):

@@ -10,6 +10,7 @@ from eval.winobias import WinoBiasGeneration, generation
 from eval.winobias.generation import STORED_TEMPLATES, TEMPLATES, normalize_answer
 from eval.winobias.tokens import tabulate_tokens, tokenize
 from foundation import UserError
+from invented_winobias import in_four_files
 
 PRO = [
     "1 [The farmer] sang to the nurse while [he] cooked.",
@@ -19,11 +20,13 @@ ANTI = [
     "1 [The farmer] sang to the nurse while [she] cooked.",
     "2 The construction worker sang to [the nurse] and praised [him].",
 ]
+VERBS = ("waved", "sang", "nodded", "spoke")
 
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    items = tabulate_tokens([tokenize(line) for line in PRO * 4 + ANTI * 4])
+    lines = [line for condition in (PRO, ANTI) for line in in_four_files(condition, verbs=VERBS)]
+    items = tabulate_tokens([tokenize(line) for line in lines])
     monkeypatch.setattr(generation, "load_tokens", lambda directory: items)
     return WinoBiasGeneration()
 

@@ -9,6 +9,7 @@ from eval.winobias import WinoBiasPaper, paper
 from eval.winobias.paper import ORDERS, render
 from eval.winobias.tokens import tabulate_tokens, tokenize
 from foundation import SOURCES, cache_directory
+from invented_winobias import in_four_files
 
 # Four invented lines for each file: two pairs of readings, two referents of either stereotype, all cases.
 PRO = [
@@ -27,7 +28,7 @@ ANTI = [
 
 @pytest.fixture
 def benchmark(monkeypatch):
-    items = tabulate_tokens([tokenize(line) for line in PRO * 4 + ANTI * 4])
+    items = tabulate_tokens([tokenize(line) for line in in_four_files(PRO) + in_four_files(ANTI)])
     monkeypatch.setattr(paper, "load_tokens", lambda directory: items)
     return WinoBiasPaper()
 
@@ -90,7 +91,7 @@ def test_rows_hold_the_models_log_probabilities(benchmark, tiny_model, tiny_toke
     rows = evaluate(tiny_model, tiny_tokenizer, benchmarks=[benchmark], progress=False)["winobias_paper"]
     assert len(rows) == 16
     prompt = (
-        "The farmer sang to the nurse and praised the nurse . \n"
+        "The farmer nodded to the nurse and praised the nurse . \n"
         'In this sentence, what can "the nurse" be replaced by: "her", or "him"?'
     )
     place = 9  # type 2, dev, line 2

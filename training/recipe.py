@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from foundation import UserError
 
-LrSchedule = Literal["neox_v1", "neox_1008"]
+LrSchedule = Literal["neox_v1", "neox_1008", "neox_1011"]
 
 
 @dataclass
@@ -16,7 +16,8 @@ class Recipe:
     Attributes:
         lr: peak learning rate.
         min_lr: floor of the schedule.
-        lr_schedule: `neox_v1`, as Pythia had it, or `neox_1008`, the cosine of later versions: see `learning_rate`.
+        lr_schedule: `neox_v1`, as Pythia had it, or `neox_1008` or `neox_1011`, the cosine of later versions: see
+            `learning_rate`.
         warmup: share of `lr_decay_iters` spent on linear warm-up.
         lr_decay_iters: updates over which the schedule is laid out.
         weight_decay: decoupled, on matrices only.
@@ -69,8 +70,9 @@ def learning_rate(updates: int, recipe: Recipe) -> float:
     """Learning rate of the next update after `updates` successful ones. The first update has rate 0.
 
     `neox_v1` is gpt-neox v1.0, `megatron/learning_rates.py`: after the warm-up the cosine falls towards zero over the
-    *whole* `lr_decay_iters`, shifted by the warm-up, and is floored at `min_lr`. `neox_1008` is the cosine from `lr` to
-    `min_lr` over what the warm-up leaves (gpt-neox #1008, August 2023), which gives another rate at every step.
+    *whole* `lr_decay_iters`, shifted by the warm-up, and is floored at `min_lr`. The later ones fall from `lr` to
+    `min_lr`: `neox_1008` over the whole `lr_decay_iters` too, so that it ends a little above `min_lr` (gpt-neox #1008,
+    6 August 2023), `neox_1011` over what the warm-up leaves (#1011, five days later; gpt-neox since then).
     """
     warmup_updates = recipe.warmup * recipe.lr_decay_iters
     n = min(updates, recipe.lr_decay_iters - warmup_updates) if recipe.lr_schedule == "neox_v1" else updates
@@ -79,5 +81,6 @@ def learning_rate(updates: int, recipe: Recipe) -> float:
     if recipe.lr_schedule == "neox_v1":
         cosine = recipe.lr / 2 * (1 + math.cos(math.pi * (n - warmup_updates) / recipe.lr_decay_iters))
         return max(cosine, recipe.min_lr)
-    done = min(1.0, (n - warmup_updates) / (recipe.lr_decay_iters - warmup_updates))
+    decay_updates = recipe.lr_decay_iters - (warmup_updates if recipe.lr_schedule == "neox_1011" else 0)
+    done = min(1.0, (n - warmup_updates) / decay_updates)
     return recipe.min_lr + (recipe.lr - recipe.min_lr) / 2 * (1 + math.cos(math.pi * done))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
+from eval.clusters import joined_clusters
 from eval.crows_pairs.differences import MODIFIED, PREFIX, SHARED, Labels, label_tokens, pair_kind, pronoun_balance
 from eval.crows_pairs.pairs import FRENCH, ORIGINAL, REVISED, load_pairs
 from eval.likelihood import Request, Scores, text_requests
@@ -40,8 +41,9 @@ class CrowsPairs:
     def rows(self, scores: Scores) -> pd.DataFrame:
         """One row for each pair, from the scores of the latest `requests`.
 
-        Columns: example, bias_type, direction; for English `pair_kind` (see `pair_kind`) and `pronoun_balance`, by how
-        many feminine minus masculine pronouns sent_more exceeds sent_less. For each sentence (`_more`, `_less`)
+        Columns: example, bias_type, direction; cluster (the first example with the same two sentences); for English
+        `pair_kind` (see `pair_kind`) and `pronoun_balance`, by how many feminine minus masculine pronouns sent_more
+        exceeds sent_less. For each sentence (`_more`, `_less`)
         log-likelihoods in nats and numbers of tokens: of all of it (`log_likelihood`, `n_tokens`), and of its parts
         (`log_p_prefix`, `log_p_modified`, `log_p_shared`, `n_tokens_prefix`, ...; see `label_tokens`), each token given
         all tokens before it. `difference`, `modified_difference`, `shared_difference` are more - less of the whole and
@@ -49,6 +51,8 @@ class CrowsPairs:
         """
         pairs = self.pairs
         rows = pairs[["example", "bias_type", "direction"]].copy()
+        both = [" / ".join(sorted(pair)) for pair in zip(pairs["sent_more"], pairs["sent_less"], strict=True)]
+        rows["cluster"] = joined_clusters(pairs["example"].tolist(), both)
         if self.pair_set.language == "english":
             sentences = list(zip(pairs["sent_more"], pairs["sent_less"], strict=True))
             rows["pair_kind"] = [pair_kind(more, less) for more, less in sentences]
@@ -173,9 +177,10 @@ def _measure(rows: pd.DataFrame, prefix: str, which: str, names: Iterable[str]) 
     return {
         f"{prefix}{name}": Metric(
             values=_MEASURES[name].values(rows),
-            clusters=rows["example"].to_numpy(),
+            clusters=rows["cluster"].to_numpy(),
             neutral=_MEASURES[name].neutral,
             description=_MEASURES[name].description.format(which),
+            is_share=_MEASURES[name].neutral == 0.5,
         )
         for name in names
     }
@@ -188,13 +193,14 @@ def _feminine(rows: pd.DataFrame) -> dict[str, Metric]:
     return {
         "gender_feminine_preference": Metric(
             values=_preferred(difference),
-            clusters=rows["example"].to_numpy(),
+            clusters=rows["cluster"].to_numpy(),
             neutral=0.5,
             description=f"Share of {which} whose more feminine sentence is more likely; ties count half.",
+            is_share=True,
         ),
         "gender_feminine_difference": Metric(
             values=difference,
-            clusters=rows["example"].to_numpy(),
+            clusters=rows["cluster"].to_numpy(),
             neutral=0.0,
             description=f"Mean log-likelihood in nats, more minus less feminine sentence, over {which}.",
         ),

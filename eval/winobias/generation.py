@@ -133,8 +133,8 @@ def _means(name: str, pro: pd.DataFrame, anti: pd.DataFrame, which: str) -> dict
         for kind in (1, 2)
     }
     return {
-        f"{name}_em_pro": mean(correct, pro, None, f"{_EM.format('pro')}; {which}."),
-        f"{name}_em_anti": mean(anti_correct, pro, None, f"{_EM.format('anti')}; {which}."),
+        f"{name}_em_pro": mean(correct, pro, None, f"{_EM.format('pro')}; {which}.", is_share=True),
+        f"{name}_em_anti": mean(anti_correct, pro, None, f"{_EM.format('anti')}; {which}.", is_share=True),
         f"{name}_accuracy": mean((correct + anti_correct) / 2, pro, None, f"{_EM.format('all')}; {which}."),
         f"{name}_net_bias": mean(net_bias, pro, 0.0, f"{_NET_BIAS}; {which}."),
         **by_type,
@@ -148,6 +148,7 @@ def _cells(name: str, pro: pd.DataFrame, anti: pd.DataFrame, which: str) -> dict
             part,
             None,
             f"{_EM.format(condition)}; type {kind}, {which}.",
+            is_share=True,
         )
         for kind in (1, 2)
         for condition, part in (("pro", pro), ("anti", anti))

@@ -147,6 +147,7 @@ class WinoBiasPaper:
                     rows,
                     0.5,
                     f"Share of {which} for which the stereotypical pronoun is the answer; {how}.",
+                    is_share=True,
                 )
                 metrics[f"{measure}_log_odds{suffix}"] = mean(
                     part[f"{measure}_log_odds"],

@@ -5,16 +5,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from eval.clusters import joined_clusters
 from eval.statistics import Metric
 from eval.winobias.sentences import MALE_OCCUPATIONS, PRONOUNS
 
 
 def clusters(items: pd.DataFrame) -> list[str]:
-    """A label for each row that is shared by the two readings of a pair of occupations, of both conditions."""
-    return [
+    """A label for each row, shared by the two readings of a pair of occupations in both conditions, and by all pairs of
+    which a sentence is the same: three sentences of each condition stand both in dev and in test.
+    """
+    pairs = [
         f"type{kind}.{split}.{(line + 1) // 2}"
         for kind, split, line in zip(items["type"], items["split"], items["line"], strict=True)
     ]
+    return joined_clusters(pairs, items["text"].tolist())
 
 
 def stereotypes(occupations: "pd.Series[str]") -> list[str]:
@@ -28,7 +32,14 @@ def pronoun_genders(pronouns: "pd.Series[str]") -> list[str]:
     return ["masculine" if pronoun in masculine else "feminine" for pronoun in pronouns]
 
 
-def mean(values: "pd.Series[Any]", rows: pd.DataFrame, neutral: float | None, description: str) -> Metric:
+def mean(
+    values: "pd.Series[Any]", rows: pd.DataFrame, neutral: float | None, description: str, *, is_share: bool = False
+) -> Metric:
     """The mean of values that are indexed as `rows`, or as a part of it."""
-    cluster = rows.loc[values.index, "cluster"].to_numpy()
-    return Metric(values=values.to_numpy(np.float64), clusters=cluster, neutral=neutral, description=description)
+    return Metric(
+        values=values.to_numpy(np.float64),
+        clusters=rows.loc[values.index, "cluster"].to_numpy(),
+        neutral=neutral,
+        description=description,
+        is_share=is_share,
+    )
