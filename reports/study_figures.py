@@ -1,7 +1,8 @@
 """The figures of several runs, in the style of `reports.figures`."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -88,21 +89,15 @@ def dose_figure(points: pd.DataFrame, slopes: pd.DataFrame, *, title: str) -> Fi
         points: of `reports.dose_response.dose_points`.
         slopes: of `reports.dose_response.all_slopes`, the same cells and metric.
     """
-    extra = 38 * len(slopes) - 16
+    names = [_slope_label(line) for line in slopes.to_dict("records")]
+    extra = sum(22 + 16 * name.count("\n") for name in names) - 16
     with style():
         figure = canvas(250 + extra)
         axes = panel(figure, top=46 + extra, height=162, left=_LEFT, right=_RIGHT)
         axes.set_title(title, x=-_LEFT / (WIDTH - _LEFT - _RIGHT), pad=26 + extra)
-        for count, line in enumerate(slopes.to_dict("records")):
+        for count, (line, label) in enumerate(zip(slopes.to_dict("records"), names, strict=True)):
             colour, marker, dashes = ARMS[count % len(ARMS)]
             own = points[points["cell"] == line["cell"]]
-            tested = f"slope {number(line['slope'], 3, signed=True)}"
-            if not pd.isna(line["ci_low"]):
-                low, high = number(line["ci_low"], 3), number(line["ci_high"], 3)
-                tested += f" ({low} to {high}), {p_equation(line['p_holm'])} (Holm)"
-            elif line["suites"] == 1:
-                tested += ", of one suite: no interval"
-            label = f"{line['cell']}\n{tested}"
             axes.plot(own["fraction"], own["value"], marker, color=COLOURS[colour], ms=5, label=label)
             ends = [float(own["fraction"].min()), float(own["fraction"].max())]
             fitted = [line["intercept"] + line["slope"] * end for end in ends]
@@ -112,6 +107,17 @@ def dose_figure(points: pd.DataFrame, slopes: pd.DataFrame, *, title: str) -> Fi
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
         axes.set_xlabel("share of the occurrences that were changed")
     return figure
+
+
+def _slope_label(line: Mapping[Any, Any]) -> str:
+    """A cell, its slope, and how sure that is, on lines that fit the figure."""
+    tested = [f"slope {number(line['slope'], 3, signed=True)}"]
+    if not pd.isna(line["ci_low"]):
+        tested[0] += f" ({number(line['ci_low'], 3)} to {number(line['ci_high'], 3)})"
+        tested.append(f"{p_equation(line['p_holm'])} by Holm’s correction")
+    elif line["suites"] == 1:
+        tested[0] += ", of one suite: no interval"
+    return "\n".join([*textwrap.wrap(line["cell"], 46), *tested])
 
 
 def ledger_figure(swaps: pd.DataFrame) -> Figure:
