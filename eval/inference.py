@@ -1,8 +1,8 @@
 """Intervals, tests and smallest detectable effects of one estimate, from one number for each independent cluster.
 
-`G` denotes clusters, `g` one of them; a *contribution* is the part of an estimate's error that a cluster brings (its
-empirical influence value), so that their sum is zero and their sum of squares the estimate's variance. Nothing here is
-random: the same numbers give the same results. docs/evaluation.md has the simulated coverage, error rates and power.
+`G` denotes clusters; a *contribution* is the part of an estimate's error that a cluster brings: of a mean of clusters,
+(its value - the mean) / G. The sum of their squares estimates the estimate's variance. Nothing here is random: the same
+numbers give the same results. docs/evaluation.md has the simulated coverage, error rates and power.
 """
 
 from functools import cache
@@ -18,6 +18,7 @@ LEVEL = 0.05
 POWER = 0.8
 _ENUMERATED = 18  # clusters whose sign patterns are all counted: 2^18 sums
 _GRID = 2**15  # steps between zero and the largest sum that signs can give
+_FEW = 12  # most units that a cluster of outcomes changes by
 _SMALL = 10  # clusters below which the power of sign flips is simulated
 
 
@@ -28,16 +29,23 @@ def standard_error(contributions: Floats) -> float:
 
 
 def interval(value: float, contributions: Floats) -> tuple[float, float]:
-    """The 95 % t interval with G - 1 degrees of freedom, corrected for skewness.
+    """The 95 % t interval, corrected for skewness and heavy tails. Missing for one cluster.
 
     Quantiles of t are mapped through the inverse of Hall's monotone cubic transformation (Hall 1992, On the removal of
-    skewness by transformation, eq. 2.4), with the skewness of the contributions. Missing for one cluster.
+    skewness by transformation, J. R. Statist. Soc. B 54), with the skewness of the contributions, adjusted for its
+    bias. The degrees of freedom are G - 1, or fewer where kurtosis makes the standard error less certain than that of
+    normal values: those of a chi-square with the variance that it has.
     """
     clusters, error = len(contributions), standard_error(contributions)
     if not error > 0:
         return (value, value) if error == 0 else (np.nan, np.nan)
-    skewness = float(np.mean(contributions**3) / np.mean(contributions**2) ** 1.5)
-    reach = float(t.ppf(1 - LEVEL / 2, clusters - 1))
+    centred = contributions - contributions.mean()
+    variance = float(np.mean(centred**2))
+    skewness, kurtosis = float(np.mean(centred**3)) / variance**1.5, float(np.mean(centred**4)) / variance**2
+    if clusters > 2:
+        skewness *= np.sqrt(clusters * (clusters - 1)) / (clusters - 2)
+    freedom = min(clusters - 1, 2 * clusters / (kurtosis - 1 + 2 / (clusters - 1)))
+    reach = float(t.ppf(1 - LEVEL / 2, freedom))
     low, high = (_unskewed(quantile, skewness, clusters) for quantile in (reach, -reach))
     return value - low * error, value - high * error
 
@@ -104,17 +112,19 @@ def sign_flip(terms: Floats) -> float:
         for size in sizes:
             sums = np.concatenate([sums + size, sums - size])
         return float(np.mean(np.abs(sums) >= total - rounding))
-    steps = _grid_steps(sizes)
+    steps = _multiples(sizes)
+    if steps is None:
+        steps = np.asarray(np.rint(sizes / sizes.sum() * _GRID), np.int64)
     return _tail_of_signed_sum(steps, abs(int(np.sign(flipped) @ steps)))
 
 
-def _grid_steps(sizes: Floats) -> npt.NDArray[np.int64]:
-    """`sizes` as multiples of one unit, or rounded to a grid where they are none."""
+def _multiples(sizes: Floats) -> npt.NDArray[np.int64] | None:
+    """`sizes` as multiples of one unit; None where they are none, or would be very many."""
     for parts in range(1, 13):
         steps = sizes / sizes.min() * parts
         if steps.sum() <= _GRID and np.allclose(steps, np.rint(steps), rtol=0, atol=1e-6):
             return np.asarray(np.rint(steps), np.int64)
-    return np.asarray(np.rint(sizes / sizes.sum() * _GRID), np.int64)
+    return None
 
 
 def _tail_of_signed_sum(steps: npt.NDArray[np.int64], total: int) -> float:
@@ -128,17 +138,27 @@ def _tail_of_signed_sum(steps: npt.NDArray[np.int64], total: int) -> float:
     return min(1.0, 2 * float(probabilities[len(probabilities) // 2 + total :].sum()))
 
 
-def detectable_by_sign_flips(contributions: Floats) -> float:
-    """The smallest true effect that sign flips find with 80 % power at the 5 % level, were it alike for all clusters.
+def detectable_by_sign_flips(contributions: Floats, terms: Floats) -> float:
+    """The smallest true effect that sign flips find with 80 % power at the 5 % level.
 
-    Sign flips and the t-test have the same power but for very few clusters. Power is averaged over what the standard
-    error, an estimate, may be. Missing where the test cannot reject: with five clusters or fewer, or if nothing varies.
+    Were the effect alike for all clusters, sign flips would have the power of the t-test, but for very few clusters.
+    Power is averaged over what the standard error, an estimate, may be. Where some clusters did not change at all, as
+    with outcomes, an effect is clusters that do, and the sign test of them is looked at too: the larger effect counts.
+    Missing where the test cannot reject: with five clusters or fewer, or if nothing varies.
+
+    Args:
+        terms: (G,), what the test flips, see `sign_flip`, in the unit of the estimate: their sum is the estimate.
     """
-    clusters = len(contributions)
-    if 2.0 ** (1 - clusters) > LEVEL:
+    clusters, error = len(contributions), standard_error(contributions)
+    if 2.0 ** (1 - clusters) > LEVEL or not error > 0:
         return np.nan
-    error = standard_error(contributions)
-    return _standardized_effect(clusters) * error * np.sqrt(clusters) if error > 0 else np.nan
+    effect = _standardized_effect(clusters) * error * np.sqrt(clusters)
+    changed = terms[terms != 0]
+    if (steps := _multiples(np.abs(changed))) is not None and steps.max() <= _FEW and len(changed) < len(terms):
+        gained, size = int((changed > 0).sum()), float(np.abs(changed).mean())
+        sign_test = detectable_by_mcnemar(gained, len(changed) - gained, len(terms))
+        effect = max(effect, len(terms) * size * sign_test)
+    return float(effect)
 
 
 @cache
@@ -166,6 +186,7 @@ def _simulated_power(effect: float, clusters: int) -> float:
     return float(np.mean(np.mean(sums >= sums[:, :1] - 1e-9, axis=1) <= LEVEL))
 
 
+@cache
 def detectable_by_mcnemar(gained: int, lost: int, n: int) -> float:
     """The smallest true difference that McNemar's exact test finds with 80 % power at the 5 % level.
 

@@ -177,35 +177,52 @@ def _summarize_change(later: Metric, earlier: Metric) -> dict[str, float | str]:
         found |= {"test": "mcnemar", "p": mcnemar(gained, lost), "mde": detectable_by_mcnemar(gained, lost, n)}
     else:
         low, high = interval(value, contributions)
-        p = sign_flip(_sums_by_cluster(_flipped_terms(differences, later), later))
-        found |= {"test": "sign_flip", "p": p, "mde": detectable_by_sign_flips(contributions)}
+        terms = _sums_by_cluster(_flipped_terms(differences, later), later)
+        found |= {"test": "sign_flip", "p": sign_flip(terms), "mde": detectable_by_sign_flips(contributions, terms)}
     return {**found, "ci_low": low, "ci_high": high}
 
 
 def _estimate(values: Floats, metric: Metric) -> tuple[float, Floats]:
-    """The functional of `metric` on `values`, and what each cluster contributes to its error: see `eval.inference`."""
+    """The functional of `metric` on `values`, and what each cluster contributes to its error.
+
+    A contribution is (C - 1) / C times what leaving the cluster out changes: the delete-one-cluster jackknife, which
+    errs less for ratios and slopes of few clusters than influence values do.
+    """
     if metric.regressor is None:
-        weights = np.ones_like(values) if metric.weights is None else metric.weights
-        total, weight = _totals([values, weights], metric)
-        value = float(total / weight)
-        errors = (values - value * weights) / weight
+        terms = [np.ones_like(values) if metric.weights is None else metric.weights, values]
+        functional = _ratio
     else:
-        x, y = metric.regressor - metric.regressor.mean(), values - values.mean()
-        n, sum_x, sum_y, sum_xy, sum_xx = _totals([np.ones_like(values), x, values, x * values, x * x], metric)
-        value = float((n * sum_xy - sum_x * sum_y) / (n * sum_xx - sum_x * sum_x))
-        errors = x * (y - value * x) / sum_xx
-    return value, _sums_by_cluster(errors, metric)
+        x = metric.regressor - metric.regressor.mean()  # a slope is the same for any origin; this one rounds least
+        terms = [np.ones_like(values), x, values, x * values, x * x]
+        functional = _slope
+    sums_CK = np.stack([_sums_by_cluster(term, metric) for term in terms], axis=1)
+    sums_CK = sums_CK[sums_CK[:, 0] > 0]  # rows without a pronoun tell nothing of the loss on pronouns
+    totals_K, clusters = sums_CK.sum(axis=0), len(sums_CK)
+    value = functional(totals_K)
+    if clusters == 1:
+        return float(value), np.zeros(1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        without_C = functional(totals_K - sums_CK)
+    return float(value), (clusters - 1) / clusters * (value - without_C)
 
 
-def _totals(terms: Sequence[Floats], metric: Metric) -> Floats:
-    return np.asarray(np.stack([_sums_by_cluster(term, metric) for term in terms], axis=1).sum(axis=0))
+def _ratio(sums_K: Floats) -> Floats:
+    weight, total = np.moveaxis(sums_K, -1, 0)
+    return np.asarray(total / weight)
+
+
+def _slope(sums_K: Floats) -> Floats:
+    n, x, y, xy, xx = np.moveaxis(sums_K, -1, 0)
+    return np.asarray((n * xy - x * y) / (n * xx - x * x))
 
 
 def _flipped_terms(differences: Floats, metric: Metric) -> Floats:
-    """What the sign-flip test sums."""
+    """What the sign-flip test sums over the examples of each cluster; all together it is the change."""
     if metric.regressor is None:
-        return np.asarray(differences)
-    return np.asarray((metric.regressor - metric.regressor.mean()) * (differences - differences.mean()))
+        weights = np.ones_like(differences) if metric.weights is None else metric.weights
+        return np.asarray(differences / weights.sum())
+    x = metric.regressor - metric.regressor.mean()
+    return np.asarray(x * (differences - differences.mean()) / (x @ x))
 
 
 def _sums_by_cluster(terms: Floats, metric: Metric) -> Floats:

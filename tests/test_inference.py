@@ -137,12 +137,21 @@ def test_p_of_sign_flips_knows_no_scale_and_no_direction(terms, scale):
 
 
 def test_sign_flips_of_five_clusters_can_reject_nothing_so_no_effect_is_detectable():
-    assert math.isnan(detectable_by_sign_flips(np.array([0.2, -0.1, 0.3, -0.3, -0.1])))
-    assert not math.isnan(detectable_by_sign_flips(np.array([0.2, -0.1, 0.3, -0.3, -0.1, 0.0])))
+    terms = np.array([0.2, -0.1, 0.3, -0.3, -0.1, 0.2])
+    assert math.isnan(detectable_by_sign_flips(terms[:5] - terms[:5].mean(), terms[:5]))
+    assert not math.isnan(detectable_by_sign_flips(terms - terms.mean(), terms))
 
 
 def test_no_effect_is_detectable_by_sign_flips_where_nothing_varied():
-    assert math.isnan(detectable_by_sign_flips(np.zeros(40)))
+    assert math.isnan(detectable_by_sign_flips(np.zeros(40), np.zeros(40)))
+
+
+def test_where_one_cluster_in_a_hundred_changed_the_detectable_effect_is_as_large_as_the_sign_test_of_them_needs():
+    terms = np.zeros(790)
+    terms[:6] = np.array([1, -1, 1, -1, 1, -1]) / 1580
+    effect = detectable_by_sign_flips(terms - terms.mean(), terms)
+    assert effect == pytest.approx(790 / 1580 * detectable_by_mcnemar(3, 3, 790))
+    assert effect > 1.1 * 2.8 * standard_error(terms - terms.mean())
 
 
 def test_mcnemars_test_on_few_changes_needs_six_pairs_and_more_to_find_them_four_times_in_five():
@@ -167,6 +176,6 @@ def test_sign_flips_have_eighty_percent_power_at_their_detectable_effect(cluster
     rng = np.random.default_rng(6)
     found = []
     for sample, again in rng.normal(size=(1500, 2, clusters)):
-        effect = detectable_by_sign_flips((sample - sample.mean()) / clusters)
+        effect = detectable_by_sign_flips((sample - sample.mean()) / clusters, sample / clusters)
         found.append(sign_flip(again + effect) <= 0.05)
     assert np.mean(found) == pytest.approx(0.8, abs=0.04)
