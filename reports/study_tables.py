@@ -136,7 +136,7 @@ def dose_table(arms: Sequence[Arm]) -> Table:
         name="doses",
         caption="Dose-response: the slope of a metric on the share of the text that was changed, from none to all. A "
         "least-squares line for each suite, through the mean of its draws; their mean, and the t interval over suites. "
-        f"{_ONE_SUITE} Holm: p corrected for the {len(rows)} slopes of this table.",
+        f"{_ONE_SUITE} Holm: p corrected over all slopes of this table.",
         columns=["Arm", "Metric", "Suites", "Models", "Slope", "95 % interval", "p", "Holm"],
         rows=rows,
     )

@@ -141,7 +141,7 @@ def test_p_is_corrected_over_all_slopes_of_the_table(tmp_path: Path) -> None:
     slopes, table = all_slopes(arms(tmp_path)), dose_table(arms(tmp_path))
     assert slopes["p_holm"].tolist() == pytest.approx(holm(slopes["p"]).tolist(), nan_ok=True)
     assert table.columns[-2:] == ["p", "Holm"]
-    assert f"p corrected for the {len(slopes)} slopes of this table" in table.caption
+    assert "Holm: p corrected over all slopes of this table." in table.caption
 
 
 def test_a_study_without_doses_has_no_slopes(tmp_path: Path) -> None:
