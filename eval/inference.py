@@ -40,6 +40,7 @@ def interval(value: float, contributions: Floats) -> tuple[float, float]:
     if not error > 0:
         return (value, value) if error == 0 else (np.nan, np.nan)
     centred = contributions - contributions.mean()
+    centred /= np.abs(centred).max()  # whose powers are in range, whatever the unit
     variance = float(np.mean(centred**2))
     skewness, kurtosis = float(np.mean(centred**3)) / variance**1.5, float(np.mean(centred**4)) / variance**2
     if clusters > 2:

@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from transformers import PreTrainedTokenizerFast
 
 from conf.compose import configure
@@ -47,7 +48,6 @@ ROW_TOKENS = 2049
 WORD = re.compile(r"\w+|[^\w\s]")
 HIDDEN = re.compile(r"(?<![\w'’-])(?:his|him)(?![\w-])", re.IGNORECASE)
 INDEPENDENT = re.compile(r"\s*(?:[.,;:!?)\]]|$)")
-Z = 1.959964
 
 
 class Her(NamedTuple):
@@ -297,10 +297,8 @@ def logit(share: float) -> float:
 
 def percent(right: NDArray[np.bool_]) -> str:
     """Share that is right, and Wilson's interval."""
-    n, share = len(right), float(right.mean())
-    centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    spread = Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-    return f"{100 * share:.1f} [{100 * (centre - spread):.1f}, {100 * (centre + spread):.1f}]"
+    found = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
+    return f"{100 * right.mean():.1f} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 
 if __name__ == "__main__":

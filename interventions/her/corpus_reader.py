@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 from transformers import PreTrainedTokenizerBase
 
 from foundation import UserError, atomic_file, cache_directory
@@ -41,7 +42,6 @@ HELD_OUT_EVERY = 10  # of the sample's rows, one in so many measures accuracy
 
 _EPOCHS = 4
 _EM_ROUNDS = 200
-_Z = 1.959964  # of a 95 % interval
 
 
 class HerReader(Protocol):
@@ -262,18 +262,17 @@ def _accuracy(
 ) -> Accuracy:
     right = (log_odds > 0) == possessive
     as_her = (log_odds + shift > 0) == possessive
-    n, share = len(right), float(right.mean())
-    centre, spread = share + _Z**2 / (2 * n), _Z * math.sqrt(share * (1 - share) / n + _Z**2 / (4 * n**2))
+    interval = binomtest(int(right.sum()), len(right)).proportion_ci(method="wilson")
     of_his = float(as_her[possessive].mean()) if possessive.any() else None
     of_him = float(as_her[~possessive].mean()) if not possessive.all() else None
     at_rate_of_her = None
     if of_his is not None and of_him is not None:
         at_rate_of_her = her_possessive * of_his + (1 - her_possessive) * of_him
     return Accuracy(
-        n=n,
-        accuracy=share,
-        ci_low=(centre - spread) / (1 + _Z**2 / n),
-        ci_high=(centre + spread) / (1 + _Z**2 / n),
+        n=len(right),
+        accuracy=float(right.mean()),
+        ci_low=float(interval.low),
+        ci_high=float(interval.high),
         always_his=float(possessive.mean()),
         of_his=of_his,
         of_him=of_him,
