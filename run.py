@@ -72,7 +72,7 @@ def run(config: RunConfig, record: RunRecord) -> None:
     rows = {"before": common.rows("before", lambda: parts.measure(start))}
     with common.exclusively("moments") as directory:
         resumed = resume_from(parts, config.optimizer_state.value, directory=directory)
-    control = choose_control(config, parts.segment, parts.suite)
+    control = choose_control(config, parts.segment, parts.suite, parts.precision)
     arms = ["intervened", "control"] if control is Control.train else ["intervened"]
     for arm, moment in zip(arms, ["after", "control"], strict=False):
         if arm == "control" and record.study is not None:

@@ -3,7 +3,14 @@
 from dataclasses import asdict
 from typing import Any
 
-from conf.finding import choose_control, find_replays, held_out_count
+from conf.finding import (
+    choose_control,
+    differences_from_suite,
+    find_replays,
+    held_out_count,
+    held_out_place,
+    recipe_differences,
+)
 from conf.parts import Parts
 from conf.schema import Control, OptimizerStateSource, RunConfig
 from corpus import fingerprint
@@ -88,6 +95,7 @@ def describe_reading(
 ) -> dict[str, Any]:
     """What a reader of the result needs to know and see."""
     config, segment = parts.config, parts.segment
+    control = choose_control(config, segment, parts.suite, parts.precision)
     first_row = segment.first_row(config.step)
     first_batch = segment.batch(config.step)
     intervened, ledger = intervention(first_batch, first_row=first_row)
@@ -96,7 +104,8 @@ def describe_reading(
             first_batch, intervened, ledger.swapped, start.tokenizer, first_row=first_row, count=3
         ),
         "fidelity": None,
-        "control": choose_control(config, segment, parts.suite).value,
+        "control": control.value,
+        "control_differs": differences_from_suite(config, parts.precision) if control is Control.published else [],
         "caveats": [
             *config.model.caveats,
             *parts.suite.caveats(config.step),
@@ -110,23 +119,15 @@ def describe_reading(
 def find_caveats(parts: Parts) -> list[str]:
     """Where the arms are trained otherwise than the suite was."""
     config, model = parts.config, parts.config.model
-    differing = [
-        f"The arms were trained with {key}={getattr(config.training, key)}, the suite with {value}."
-        for key, value in asdict(model.recipe).items()
-        if getattr(config.training, key) != value
-    ]
-    if parts.precision != model.precision:
-        differing.append(f"The arms were trained in {parts.precision}, the suite in {model.precision}.")
-    for key, value in asdict(model.numerics).items():
-        if (chosen := getattr(config.training.numerics, key)) != value:
-            differing.append(f"The arms were trained with {key} {chosen}, the suite with {value}.")
+    own = "; ".join(recipe_differences(config, parts.precision))
+    differing = [f"The arms were trained otherwise than the suite: {own}."] if own else []
     if config.optimizer_state is OptimizerStateSource.fresh:
         differing.append("Adam's moments were not restored: training resumed with empty ones.")
     differing += [
         f"Adam's moments are not those of the suite, which are not published: they were rebuilt ({plan})."
         for plan in find_replays(config, parts.suite)
     ]
-    if choose_control(config, parts.segment, parts.suite) is Control.published:
+    if choose_control(config, parts.segment, parts.suite, parts.precision) is Control.published:
         differing.append(
             f"The control is the suite's own checkpoint at step {parts.segment.stop}, no arm of this run: a difference "
             f"from it also holds what the arithmetic and Adam's moments of this run changed."
@@ -136,11 +137,10 @@ def find_caveats(parts: Parts) -> list[str]:
             "Whether PolyPythias were trained with the schedule of gpt-neox v1.0 or with that of gpt-neox #1008 is not "
             "documented; training.lr_schedule=neox_1008 is the other."
         )
-    if (count := held_out_count(config)) and not parts.segment.held_out_rows(count)[1]:
-        differing.append(
-            "The corpus ends with the segment: the loss on held-out rows is that on its last rows, which the arms were "
-            "trained on."
-        )
+    if held_out_count(config) and (
+        parts.segment.corpus.layouts != 1 or not parts.segment.held_out_rows(held_out_count(config))[1]
+    ):
+        differing.append(f"Held-out text is {held_out_place(config, parts.segment)}.")
     if config.adam_step.name == "neox_resume":
         differing.append("Adam's bias correction was restarted, as it was whenever GPT-NeoX resumed.")
     return differing

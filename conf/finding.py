@@ -1,5 +1,6 @@
 """What a configuration names: its corpus, segment, suite, control, benchmarks, and the rows that it reads."""
 
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal, cast, get_type_hints
 
@@ -7,7 +8,7 @@ import torch
 from hydra.utils import get_method
 from transformers import PreTrainedTokenizerBase
 
-from conf.schema import Control, HerChoice, Protocol, RunConfig
+from conf.schema import AdamStepChoice, Control, HerChoice, OptimizerStateSource, Protocol, RunConfig
 from corpus import Corpus, Segment, fingerprint
 from eval import Benchmark, load_benchmark
 from foundation import UserError
@@ -23,6 +24,8 @@ from training import (
     check_step,
     check_trained_precision,
     checkpoint_steps,
+    choose_device,
+    choose_precision,
     fitting_micro_batch,
     open_suite,
     plan_replay,
@@ -228,29 +231,80 @@ def has_true_end(config: RunConfig, segment: Segment, suite: Suite) -> bool:
     return segment.stop in suite.steps() and segment.sequences_per_step == config.model.recipe.sequences_per_step
 
 
-def choose_control(config: RunConfig, segment: Segment, suite: Suite) -> Control:
+def find_precision(config: RunConfig, device: torch.device) -> Precision:
+    """The precision of the arithmetic on a device."""
+    return choose_precision(config.training.precision.value, device, trained_in=config.model.precision)
+
+
+def planned_device(config: RunConfig) -> torch.device:
+    """Where the run would go from here: a GPU that is named is one, though this machine has none."""
+    return torch.device("cuda") if config.device.startswith("cuda") else choose_device(config.device)
+
+
+def differences_from_suite(config: RunConfig, precision: Precision) -> list[str]:
+    """What an arm that is trained on unmodified rows does otherwise than the suite did, besides which batches it reads.
+
+    Each as "training.lr 0.01, the suite's 0.0003". With none the suite's own later checkpoint is that arm.
+    """
+    found = recipe_differences(config, precision)
+    if config.adam_step is AdamStepChoice.neox_resume:
+        found.append("Adam's bias correction, which was restarted")
+    if config.optimizer_state is OptimizerStateSource.replay:
+        found.append("Adam's moments, which were rebuilt")
+    if config.optimizer_state is OptimizerStateSource.fresh:
+        found.append("Adam's moments, which began at zero")
+    return found
+
+
+def recipe_differences(config: RunConfig, precision: Precision) -> list[str]:
+    """Settings, arithmetic and its precision in which the arms' training differs from the suite's, as above."""
+    model, training = config.model, config.training
+    pairs = {f"training.{key}": (getattr(training, key), value) for key, value in asdict(model.recipe).items()}
+    pairs |= {
+        f"training.numerics.{key}": (getattr(training.numerics, key), value)
+        for key, value in asdict(model.numerics).items()
+    }
+    pairs["precision"] = (precision, model.precision)
+    return [f"{name} {_plain(own)}, the suite's {_plain(its)}" for name, (own, its) in pairs.items() if own != its]
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def choose_control(config: RunConfig, segment: Segment, suite: Suite, precision: Precision) -> Control:
     """What the intervened arm is compared with.
+
+    auto takes the suite's own later checkpoint only where the arm continues the suite's training exactly, so that this
+    checkpoint is what the arm would have become on unmodified text; and trains a control of a suite that the kit made,
+    which is as cheap as the arm. protocol=audit trains nothing.
+
+    Args:
+        precision: of the arms' arithmetic.
 
     Raises:
         UserError: the published checkpoint is asked for where there is none at the end of the segment.
     """
     there = has_true_end(config, segment, suite)
-    if config.control is Control.auto:
-        return Control.published if there and config.model.pretraining is None else Control.train
-    if config.control is Control.published and not there:
+    chosen = Control.published if config.protocol is Protocol.audit else config.control
+    if chosen is Control.auto:
+        continues = config.model.pretraining is None and not differences_from_suite(config, precision)
+        return Control.published if there and continues else Control.train
+    if chosen is Control.published and not there:
         raise UserError(
             f"control=published needs a checkpoint of {suite.location} at step {segment.stop}, reached by its own "
             f"batches; set control=train"
         )
-    return config.control
+    return chosen
 
 
-def find_rows(config: RunConfig, segment: Segment, suite: Suite | None) -> tuple[int, int]:
+def find_rows(config: RunConfig, segment: Segment, suite: Suite | None, precision: Precision) -> tuple[int, int]:
     """First row that the run reads, and the one behind its last: those that the intervention learns from, replayed,
     trained on, and held out for comparison. Where nothing is trained, those held out.
 
     Args:
         suite: None before the kit has made it: the segment's rows are all that is known then.
+        precision: of the arms' arithmetic.
 
     Raises:
         UserError: the corpus does not hold all of them.
@@ -270,7 +324,7 @@ def find_rows(config: RunConfig, segment: Segment, suite: Suite | None) -> tuple
             f"Adam's moments cannot be rebuilt on batches of training.sequences_per_step={segment.sequences_per_step}: "
             f"the checkpoint has seen {segment.rows_before} rows; set replay.frozen_steps and replay.live_steps"
         )
-    trained = config.protocol is Protocol.fidelity or choose_control(config, segment, suite) is Control.train
+    trained = config.protocol is Protocol.fidelity or choose_control(config, segment, suite, precision) is Control.train
     first, stop = min(first, learned_first), learned_stop
     counts = [held_out_count(config), config.fidelity.rows if trained and has_true_end(config, segment, suite) else 0]
     for count in filter(None, counts):
@@ -331,13 +385,31 @@ def find_intervention(
 
 
 def find_benchmarks(config: RunConfig, segment: Segment) -> dict[str, Benchmark]:
-    """The benchmarks by name; that of held-out rows is given its rows."""
+    """The benchmarks by name; that of held-out rows is given its rows, and what they are."""
     options = {name: dict(given) for name, given in config.benchmarks.items()}
     if "held_out" in options:
         count = held_out_count(config)
         first, _ = segment.held_out_rows(count)
-        options["held_out"] = {"token_rows": segment.corpus.rows(first, first + count)}
+        options["held_out"] = {
+            "token_rows": segment.corpus.rows(first, first + count),
+            "where": held_out_place(config, segment),
+        }
     return {name: load_benchmark(name, **given) for name, given in options.items()}
+
+
+def held_out_place(config: RunConfig, segment: Segment) -> str:
+    """What the rows of `held_out` are: after the segment, or its last ones, and what of them had been read before."""
+    count, layouts = held_out_count(config), segment.corpus.layouts
+    if not segment.held_out_rows(count)[1]:
+        return f"the {count} rows up to the end of the segment, where the corpus ends: training read them"
+    if layouts == 1:
+        return f"the {count} rows after the segment, which no arm has read"
+    if layouts is None:
+        return f"the {count} rows after the segment; whether their text had been read in earlier rows is not known"
+    return (
+        f"the {count} rows after the segment; the corpus holds each document {layouts} times, so much of their text "
+        f"may have been read before, in another copy"
+    )
 
 
 def held_out_count(config: RunConfig) -> int:

@@ -21,6 +21,7 @@ from conf.finding import (
     find_intervention,
     find_micro_batch,
     find_moments_along,
+    find_precision,
     find_replay,
     find_rows,
     find_segment,
@@ -52,7 +53,6 @@ from training import (
     check_tracker,
     choose_compile,
     choose_device,
-    choose_precision,
     fidelity,
     memory_for_users,
     number_of_processes,
@@ -280,7 +280,7 @@ def check_same_vocabulary(checkpoint: Checkpoint, corpus: Corpus) -> None:
 def assemble(config: RunConfig, record: RunRecord) -> Parts:
     """Find the parts of a run. A suite that the kit makes itself is pre-trained here."""
     device = choose_device(config.device)
-    precision = choose_precision(config.training.precision.value, device, trained_in=config.model.precision)
+    precision = find_precision(config, device)
     compile_layers = choose_compile(config.training.compile.value, device)
     check_start(config)
     check_tracker(config.tracker.value)
@@ -288,7 +288,7 @@ def assemble(config: RunConfig, record: RunRecord) -> Parts:
     began_with = record.known("corpus") or {}
     segment = find_segment(config, find_corpus(config.corpus, revision=began_with.get("revision")))
     suite = find_suite(config, segment.corpus, device)
-    rows = find_rows(config, segment, suite)
+    rows = find_rows(config, segment, suite, precision)
     cost = segment.corpus.cost(*rows)
     if cost.cache is not None and cost.fetch_bytes:
         told = (size_text(cost.fetch_bytes), segment.corpus.location, cost.cache.directory)
@@ -349,7 +349,7 @@ def find_fault_of_true_end(parts: Parts) -> str | None:
         UserError: the same, where the run needs that checkpoint. Better now than after training.
     """
     config, segment = parts.config, parts.segment
-    control = choose_control(config, segment, parts.suite)
+    control = choose_control(config, segment, parts.suite, parts.precision)
     cannot_do_without = config.protocol is Protocol.fidelity or control is Control.published
     compares = cannot_do_without or control is Control.train
     if not (compares and has_true_end(config, segment, parts.suite)):

@@ -13,7 +13,9 @@ from training import Architecture, Numerics, Pretraining, Recipe, Sharding
 class Control(Enum):
     """What to compare with: an arm trained on the unmodified segment, the suite's own later checkpoint, or nothing.
 
-    auto is published where there is such a checkpoint and the kit did not make the suite, else train.
+    auto is published where there is such a checkpoint and the arm continues the suite's training exactly (recipe,
+    precision, numerics, Adam's own moments), else train; of a suite that the kit made always train. With published
+    something else may differ too: then no causal statement is made.
     """
 
     auto = "auto"

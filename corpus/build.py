@@ -94,7 +94,7 @@ def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> P
             )
     corpus = open_corpus(directory / "rows.bin", row_tokens=row_tokens)
     sha256 = _hash_of(directory / "rows.bin").read_text()
-    return replace(corpus, tokenizer=directory / "tokenizer.json", sha256=sha256)
+    return replace(corpus, tokenizer=directory / "tokenizer.json", sha256=sha256, layouts=1)
 
 
 def _hash_of(path: Path) -> Path:

@@ -14,7 +14,7 @@ import sys
 from tqdm import tqdm
 
 from conf.compose import configure
-from conf.finding import find_corpus, find_rows, find_segment, given_suite
+from conf.finding import find_corpus, find_precision, find_rows, find_segment, given_suite, planned_device
 from corpus.plan import data_plan, plan_text
 from corpus.rows import Corpus
 from corpus.segment import combined_fingerprint, fingerprint
@@ -30,7 +30,8 @@ def main(arguments: list[str]) -> None:
     config = configure(arguments)
     corpus = find_corpus(config.corpus)
     segment = find_segment(config, corpus)
-    first, stop = find_rows(config, segment, given_suite(config))
+    precision = find_precision(config, planned_device(config))
+    first, stop = find_rows(config, segment, given_suite(config), precision)
     cost = corpus.cost(first, stop)
     if cost.cache is not None and not cost.cache.holds(cost.needed_bytes):
         raise UserError(

@@ -57,6 +57,10 @@ class IndexMapped:
         return len(self.order.shuffle)
 
     @property
+    def layouts(self) -> int:
+        return len(self.order.documents) // len(self.dataset)
+
+    @property
     def row_tokens(self) -> int:
         return self.order.seq_length + 1
 

@@ -9,6 +9,8 @@ That the deduplicated Pile is read 1.5 times has no mark in the order: its docum
 one, so there is no step at which a second epoch begins.
 """
 
+from dataclasses import replace
+
 from corpus.index_mapped import open_index_mapped
 from corpus.opening import CACHE_GIB, open_corpus
 from corpus.rows import PYTHIA_ROW_TOKENS, Corpus
@@ -51,13 +53,14 @@ def open_pile(
                 f"corpus.documents={documents} corpus.maps={maps} are for seeds 1 to 9; the order of seed 0 is "
                 f"published as rows: set model.seed, or leave both out"
             )
-        return open_corpus(
+        rows = open_corpus(
             location or _PRESHUFFLED.format("deduped" if deduped else "standard"),
             row_tokens=PYTHIA_ROW_TOKENS,
             num_rows=NUM_ROWS,
             revision=revision,
             cache_gib=cache_gib,
         )
+        return replace(rows, layouts=2 if deduped else 1)
     if seed not in POLYPYTHIAS_SEEDS or deduped:
         raise UserError(
             f"deduped={deduped} seed={seed} is an order that no public model read; seeds 1 to 9 are of the standard "

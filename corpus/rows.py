@@ -22,6 +22,8 @@ class Corpus(Protocol):
         row_tokens: tokens in each, one more than are predicted.
         tokenizer: the tokenizer.json that made the rows, where the kit built them; Pythia's comes with a checkpoint.
         sha256: of all the rows' bytes, where the kit built them.
+        layouts: times that each document was laid out before all were shuffled, so that a row's text may stand in
+            another row too; None where it is not known.
     """
 
     @property
@@ -38,6 +40,9 @@ class Corpus(Protocol):
 
     @property
     def sha256(self) -> str | None: ...
+
+    @property
+    def layouts(self) -> int | None: ...
 
     def rows(self, start: int, stop: int) -> NDArray[np.uint16]:
         """Rows [start, stop), `stop` not included, as an array (stop - start, row_tokens) of its own.
@@ -73,6 +78,7 @@ class Preshuffled:
     row_tokens: int
     tokenizer: Path | None = None
     sha256: str | None = None
+    layouts: int | None = None
 
     @property
     def location(self) -> str:

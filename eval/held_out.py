@@ -1,4 +1,4 @@
-"""Loss on rows of the run's own corpus that no arm was trained on, unmodified: what an intervention costs.
+"""Loss on unmodified rows of the run's own corpus: what an intervention costs.
 
 The rows are those of pre-training, as token ids, each read as the model reads them there: from its first token on, with
 whatever documents stand in it. The loss of each label is in one of four groups: feminine and masculine pronouns, ends
@@ -38,9 +38,11 @@ class HeldOut:
 
     Attributes:
         token_rows: (N, W) rows of the corpus; their tokenizer is the model's.
+        where: which rows they are, and whether training had read them, for the descriptions.
     """
 
     token_rows: npt.NDArray[np.integer]
+    where: str = "rows of the corpus"
     _groups: list[npt.NDArray[np.uint8]] = field(default_factory=list, init=False, repr=False)
     name = "held_out"
 
@@ -75,8 +77,7 @@ class HeldOut:
             "loss" if part == "all" else f"loss_{part}": _mean_loss(
                 rows,
                 groups,
-                f"Mean loss in nats of {_DESCRIPTIONS.get(part, 'all tokens')} in rows of the corpus that "
-                "no arm was trained on.",
+                f"Mean loss in nats of {_DESCRIPTIONS.get(part, 'all tokens')} in {self.where}.",
             )
             for part, groups in parts.items()
         }

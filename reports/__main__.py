@@ -4,12 +4,11 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-import pandas as pd
-
 from foundation import UserError, mistakes_in_one_line
-from reports.fidelity import fidelity_table, print_fidelity, write_fidelity
+from reports.fidelity import fidelity_tables, print_fidelity, write_fidelity
 from reports.html import write_report
 from reports.record import read_run
+from reports.results import read_results
 from reports.terminal import print_summary
 from reports.trajectory import print_trajectory, write_trajectory
 
@@ -48,7 +47,7 @@ def make_again(directories: list[Path], output: Path) -> None:
     protocols = {read_run(run / "run.json")["config"]["protocol"] for run in runs}
     if protocols == {"fidelity"}:
         output.mkdir(parents=True, exist_ok=True)
-        write_fidelity(output, pd.concat([fidelity_table(run) for run in runs], ignore_index=True))
+        write_fidelity(output, fidelity_tables([read_results(run) for run in runs]))
         print_fidelity(output)
     elif len(runs) == 1 and protocols == {"trajectory"}:
         write_trajectory(runs[0])

@@ -21,6 +21,7 @@ _VARIANTS = {
     "intervene_7": ("after", "D", "7 %"),
     "intervene_21": ("skipped-2", "^", "21 %"),
 }
+_BEHIND = "os^vD"  # marks of stored lines
 _RIGHT = 14
 _LEFT = 48
 _PANEL = 210
@@ -57,19 +58,21 @@ def trajectory_figure(
     Args:
         lines: label, moment_step, value, ci_low, ci_high (may be missing).
         window: first step of the changed text and the step after its last.
-        published: step_equivalent, value, clean: what Pythia's authors stored for the suite, drawn behind. Hollow are
-            values whose evaluation is known to be faulty.
+        published: model, step_equivalent, value, clean: what Pythia's authors stored for the suites, drawn behind, a
+            line for each model. Hollow are values whose evaluation is known to be faulty.
     """
     with style():
         names = list(dict.fromkeys(lines["label"]))
-        extra = 16 * max(0, len(names) + (published is not None) - 1)
+        behind = {} if published is None else {f"{model}": own for model, own in published.groupby("model", sort=False)}
+        extra = 16 * max(0, len(names) + len(behind) - 1)
         figure = canvas(_PANEL + 30 + extra)
         axes = panel(figure, top=46 + extra, height=142, left=_LEFT, right=_RIGHT)
         axes.set_title(title, x=-_LEFT / (WIDTH - _LEFT - _RIGHT), pad=26 + extra)
         if window is not None:
             axes.axvspan(*window, color=COLOURS["rule"], alpha=0.5, linewidth=0)
-        if published is not None:
-            _draw_published(axes, published, ("before", "o", "published"))
+        for number, (model, own) in enumerate(behind.items()):
+            label = "published" if len(behind) == 1 else f"published, {model}"
+            _draw_published(axes, own, ("before", _BEHIND[number % len(_BEHIND)], label))
         for number, name in enumerate(names):
             colour, marker, dashes = ARMS[number % len(ARMS)]
             own = lines[lines["label"] == name].sort_values("moment_step")

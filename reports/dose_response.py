@@ -1,108 +1,108 @@
-"""How a metric follows the share of the text that was changed: a least-squares slope over the runs of a study."""
+"""How a metric follows the share of the text that was changed: the mean over suites of a least-squares slope."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtr, stdtrit
 
-from reports.runs import DESIGN, REPLICATE, labels
+from foundation import holm
+from reports.arms import Arm, asked
+from reports.comparison import SEEDS, labels, other_differences, without
+from reports.over_suites import mean_over_suites
+from reports.results import Metric
 
-_CELL = [name for name in DESIGN if name not in ("fraction", "control", *REPLICATE)]
-_SEGMENT = [name for name in _CELL if name not in ("intervention", "unit", "start", "stop")]
+_DOSE = ("fraction", "control")
+_INTERVENTION = ("intervention", "intervention.", "unit", "start", "stop")
 
 
-def dose_points(table: pd.DataFrame, *, benchmark: str, metric: str) -> pd.DataFrame:
+def dose_points(arms: Sequence[Arm], *, benchmark: str, metric: str) -> pd.DataFrame:
     """What each arm's model scored, by the share of the text that was changed for it.
 
-    The intervened arms stand at their fraction; the control arm of a replicate, and its arm of no intervention, at 0.
-    A cell is all that is the same but for the fraction and the replicate, which is the pair of the suite's seed and the
-    run's. Only cells with two fractions or more above 0 are kept: others have no dose-response.
-
-    Args:
-        table: of `collect`.
+    The intervened arms stand at their fraction; the control arm of a suite, else its arm of no intervention, at 0. A
+    cell is all that is the same but for the fraction and the seeds. Only cells with two fractions or more above 0 are
+    kept: others have no dose-response.
 
     Returns:
-        Columns: cell (in words, by what tells cells apart), model_seed, replicate, fraction, value.
+        Columns: cell (in words, by what tells cells apart), suite, fraction, value.
     """
-    columns = ["cell", "model_seed", "replicate", "fraction", "value"]
-    rows = table[(table["benchmark"] == benchmark) & (table["metric"] == metric) & table["fraction"].notna()]
-    rows = rows.assign(key=_key(rows, _CELL), segment=_key(rows, _SEGMENT), replicate=_key(rows, REPLICATE))
-    arms = rows[(rows["moment"] == "after") & (rows["fraction"] > 0)]
-    arms = arms[arms.groupby("key")["fraction"].transform(lambda fractions: len(set(fractions))) > 1]
-    unmodified = rows[(rows["moment"] == "control") | ((rows["moment"] == "after") & (rows["fraction"] == 0))]
-    names = labels(arms.drop_duplicates("key")[_CELL].to_dict("records"))
-    parts = []
-    for name, (_, own) in zip(names, arms.groupby("key", sort=False), strict=True):
-        zero = unmodified[unmodified["segment"].isin(own["segment"]) & unmodified["replicate"].isin(own["replicate"])]
-        zero = zero.drop_duplicates("replicate").assign(fraction=0.0)
-        parts.append(pd.concat([own, zero]).assign(cell=name)[columns])
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+    having = [(arm, arm.metric(benchmark, metric)) for arm in arms]
+    found = [(arm, each) for arm, each in having if each is not None and "after" in each.levels]
+    groups: dict[str, list[tuple[Arm, Metric]]] = {}
+    for arm, each in found:
+        if arm.settings["fraction"]:
+            groups.setdefault(without(arm.settings, *SEEDS, *_DOSE), []).append((arm, each))
+    chosen = [own for own in groups.values() if len({arm.settings["fraction"] for arm, _ in own}) > 1]
+    names = labels([own[0][0].settings | dict.fromkeys((*SEEDS, *_DOSE)) for own in chosen]) if chosen else []
+    rows = []
+    for name, own in zip(names, chosen, strict=True):
+        rows += [(name, arm.suite, arm.settings["fraction"], m.levels["after"].value) for arm, m in own]
+        rows += [(name, suite, 0.0, value) for suite, value in _unmodified(own, found).items()]
+    return pd.DataFrame(rows, columns=["cell", "suite", "fraction", "value"])
 
 
-def _key(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    return [repr(values) for values in rows[list(names)].itertuples(index=False, name=None)]
+def _unmodified(cell: Sequence[tuple[Arm, Metric]], found: Sequence[tuple[Arm, Metric]]) -> dict[str, float]:
+    """The value of each of the cell's suites where nothing was changed.
+
+    A published checkpoint that differs in more than the text is none.
+    """
+    values: dict[str, float] = {}
+    for arm, metric in cell:
+        if "control" in metric.levels and not other_differences(arm.results.run):
+            values.setdefault(arm.suite, metric.levels["control"].value)
+    known = (*SEEDS, *_DOSE, *_INTERVENTION)
+    segment, suites = without(cell[0][0].settings, *known), {arm.suite for arm, _ in cell}
+    for arm, metric in found:
+        if arm.settings["fraction"] == 0 and arm.suite in suites and without(arm.settings, *known) == segment:
+            values.setdefault(arm.suite, metric.levels["after"].value)
+    return values
 
 
 def dose_slopes(points: pd.DataFrame) -> pd.DataFrame:
     """The slope of each cell: how much the metric changes from nothing to all of the text, were it linear.
 
-    Least squares over the runs, with an intercept for each replicate. Independent of one another are the suites where
-    there are several seeds of them, else the replicates, the draws of the one suite's text. Of G independent ones the
-    standard error is the cluster-robust one (the sandwich of Liang and Zeger 1986 times G / (G - 1)) and t has G - 1
-    degrees of freedom. If all replicates have the same fractions, this is the t-test of the mean of the G slopes.
-    Replicates with the very same values are one: their seed changed nothing. With one replicate it is the classical
-    regression over its runs, whose errors it takes for independent.
+    A least-squares line for each suite, through the mean of its draws at each fraction; then the mean of the suites'
+    slopes, with a t interval of G - 1 degrees of freedom for G suites. Suites are what is independent: draws of one
+    share its weights, and the points where nothing or all of the text is changed.
 
-    Draws of one model's text are alike where nothing or all of it is changed, so over run seeds alone the error is that
-    of the draw; only seeds of the suite also tell how much another model would differ.
+    This is not statsmodels' regression with an intercept for each suite and errors clustered by suite: where suites
+    have other fractions, that one's intervals are too short for two to four suites (`docs/studies.md` has the
+    simulation), while the t test of the suites' own slopes keeps its level: see `mean_over_suites`.
 
     Args:
         points: of `dose_points`.
 
     Returns:
-        Columns: cell, slope, intercept (the mean of the replicates'), ci_low, ci_high (95 %), p (two-sided), models,
-        replicates (G). Where nothing is left to tell an error from, the interval and p are missing.
+        Columns: cell, slope, intercept (both the mean of the suites'), ci_low, ci_high (95 %), p (two-sided), suites,
+        models (points). With one suite the interval and p are missing. Cells without a suite of two fractions are left
+        out.
     """
-    return pd.DataFrame(
-        [{"cell": cell, **_slope(_distinct(rows))} for cell, rows in points.groupby("cell", sort=False)],
-        columns=["cell", "slope", "intercept", "ci_low", "ci_high", "p", "models", "replicates"],
-    )
+    rows = []
+    for cell, own in points.groupby("cell", sort=False):
+        means = own.groupby(["suite", "fraction"])["value"].mean()
+        lines = [_line(each.droplevel("suite")) for _, each in means.groupby("suite") if len(each) > 1]
+        if not lines:
+            continue
+        found = mean_over_suites([slope for slope, _ in lines])
+        row = {"cell": cell, "slope": found.value, "intercept": float(np.mean([intercept for _, intercept in lines]))}
+        rows.append(
+            {**row, "ci_low": found.low, "ci_high": found.high, "p": found.p, "suites": len(lines), "models": len(own)}
+        )
+    columns = ["cell", "slope", "intercept", "ci_low", "ci_high", "p", "suites", "models"]
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(["ci_low", "ci_high", "p"], "float64"))
 
 
-def _distinct(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of replicates that are no copies of an earlier one."""
-    seen: dict[tuple[tuple[float, float], ...], object] = {}
-    for replicate, own in rows.sort_values("fraction").groupby("replicate", sort=False):
-        seen.setdefault(tuple(zip(own["fraction"], own["value"], strict=True)), replicate)
-    return rows[rows["replicate"].isin(list(seen.values()))]
+def _line(values: "pd.Series[float]") -> tuple[float, float]:
+    """Slope and intercept of the least-squares line of values on their index."""
+    slope, intercept = np.polyfit(values.index.to_numpy(np.float64), values.to_numpy(np.float64), 1)
+    return float(slope), float(intercept)
 
 
-def _slope(rows: pd.DataFrame) -> dict[str, float]:
-    groups = rows.groupby("replicate")
-    means = groups[["fraction", "value"]].transform("mean")
-    x = (rows["fraction"] - means["fraction"]).to_numpy(np.float64)
-    y = (rows["value"] - means["value"]).to_numpy(np.float64)
-    spread = float(x @ x)
-    slope = float(x @ y) / spread
-    residuals = y - slope * x
-    independent = rows["model_seed"] if len(set(rows["model_seed"])) > 1 else rows["replicate"]
-    replicates = independent.nunique()
-    if replicates > 1:
-        scores = pd.Series(x * residuals, index=rows.index).groupby(independent).sum().to_numpy()
-        freedom = replicates - 1
-        error = math.sqrt(replicates / freedom * float(scores @ scores)) / spread
-    else:
-        freedom = len(rows) - 2
-        error = math.sqrt(float(residuals @ residuals) / freedom / spread) if freedom > 0 else math.nan
-    reach = float(stdtrit(freedom, 0.975)) * error if freedom > 0 else math.nan
-    if freedom <= 0:
-        p = math.nan
-    elif error == 0:
-        p = 0.0 if slope else 1.0
-    else:
-        p = 2 * float(stdtr(freedom, -abs(slope / error)))
-    intercept = float((groups["value"].mean() - slope * groups["fraction"].mean()).mean())
-    estimate = {"slope": slope, "intercept": intercept, "ci_low": slope - reach, "ci_high": slope + reach, "p": p}
-    return {**estimate, "models": len(rows), "replicates": replicates}
+def all_slopes(arms: Sequence[Arm]) -> pd.DataFrame:
+    """The slopes of the checked shares and of each primary metric: `dose_slopes`, with benchmark, metric and `p_holm`,
+    which is corrected over all of them."""
+    parts = [
+        dose_slopes(dose_points(arms, benchmark=benchmark, metric=metric)).assign(benchmark=benchmark, metric=metric)
+        for benchmark, metric in asked(arms)
+    ]
+    table = pd.concat(parts, ignore_index=True) if parts else dose_slopes(dose_points([], benchmark="", metric=""))
+    return table.assign(p_holm=holm(table["p"]))

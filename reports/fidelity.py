@@ -1,5 +1,6 @@
 """How near resuming came to the true checkpoint: a table and a figure, of one run or of many."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from foundation import write_text
+from reports.arms import copies
+from reports.comparison import SEEDS, labels, settings
 from reports.figures import fidelity_figure, save_figure
-from reports.results import read_protocol
+from reports.results import Results, read_protocol
 
 _HEADINGS = {
     "step": "step",
-    "optimizer_state": "optimizer state",
+    "arm": "optimizer state",
     "distance": "distance",
     "worst_distance": "worst",
     "loss_difference": "loss",
@@ -27,9 +30,9 @@ def fidelity_table(run_directory: Path) -> pd.DataFrame:
     """One row for each optimizer state of a fidelity run.
 
     Columns beside those of `training.Fidelity`: model, seed (of the suite's weights, where the kit made them), step,
-    steps, optimizer_state; `loss_difference`, that of the mean loss on held-out rows from the true model's; and
-    `metrics_shifted`, for how many of `metrics` the 95 % interval of the difference from the true model excludes 0;
-    `largest_shift`, the largest of these differences, each in its metric's own unit.
+    steps, optimizer_state, and arm, the same in words; `loss_difference`, that of the mean loss on held-out rows from
+    the true model's; `metrics_shifted`, for how many of `metrics` the 95 % interval of the difference from the true
+    model excludes 0; `largest_shift`, the largest of these differences, each in its metric's own unit.
 
     Raises:
         UserError: the directory holds no finished fidelity run.
@@ -46,6 +49,7 @@ def fidelity_table(run_directory: Path) -> pd.DataFrame:
                 "step": run["segment"]["step"],
                 "steps": run["segment"]["steps"],
                 "optimizer_state": source,
+                "arm": source.replace("_", " "),
                 **{name: value for name, value in found.items() if name != "reference"},
                 "loss_difference": found["loss"] - found["true_loss"],
                 "metrics_shifted": int(((changes["ci_low"] > 0) | (changes["ci_high"] < 0)).sum()),
@@ -54,6 +58,23 @@ def fidelity_table(run_directory: Path) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def fidelity_tables(runs: Sequence[Results]) -> pd.DataFrame:
+    """The tables of several runs together, copies of a run left out.
+
+    Where more than the suite and the step tells runs apart, `arm` names it: they are no range of one another's.
+    """
+    kept = [group[0] for group in copies(runs)]
+    names = labels([settings(each.run) | dict.fromkeys((*SEEDS, "step")) for each in kept])
+    tables = [fidelity_table(each.directory) for each in kept]
+    return pd.concat(
+        [
+            table.assign(arm=[", ".join(filter(None, [arm, name])) for arm in table["arm"]])
+            for table, name in zip(tables, names, strict=True)
+        ],
+        ignore_index=True,
+    )
 
 
 def write_fidelity(directory: Path, table: pd.DataFrame | None = None) -> Path:
@@ -71,13 +92,11 @@ def print_fidelity(directory: Path, *, console: Console | None = None) -> None:
     printed = Table(box=None, pad_edge=False, header_style="bold")
     for number, heading in enumerate(_HEADINGS.values()):
         printed.add_column(heading, justify="left" if number == 1 else "right", no_wrap=number == 1)
-    for (step, source), rows in table.sort_values("step", kind="stable").groupby(
-        ["step", "optimizer_state"], sort=False
-    ):
+    for (step, arm), rows in table.sort_values("step", kind="stable").groupby(["step", "arm"], sort=False):
         largest = f" to {rows['distance'].max():.4f}" if len(rows) > 1 else ""
         printed.add_row(
             str(step),
-            str(source),
+            str(arm),
             "bitwise equal" if rows["bitwise_equal"].all() else f"{rows['distance'].min():.4f}{largest}",
             f"{rows['worst_distance'].max():.4f}",
             f"{max(rows['loss_difference'], key=abs):+.4f}",
@@ -92,8 +111,8 @@ def print_fidelity(directory: Path, *, console: Console | None = None) -> None:
     console.print()
     console.print("worst: of a single tensor; loss and KL in nats, on held-out rows;")
     console.print("metrics: the largest difference of a benchmark's metric, in its own unit")
-    if table.duplicated(["step", "optimizer_state"]).any():
-        console.print("of several runs: the range of distances, otherwise the worst")
+    if table.duplicated(["step", "arm"]).any():
+        console.print("of several suites: the range of distances, otherwise the worst")
     console.print()
     for name in ("fidelity.csv", "fidelity.svg", "summary.csv"):
         if (directory / name).exists():

@@ -7,6 +7,7 @@ its data alone, to the byte: no date, no random ids, no user's matplotlibrc.
 import html
 import io
 import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -239,31 +240,33 @@ def fidelity_figure(table: pd.DataFrame) -> Figure:
     """How far each optimizer state's arms ended from the true checkpoint; a point is a run, later starts are darker.
 
     Args:
-        table: of `reports.fidelity_table`, of one run or several.
+        table: of `fidelity.fidelity_tables`, of one run or several.
     """
-    sources = list(dict.fromkeys(table["optimizer_state"]))
+    sources = list(dict.fromkeys(table["arm"]))
+    names = ["\n".join(textwrap.wrap(source, 24)) for source in sources]
+    height = 26 + 12 * max(name.count("\n") for name in names)
     steps = sorted(set(table["step"]))
     inexact = table[table["distance"] > 0]
     with style():
-        figure = canvas(24 + 26 * len(sources) + 84)
-        axes = panel(figure, top=24, height=26 * len(sources), left=150, right=16)
+        figure = canvas(24 + height * len(sources) + 84)
+        axes = panel(figure, top=24, height=height * len(sources), left=150, right=16)
         axes.set_title("Distance from the true checkpoint", x=-150 / (WIDTH - 166))
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.xaxis.set_minor_formatter(LogFormatter())
         axes.set_xlabel("share of the distance moved")
         axes.grid(axis="x")
-        axes.set_yticks(range(len(sources)), [source.replace("_", " ") for source in sources])
+        axes.set_yticks(range(len(sources)), names)
         axes.set_ylim(len(sources) - 0.5, -0.5)
         for number, step in enumerate(steps):
             points = inexact[inexact["step"] == step]
             shade = (number + 1) / len(steps)
-            rows = points["optimizer_state"].map(sources.index)
+            rows = points["arm"].map(sources.index)
             axes.plot(points["distance"], rows, "o", color=COLOURS["control"], alpha=shade, label=f"{step:,}")
         equal = table[table["distance"] == 0]
-        for source, runs in equal.groupby("optimizer_state"):
+        for source, runs in equal.groupby("arm"):
             there = sorted(set(runs["step"]))
-            everywhere = source not in set(inexact["optimizer_state"])
+            everywhere = source not in set(inexact["arm"])
             axes.annotate(
                 "0, bitwise equal" if everywhere else f"0 from {', '.join(map(str, there))}",
                 (0.02 if everywhere else 0.98, sources.index(source)),

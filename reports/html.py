@@ -185,7 +185,11 @@ def _fidelity(fidelity: Mapping[str, Any] | None) -> str:
         )
     if fidelity["distance"] is None:
         return f"Not measured: {fidelity['reference']} has the weights that the segment began with."
-    rows = "rows that neither had seen" if fidelity["rows_unseen"] else "the segment's last rows, which both had seen,"
+    rows = (
+        "the rows after the segment"
+        if fidelity["rows_unseen"]
+        else "the segment's last rows, which both were trained on,"
+    )
     return (
         f"The control arm, trained on the unmodified segment, ends at a distance of {fidelity['distance']:.3g} from "
         f"{fidelity['reference']}: the L2 distance of the weights as a share of how far the true model moved over the "

@@ -7,6 +7,7 @@ matter. docs/evaluation.md has the measurement behind `NOISE` and the simulated 
 
 from typing import Literal
 
+from reports.comparison import no_verdict, other_differences
 from reports.results import LEVEL, Estimate, Metric, Results, interval, number, words
 
 # nats; the largest change of either log-odds between checkpoints 64 steps apart, of 21 in three suites of the demo
@@ -66,6 +67,8 @@ def manipulation_sentence(results: Results) -> str:
     change = judged.changes[judged.main_change]
     evidence += f" The log-odds changed by {number(change.value, 2, signed=True)} nats ({words(judged.main_change)}"
     evidence += f", 95\u00a0% interval {interval(change, 2)})." if change.low is not None else ")."
+    if differences := other_differences(results.run):
+        return f"Manipulation check: {no_verdict(differences)}. {evidence}"
     found = verdict(change, results.run["intervention"]["expects"])
     unknown = "no verdict, as what was to be expected depends on how many of each the corpus has"
     return f"Manipulation check: {found or unknown}. {evidence}"

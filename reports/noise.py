@@ -1,8 +1,8 @@
 """Noise floors: how much a metric moves when nothing that matters has changed.
 
 An interval in summary.csv says what other examples could have shown of these two models. It does not say what the next
-checkpoint, or another seed, would have shown of the same examples. These do. An effect is worth a claim when it is
-large against both.
+checkpoint would have shown of the same examples. This does; what another suite would have shown is in
+`reports.over_suites`. An effect is worth a claim when it is large against all of them.
 """
 
 import numpy as np
@@ -31,12 +31,3 @@ def noise_between_checkpoints(values: "pd.Series[float]") -> float:
     share = (step[1:-1] - step[:-2]) / (step[2:] - step[:-2])
     residual = value[1:-1] - (1 - share) * value[:-2] - share * value[2:]
     return float(np.sqrt(np.mean(residual**2 / (1 + share**2 + (1 - share) ** 2))))
-
-
-def noise_between_seeds(changes: "pd.Series[float]") -> float:
-    """Standard deviation of a metric's change over runs that differ in their seed alone, in the metric's unit.
-
-    Returns:
-        Missing where there is one run only.
-    """
-    return float(changes.std(ddof=1))

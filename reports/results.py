@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from foundation import UserError
+from reports.comparison import no_cause, other_differences
 from reports.record import read_run, read_table
 
 LEVELS = ("before", "after", "control")
@@ -351,18 +352,20 @@ def p_value(p: float | None) -> str:
 def answer_sentences(results: Results) -> list[str]:
     """One sentence for each of the two metrics that the paper reported, where it was evaluated."""
     return [
-        _answer(metric, _IN_THE_ANSWER[metric.benchmark, metric.name])
+        _answer(metric, _IN_THE_ANSWER[metric.benchmark, metric.name], other_differences(results.run))
         for metric in results.headlines
         if (metric.benchmark, metric.name) in _IN_THE_ANSWER
     ]
 
 
-def _answer(metric: Metric, subject: str) -> str:
+def _answer(metric: Metric, subject: str, differences: Sequence[str]) -> str:
     change, decimals = metric.changes[metric.main_change], metric.decimals
     before, after = (number(metric.levels[moment].value, decimals) for moment in ("before", "after"))
     sentence = f"{subject[0].upper()}{subject[1:]} went from {before} to {after}"
     if "control" in metric.levels:
         sentence += f", against {number(metric.levels['control'].value, decimals)} in the control arm"
+    if differences:
+        return f"{sentence}; {no_cause(differences)}."
     difference = f"{words(metric.main_change)} is {number(change.value, decimals, signed=True)}"
     if change.low is not None:
         difference += f" (95\u00a0% interval {interval(change, decimals)}"

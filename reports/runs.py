@@ -11,32 +11,17 @@ from typing import Any
 import pandas as pd
 
 from foundation import UserError, atomic_file, write_text
+from reports.arms import copies, suites_of
+from reports.comparison import DESIGN, other_differences, settings, told_apart_by
 from reports.manipulation import verdict
 from reports.results import Results, read_results
 
-# What tells runs apart, in this order in tables and labels.
-DESIGN = (
-    "protocol",
-    "model",
-    "deduped",
-    "model_seed",
-    "step",
-    "steps",
-    "sequences_per_step",
-    "intervention",
-    "fraction",
-    "unit",
-    "start",
-    "stop",
-    "seed",
-    "control",
-    "precision",
-    "optimizer_state",
-)
-REPLICATE = ("model_seed", "seed")
+# Columns of every table; those of other settings that differ follow the design's.
 COLUMNS = (
     "run",
     *DESIGN,
+    "suite",
+    "copy_of",
     "verdict",
     "commit",
     "tokens",
@@ -149,6 +134,9 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
             PolyPythias.
         intervention: its name; `audited` where others trained the arm. Missing in protocol=fidelity.
         fraction, unit, start, stop: the dose; fraction is 0 where the intervention is none, missing where unknown.
+        training.lr, ...: every other setting that differs among the runs, by its name in the configuration.
+        suite: the model_seed; of runs that begin with the very same weights, the first one's.
+        copy_of: the run that this one is a copy of: the same text from the same weights. Missing where it is none.
         verdict: of the manipulation check; missing where none was to be made.
         tokens, train_s, tokens_per_s, mfu, data_stall: of the arms that this run trained: see `cost`.
         moment: a level's (before, after, control, true, step<N>, ...) or a change's, as after-control.
@@ -170,15 +158,39 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
 
 def tidy(runs: Iterable[Results]) -> pd.DataFrame:
     """The table of `collect`, of runs that were read."""
+    runs = list(runs)
+    compared = [settings(results.run) for results in runs]
+    differing = [name for name in told_apart_by(compared) if name not in DESIGN]
+    columns = [*COLUMNS[: len(DESIGN) + 1], *differing, *COLUMNS[len(DESIGN) + 1 :]]
+    suites, first_of = suites_of(runs), {id(copy): group[0] for group in copies(runs) for copy in group[1:]}
     parts = []
-    for results in runs:
-        first = {"run": str(results.directory), **design(results.run), "verdict": verdict_of(results)}
+    for results, own in zip(runs, compared, strict=True):
+        first = {"run": str(results.directory), **{name: own.get(name) for name in (*DESIGN, *differing)}}
+        first |= {"suite": suites[id(results)], "verdict": verdict_of(results)}
+        first["copy_of"] = str(first_of[id(results)].directory) if id(results) in first_of else None
         first |= {"commit": results.run["git"]["commit"], **cost(results)}
         is_change = results.summary["moment"].str.contains("-", regex=False)
         kind = is_change.map({False: "level", True: "change"})
-        parts.append(results.summary.assign(**first, kind=kind).reindex(columns=list(COLUMNS)))
-    table = pd.DataFrame([row for part in parts for row in part.to_dict("records")], columns=list(COLUMNS))
-    whole = ("model_seed", "step", "steps", "sequences_per_step", "start", "stop", "seed", "tokens", "moment_step", "n")
+        parts.append(results.summary.assign(**first, kind=kind).reindex(columns=columns))
+    table = pd.DataFrame([row for part in parts for row in part.to_dict("records")], columns=columns)
+    return table.astype(_types(compared, differing))
+
+
+def _types(compared: Sequence[Mapping[str, Any]], differing: Iterable[str]) -> dict[str, str]:
+    """The type of each column."""
+    whole = (
+        "model_seed",
+        "suite",
+        "step",
+        "steps",
+        "sequences_per_step",
+        "start",
+        "stop",
+        "seed",
+        "tokens",
+        "moment_step",
+        "n",
+    )
     real = (
         "fraction",
         "train_s",
@@ -194,13 +206,17 @@ def tidy(runs: Iterable[Results]) -> pd.DataFrame:
         "neutral",
     )
     words = set(COLUMNS) - {*whole, *real, "deduped", "primary"}
-    types = {
+    own = {}
+    for name in differing:
+        found = {type(each[name]) for each in compared if each.get(name) is not None}
+        own[name] = "boolean" if found == {bool} else "float64" if found <= {int, float} else "str"
+    return {
         **dict.fromkeys(whole, "Int64"),
         **dict.fromkeys(real, "float64"),
         **dict.fromkeys(words, "str"),
         **dict.fromkeys(("deduped", "primary"), "boolean"),
+        **own,
     }
-    return table.astype(types)
 
 
 def write_table(table: pd.DataFrame, directory: Path) -> list[Path]:
@@ -213,63 +229,14 @@ def write_table(table: pd.DataFrame, directory: Path) -> list[Path]:
     return paths
 
 
-def design(run: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells a run apart from others, from its run.json; the keys are `DESIGN`."""
-    config, segment = run["config"], run["segment"]
-    model, chosen = config["model"], config.get("intervention") or {}
-    name = run["intervention"]["name"] if "intervention" in run else None
-    dosed = name not in (None, "audited")
-    pretraining = model.get("pretraining")
-    return {
-        "protocol": config["protocol"],
-        "model": run["checkpoint"]["model"],
-        "deduped": model.get("deduped"),
-        "model_seed": pretraining["seed"] if pretraining else model.get("seed"),
-        "step": segment["step"],
-        "steps": segment["steps"],
-        "sequences_per_step": segment["sequences_per_step"],
-        "intervention": name,
-        "fraction": (0.0 if name == "none" else chosen.get("fraction")) if dosed else None,
-        "unit": chosen.get("unit") if dosed else None,
-        "start": chosen.get("start") if dosed else None,
-        "stop": chosen.get("stop") if dosed else None,
-        "seed": config["seed"],
-        "control": run.get("control"),
-        "precision": run["arithmetic"]["precision"],
-        "optimizer_state": config.get("optimizer_state"),
-    }
-
-
-def labels(designs: Sequence[Mapping[Any, Any]]) -> list[str]:
-    """What each of several designs is called beside the others: by what tells them apart; alike ones are called alike.
-
-    Args:
-        designs: each with some of the keys of `DESIGN`, all with the same.
-    """
-    varying = [name for name in DESIGN if len({repr(each.get(name)) for each in designs}) > 1]
-    shown = [name for name in varying if name != "intervention"]
-    return [
-        ", ".join([_word("intervention", each["intervention"]), *(_word(name, each[name]) for name in shown)])
-        for each in designs
-    ]
-
-
-def _word(name: str, value: Any) -> str:
-    if pd.isna(value):
-        return f"no {name.replace('_', ' ')}"
-    if name in ("intervention", "model", "protocol", "precision"):
-        return str(value).replace("_", " ")
-    return f"{name.replace('_', ' ')} {value:g}" if name == "fraction" else f"{name.replace('_', ' ')} {value}"
-
-
 def verdict_of(results: Results) -> str | None:
-    """The verdict of the manipulation check; None where it was not made."""
-    if "intervention" not in results.run:
+    """The verdict of the manipulation check; None where it was not made, or the control differs in more than text."""
+    if "intervention" not in results.run or other_differences(results.run):
         return None
-    checked = results.checked
-    if checked is None or not checked.changes:
+    judged = results.judged
+    if judged is None or not judged.changes:
         return None
-    return verdict(checked.changes[checked.main_change], results.run["intervention"]["expects"])
+    return verdict(judged.changes[judged.main_change], results.run["intervention"]["expects"])
 
 
 def cost(results: Results) -> dict[str, Any]:

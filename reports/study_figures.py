@@ -1,7 +1,8 @@
 """The figures of several runs, in the style of `reports.figures`."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -21,19 +22,19 @@ _LINE = 14
 
 
 def forest_figure(effects: pd.DataFrame, *, title: str) -> Figure:
-    """The change that each arm made, with its 95 % interval; a filled mark: the interval leaves out zero.
+    """The change that each arm made, with its 95 % interval; a filled mark: the test finds a change.
 
     Args:
-        effects: a row for each arm, in the order of the figure: label, value, ci_low, ci_high (may be missing).
+        effects: a row for each arm, in the order of the figure: label, value, ci_low, ci_high (may be missing), found.
     """
     with style():
         figure, axes, centres = _rows(list(effects["label"]), per_row=1, title=title)
         axes.axvline(0, color=COLOURS["muted"], linewidth=1, linestyle=(0, (3, 3)))
-        for row, value, low, high in zip(centres, effects["value"], effects["ci_low"], effects["ci_high"], strict=True):
-            bounded = not (pd.isna(low) or pd.isna(high))
-            if bounded:
+        columns = [effects[name] for name in ("value", "ci_low", "ci_high", "found")]
+        for row, value, low, high, found in zip(centres, *columns, strict=True):
+            if not (pd.isna(low) or pd.isna(high)):
                 axes.plot([low, high], [row, row], color=COLOURS["after"], linewidth=2, solid_capstyle="butt")
-            face = COLOURS["after"] if bounded and not low <= 0 <= high else "none"
+            face = COLOURS["after"] if found else "none"
             axes.plot([value], [row], "D", color=COLOURS["after"], markersize=6, markerfacecolor=face)
         axes.margins(x=0.08)
     return figure
@@ -85,22 +86,18 @@ def dose_figure(points: pd.DataFrame, slopes: pd.DataFrame, *, title: str) -> Fi
     """A metric over the share of the text that was changed: each run's value, and each cell's line and slope.
 
     Args:
-        points: of `reports.dose.dose_points`.
-        slopes: of `reports.dose.dose_slopes`, the same cells.
+        points: of `reports.dose_response.dose_points`.
+        slopes: of `reports.dose_response.all_slopes`, the same cells and metric.
     """
-    extra = 38 * len(slopes) - 16
+    names = [_slope_label(line) for line in slopes.to_dict("records")]
+    extra = sum(22 + 16 * name.count("\n") for name in names) - 16
     with style():
         figure = canvas(250 + extra)
         axes = panel(figure, top=46 + extra, height=162, left=_LEFT, right=_RIGHT)
         axes.set_title(title, x=-_LEFT / (WIDTH - _LEFT - _RIGHT), pad=26 + extra)
-        for count, line in enumerate(slopes.to_dict("records")):
+        for count, (line, label) in enumerate(zip(slopes.to_dict("records"), names, strict=True)):
             colour, marker, dashes = ARMS[count % len(ARMS)]
             own = points[points["cell"] == line["cell"]]
-            tested = f"slope {number(line['slope'], 3, signed=True)}"
-            if not pd.isna(line["p"]):
-                low, high = number(line["ci_low"], 3), number(line["ci_high"], 3)
-                tested += f" ({low} to {high}), {p_equation(line['p'])}"
-            label = f"{line['cell']}\n{tested}"
             axes.plot(own["fraction"], own["value"], marker, color=COLOURS[colour], ms=5, label=label)
             ends = [float(own["fraction"].min()), float(own["fraction"].max())]
             fitted = [line["intercept"] + line["slope"] * end for end in ends]
@@ -110,6 +107,17 @@ def dose_figure(points: pd.DataFrame, slopes: pd.DataFrame, *, title: str) -> Fi
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
         axes.set_xlabel("share of the occurrences that were changed")
     return figure
+
+
+def _slope_label(line: Mapping[Any, Any]) -> str:
+    """A cell, its slope, and how sure that is, on lines that fit the figure."""
+    tested = [f"slope {number(line['slope'], 3, signed=True)}"]
+    if not pd.isna(line["ci_low"]):
+        tested[0] += f" ({number(line['ci_low'], 3)} to {number(line['ci_high'], 3)})"
+        tested.append(f"{p_equation(line['p_holm'])} by Holm’s correction")
+    elif line["suites"] == 1:
+        tested[0] += ", of one suite: no interval"
+    return "\n".join([*textwrap.wrap(line["cell"], 46), *tested])
 
 
 def ledger_figure(swaps: pd.DataFrame) -> Figure:

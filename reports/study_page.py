@@ -10,14 +10,16 @@ from matplotlib.figure import Figure
 from foundation import UserError, write_text
 from foundation.pages import page_environment
 from reports import figures, study_figures
+from reports.arms import Arm, arms_of, asked, cells, copies, notes, unique_labels
+from reports.comparison import other_differences, settings
 from reports.course_figures import ALONG, course_of, trajectory_figure
-from reports.dose_response import dose_points, dose_slopes
-from reports.fidelity import fidelity_table
+from reports.dose_response import all_slopes, dose_points
+from reports.fidelity import fidelity_tables
 from reports.manipulation import Verdict
 from reports.published_results import published_series
-from reports.results import BENCHMARKS, p_equation, read_results
+from reports.results import BENCHMARKS, LEVEL, Results, p_equation, read_results
 from reports.runs import find_runs, tidy, verdict_of
-from reports.study_tables import Arm, Table, arms_of, asked, corrected, replicates, study_tables, title, write_tables
+from reports.study_tables import Table, corrected, labelled_runs, study_tables, title, write_tables
 
 _HERE = Path(__file__).parent
 # Arms whose own figures stand in the page; the report of each run has its own.
@@ -37,10 +39,13 @@ def write_study(directory: Path) -> Path:
     """
     found = find_runs([directory])
     runs = [read_results(path) for path in found.finished]
-    arms, table = arms_of(runs), tidy(runs)
-    fidelity = [fidelity_table(each.directory) for each in runs if each.run["config"]["protocol"] == "fidelity"]
-    tables = study_tables(arms, table, study=directory)
-    drawn = study_figures_of(arms, table, fidelity)
+    arms = arms_of(runs)
+    fidelity = [each for each in runs if each.run["config"]["protocol"] == "fidelity"]
+    tables = study_tables(arms, runs, study=directory)
+    drawn = study_figures_of(arms, tidy(runs), names=names_of(runs, arms))
+    if fidelity:
+        figure = figures.fidelity_figure(fidelity_tables(fidelity))
+        drawn["fidelity"] = (figure, "Distance from the true checkpoint by source of the optimizer state.")
     if not (arms or drawn):
         raise UserError(f"{directory} holds no run that has an intervention, and none of fidelity; name a study's")
     write_tables(tables, directory / "tables")
@@ -70,6 +75,8 @@ def render(
         question=question(arms, over_training=any(key.startswith("trajectory-") for key in drawn)),
         answers=answers(arms),
         arms=arms,
+        notes=notes(arms),
+        runs=labelled_runs(arms),
         tables={table.name: table for table in tables},
         figures={
             key: Markup(figures.to_svg(figure, prefix=key, label=label)) for key, (figure, label) in drawn.items()
@@ -117,53 +124,80 @@ def answers(arms: Sequence[Arm]) -> list[str]:
     family = corrected(arms)
     if not family:
         return sentences
-    names = {(arm.label, m.benchmark, m.name): title(m) for arm in arms for m in arm.primary}
-    left = [key for key, p in family.items() if p < 0.05]
+    unclear = [arm.label for arm in arms if other_differences(arm.results.run)]
+    if unclear:
+        sentences.append(
+            f"The control differs in more than the text, so that tests say nothing of its effect: {'; '.join(unclear)}."
+        )
+    names = {(arm.key, m.benchmark, m.name): f"{title(m)} in {arm.label}" for arm in arms for m in arm.primary}
+    left = [key for key, p in family.items() if p < LEVEL]
     sentences.append(
         f"Of {len(family)} tests of primary metrics {len(left)} remain at the 5 % level by Holm’s correction over the "
         f"study{': ' if left else '.'}"
-        + "; ".join(f"{names[key]} in {key[0]} ({p_equation(family[key])})" for key in left[:6])
+        + "; ".join(f"{names[key]} ({p_equation(family[key])})" for key in left[:6])
         + (f"; and {len(left) - 6} more." if len(left) > 6 else "." if left else "")
     )
     return sentences
 
 
+def names_of(runs: Sequence[Results], arms: Sequence[Arm]) -> dict[str, str]:
+    """What each run's line is called where runs are drawn over the steps, by directory; copies of others have none.
+
+    Beside the arms these are the trajectories, which tell the suite's own checkpoints.
+    """
+    own = [group[0] for group in copies([each for each in runs if "intervention" not in each.run])]
+    names = unique_labels([settings(each.run) for each in own], own)
+    named = {str(each.directory): name or "the suite" for each, name in zip(own, names, strict=True)}
+    return {**named, **{arm.key: arm.label for arm in arms}}
+
+
 def study_figures_of(
-    arms: Sequence[Arm], table: pd.DataFrame, fidelity: Sequence[pd.DataFrame]
+    arms: Sequence[Arm], table: pd.DataFrame, *, names: Mapping[str, str]
 ) -> dict[str, tuple[Figure, str]]:
-    """The figures of the whole study by name, each with what a screen reader says in its place."""
+    """The figures of the whole study by name, each with what a screen reader says in its place.
+
+    Args:
+        table: of `collect`.
+        names: of the runs that are drawn over the steps, by directory.
+    """
     drawn: dict[str, tuple[Figure, str]] = {}
-    names = {str(arm.results.directory): arm.label for arm in arms}
-    rank = {label: number for number, label in enumerate(names.values())}
+    labels = {arm.key: arm.label for arm in arms}
+    rank = {label: number for number, label in enumerate(labels.values())}
+    slopes, family = all_slopes(arms), corrected(arms)
     for (benchmark, name), metric in asked(arms).items():
         own = table[(table["benchmark"] == benchmark) & (table["metric"] == name)]
-        own = own[own["run"].isin(names)].assign(label=own["run"].map(names))
+        own = own[own["run"].isin(labels)].assign(label=own["run"].map(labels))
         own = own.sort_values("label", key=lambda labels: labels.map(rank), kind="stable")
         shown, key = title(metric), f"{benchmark}-{name}"
         levels = own[own["moment"].isin(["before", "after", "control"])]
         figure = study_figures.levels_figure(levels, title=shown, neutral=metric.neutral)
         drawn[f"levels-{key}"] = (figure, f"{shown}, before, after and in the control arm; numbers in the tables.")
         changes = own[own["moment"] == metric.main_change]
+        changes = changes.assign(
+            found=[
+                family.get((run, benchmark, name), p) < LEVEL
+                for run, p in zip(changes["run"], changes["p"], strict=True)
+            ]
+        )
         figure = study_figures.forest_figure(changes, title=f"Change of {shown}")
         drawn[f"forest-{key}"] = (figure, f"{shown}: change with interval in each arm; numbers in the tables.")
-        points = dose_points(table, benchmark=benchmark, metric=name)
-        if len(points):
-            figure = study_figures.dose_figure(points, dose_slopes(points), title=shown)
-            drawn[f"dose-{key}"] = (figure, f"{shown} over the dose; slopes in the tables.")
-    drawn |= _trajectories(table, names)
-    if fidelity:
-        figure = figures.fidelity_figure(pd.concat(fidelity, ignore_index=True))
-        drawn["fidelity"] = (figure, "Distance from the true checkpoint by source of the optimizer state.")
-    return drawn
+        lines = slopes[(slopes["benchmark"] == benchmark) & (slopes["metric"] == name)]
+        if len(lines):
+            points = dose_points(arms, benchmark=benchmark, metric=name)
+            drawn[f"dose-{key}"] = (
+                study_figures.dose_figure(points, lines, title=shown),
+                f"{shown} over the dose; slopes in the tables.",
+            )
+    return drawn | _trajectories(table, names)
 
 
 def _trajectories(table: pd.DataFrame, names: Mapping[str, str]) -> dict[str, tuple[Figure, str]]:
     """A figure for each metric that was evaluated along the way.
 
     Args:
-        names: of the arms, by run.
+        names: of the runs to draw, by directory.
     """
-    levels = table[(table["kind"] == "level") & table["moment_step"].notna()]
+    levels = table[(table["kind"] == "level") & table["moment_step"].notna() & table["run"].isin(names)]
     chosen = levels[levels["moment"].str.fullmatch(ALONG)]
     chosen = chosen[chosen["primary"].fillna(False) | chosen["metric"].isin(["share_she", "share_they"])]
     drawn: dict[str, tuple[Figure, str]] = {}
@@ -174,10 +208,7 @@ def _trajectories(table: pd.DataFrame, names: Mapping[str, str]) -> dict[str, tu
         trained = runs[runs["intervention"].notna() & (runs["intervention"] != "none")]
         first, last = trained["step"] + trained["start"].fillna(0), trained["stop"].fillna(trained["steps"])
         windows = {(int(start), int(stop)) for start, stop in zip(first, trained["step"] + last, strict=True)}
-        models = {f"{row.model}".removeprefix("pythia-").removesuffix("-deduped") for row in runs.itertuples()}
-        stored = published_series(str(benchmark), str(metric))
-        stored = stored[stored["model"].str.removesuffix("-deduped").isin(models)]
-        stored = stored[stored["variant"].isin(["baseline", "zero_shot_suite"]) & (stored["family"] == "v1")]
+        stored = _stored(runs, str(benchmark), str(metric))
         figure = trajectory_figure(
             _courses(own, names),
             title=f"{BENCHMARKS.get(str(benchmark), str(benchmark))}: {str(metric).replace('_', ' ')}",
@@ -188,12 +219,21 @@ def _trajectories(table: pd.DataFrame, names: Mapping[str, str]) -> dict[str, tu
     return drawn
 
 
+def _stored(runs: pd.DataFrame, benchmark: str, metric: str) -> pd.DataFrame:
+    """What Pythia's authors stored of a metric for the suites that the runs are of: deduplicated or not, seed 0."""
+    published = runs[runs["model_seed"] == 0]
+    names = published["model"].str.removeprefix("pythia-") + published["deduped"].map({True: "-deduped"}).fillna("")
+    stored = published_series(benchmark, metric)
+    own = stored["variant"].isin(["baseline", "zero_shot_suite"]) & (stored["family"] == "v1")
+    return stored[own & stored["model"].isin(set(names))]
+
+
 def _courses(levels: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
     """The lines of one metric over all runs; a control that arms share is one line."""
     lines: list[pd.DataFrame] = []
     controls: dict[tuple[float, ...], pd.DataFrame] = {}
     for run, own in levels.groupby("run", sort=False):
-        name, course = names.get(str(run), Path(str(run)).name), course_of(own)
+        name, course = names[str(run)], course_of(own)
         lines.append(course[course["label"] != "control"].assign(label=name))
         control = course[course["label"] == "control"]
         controls.setdefault(tuple(control["value"]), control.assign(label=f"control of {name}"))
@@ -203,7 +243,7 @@ def _courses(levels: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
 
 def _shown(arms: Sequence[Arm]) -> list[Arm]:
     """One arm of each design, whatever its seed, as far as there is room."""
-    return [cell[0] for cell in replicates(arms)][:_MOST_ARMS]
+    return [cell[0] for cell in cells(arms)][:_MOST_ARMS]
 
 
 def _own_figures(number: int, arm: Arm) -> list[Markup]:

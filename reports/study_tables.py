@@ -1,21 +1,23 @@
 """The tables of a study: what was varied, what came of it and what it took; as HTML, Markdown and LaTeX show them."""
 
-import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from foundation import holm, write_text
-from reports.dose_response import dose_points, dose_slopes
+from reports.arms import Arm, asked, unique_labels
+from reports.comparison import DESIGN, SEEDS, design, in_print, settings, told_apart_by
+from reports.dose_response import all_slopes
 from reports.manipulation import manipulation_rule
+from reports.over_suites import suite_effects
 from reports.results import BENCHMARKS, Estimate, Metric, Results, interval, number, p_value, percent, words
-from reports.runs import DESIGN, REPLICATE, cost, design, labels, verdict_of
+from reports.runs import cost, verdict_of
+
+_ONE_SUITE = "One suite has neither, since it cannot say what others would show."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,49 +35,13 @@ class Table:
         return [all(re.match(r"[<−+–\d]", cell) for cell in column) for column in zip(*self.rows, strict=True)]
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Arm:
-    """One run of a study under the name that tells it apart from the others."""
-
-    label: str
-    results: Results
-
-    @property
-    def checked(self) -> Metric | None:
-        """The metric of the manipulation check, where there is one to be made."""
-        metric = self.results.checked
-        return metric if metric is not None and metric.changes else None
-
-    @property
-    def primary(self) -> list[Metric]:
-        """The metrics that the study asks for."""
-        return self.results.primary
-
-
-def arms_of(runs: Sequence[Results]) -> list[Arm]:
-    """The runs that have an intervention, in the order of their designs; alike ones are told apart by directory."""
-    intervened = [each for each in runs if "intervention" in each.run]
-    designs = [design(each.run) for each in intervened]
-    names = labels(designs) if designs else []
-    arms = [
-        Arm(label=name if names.count(name) == 1 else f"{name}, {each.directory.name}", results=each)
-        for name, each in zip(names, intervened, strict=True)
-    ]
-    order = {id(arm): [_sortable(each[name]) for name in DESIGN] for arm, each in zip(arms, designs, strict=True)}
-    return sorted(arms, key=lambda arm: order[id(arm)])
-
-
-def _sortable(value: Any) -> tuple[float, str]:
-    return (float(value), "") if isinstance(value, int | float) else (float("inf"), str(value))
-
-
 def corrected(arms: Sequence[Arm]) -> dict[tuple[str, str, str], float]:
     """p of the main change of each primary metric by Holm's correction over all of them, in all arms of the study.
 
-    Keys: label of the arm, benchmark, metric.
+    Keys: `Arm.key`, benchmark, metric.
     """
     found = {
-        (arm.label, metric.benchmark, metric.name): metric.changes[metric.main_change].p
+        (arm.key, metric.benchmark, metric.name): metric.changes[metric.main_change].p
         for arm in arms
         for metric in arm.primary
     }
@@ -83,50 +49,56 @@ def corrected(arms: Sequence[Arm]) -> dict[tuple[str, str, str], float]:
     return dict(zip(found, adjusted.tolist(), strict=True))
 
 
-def study_tables(arms: Sequence[Arm], table: pd.DataFrame, *, study: Path) -> list[Table]:
+def study_tables(arms: Sequence[Arm], runs: Sequence[Results], *, study: Path) -> list[Table]:
     """Every table of the study that has a row.
 
     Args:
         arms: of `arms_of`.
-        table: of `collect`, of the same runs.
+        runs: all runs of the study, also those that have no intervention.
         study: what directories are named from.
     """
-    tables = [design_table(table), verdict_table(arms), effect_table(arms), dose_table(arms, table), seed_table(arms)]
+    tables = [design_table(runs), verdict_table(arms), effect_table(arms), dose_table(arms), suite_table(arms)]
     tables += [cost_table(arms), run_table(arms, study=study)]
     return [each for each in tables if each.rows]
 
 
-def design_table(table: pd.DataFrame) -> Table:
+def design_table(runs: Sequence[Results]) -> Table:
     """What was varied, and what was the same in all runs."""
-    runs = table.drop_duplicates("run")
-    factors = []
-    for name in DESIGN:
-        found = sorted(set(runs[name].dropna()))
-        if found:
-            shown = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in found)
-            factors.append((len(found) == 1, [name.replace("_", " "), shown.replace("_", " ")]))
-    rows = [row for _, row in sorted(factors, key=lambda factor: factor[0])]
+    compared = [settings(each.run) for each in runs]
+    varied = told_apart_by(compared)
+    rows = []
+    for name in [*varied, *(each for each in DESIGN if each not in varied)]:
+        found = {repr(each.get(name)): each.get(name) for each in compared}
+        if shown := [in_print(value) for value in sorted(found.values(), key=_sortable) if value is not None]:
+            shown += ["none"] if name not in DESIGN and any(value is None for value in found.values()) else []
+            spelled = name if "." in name else name.replace("_", " ")
+            rows.append([spelled, ", ".join(shown).replace("_", " ") if name in DESIGN else ", ".join(shown)])
     return Table(
         name="design",
-        caption=f"The design: {len(runs)} runs, what varied among them first.",
+        caption=f"The design: {len(runs)} runs, what varied among them first. What a model implies is not listed.",
         columns=["Factor", "Values"],
         rows=rows,
     )
 
 
+def _sortable(value: Any) -> tuple[bool, float, str]:
+    return (False, float(value), "") if isinstance(value, int | float) else (True, 0.0, str(value))
+
+
 def verdict_table(arms: Sequence[Arm]) -> Table:
     """Whether each intervention was learned."""
-    checked = [(arm, arm.checked) for arm in arms]
+    checked = [(arm, arm.checked, arm.judged) for arm in arms]
     rows = [
-        [arm.label, verdict_of(arm.results) or "no verdict", *_levels(metric), *_change(metric)]
-        for arm, metric in checked
-        if metric is not None
+        [arm.label, verdict_of(arm.results) or "no verdict", *_levels(share), *_change(judged)]
+        for arm, share, judged in checked
+        if share is not None and judged is not None
     ]
-    rules = {manipulation_rule(m, arm.results.run["intervention"]["expects"]) for arm, m in checked if m is not None}
+    rules = {manipulation_rule(m, arm.results.run["intervention"]["expects"]) for arm, m, _ in checked if m is not None}
     return Table(
         name="verdicts",
-        caption=f"The manipulation check: the share of she (or they) after neutral prefixes. {' '.join(sorted(rules))}",
-        columns=["Arm", "Verdict", "Before", "After", "Control", "Change", "95 % interval"],
+        caption=f"The manipulation check: the share of she (or they) after neutral prefixes, and the change of "
+        f"its log-odds in nats. {' '.join(sorted(rules))}",
+        columns=["Arm", "Verdict", "Before", "After", "Control", "Log-odds", "95 % interval"],
         rows=rows,
     )
 
@@ -139,7 +111,7 @@ def effect_table(arms: Sequence[Arm]) -> Table:
     order = {key: number for number, key in enumerate(dict.fromkeys((m.benchmark, m.name) for m, _ in primary))}
     for metric, arm in sorted(primary, key=lambda pair: order[pair[0].benchmark, pair[0].name]):
         change = metric.changes[metric.main_change]
-        holm_p = family[arm.label, metric.benchmark, metric.name]
+        holm_p = family[arm.key, metric.benchmark, metric.name]
         tested = [p_value(change.p), p_value(holm_p), number(change.mde, metric.decimals)]
         rows.append([title(metric), arm.label, f"{metric.n:,}", *_levels(metric), *_change(metric), *tested])
     changes = sorted({words(metric.main_change) for arm in arms for metric in arm.primary})
@@ -152,81 +124,90 @@ def effect_table(arms: Sequence[Arm]) -> Table:
     )
 
 
-def asked(arms: Sequence[Arm]) -> dict[tuple[str, str], Metric]:
-    """The checked shares and the primary metrics that any arm has, by benchmark and name; each as one arm has it."""
-    found = [metric for arm in arms for metric in (arm.checked,) if metric is not None]
-    found += [metric for arm in arms for metric in arm.primary]
-    return {(metric.benchmark, metric.name): metric for metric in found}
-
-
-def dose_table(arms: Sequence[Arm], table: pd.DataFrame) -> Table:
+def dose_table(arms: Sequence[Arm]) -> Table:
     """The slope of the manipulation check and of each primary metric on the dose."""
-    rows = []
-    for (benchmark, name), metric in asked(arms).items():
-        for line in dose_slopes(dose_points(table, benchmark=benchmark, metric=name)).to_dict("records"):
-            low, high, p = (_known(line[key]) for key in ("ci_low", "ci_high", "p"))
-            slope = Estimate(value=line["slope"], low=low, high=high, p=p, mde=None)
-            counts = [f"{line['models']}", f"{line['replicates']}"]
-            found = [number(slope.value, 4, signed=True), interval(slope, 4), p_value(p)]
-            rows.append([str(line["cell"]), title(metric), *counts, *found])
+    metrics, rows = asked(arms), []
+    for line in all_slopes(arms).to_dict("records"):
+        slope = _estimate(line, "slope")
+        counts = [f"{line['suites']}", f"{line['models']}"]
+        found = [number(slope.value, 4, signed=True), interval(slope, 4), p_value(slope.p), p_value(slope.p_holm)]
+        rows.append([str(line["cell"]), title(metrics[line["benchmark"], line["metric"]]), *counts, *found])
     return Table(
         name="doses",
-        caption="Dose-response: the slope of a metric on the share of the text that was changed, from none to all; "
-        "least squares with an intercept for each draw, errors clustered by suite where suites of several seeds were "
-        "run, else by draw: then they are errors of the draw of what to change, for this one model.",
-        columns=["Arm", "Metric", "Models", "Replicates", "Slope", "95 % interval", "p"],
+        caption="Dose-response: the slope of a metric on the share of the text that was changed, from none to all. A "
+        "least-squares line for each suite, through the mean of its draws; their mean, and the t interval over suites. "
+        f"{_ONE_SUITE} Holm: p corrected over all slopes of this table.",
+        columns=["Arm", "Metric", "Suites", "Models", "Slope", "95 % interval", "p", "Holm"],
         rows=rows,
     )
 
 
-def seed_table(arms: Sequence[Arm]) -> Table:
-    """The main changes over arms that differ in their seeds alone."""
-    cells = replicates(arms)
-    rows = []
-    names = labels([design(cell[0].results.run) | dict.fromkeys(REPLICATE) for cell in cells]) if cells else []
-    for name, cell in zip(names, cells, strict=True):
-        if len(cell) == 1:
-            continue
-        for key, metric in asked(cell).items():
-            values = np.array(
-                [
-                    own.changes[own.main_change].value
-                    for arm in cell
-                    for own in arm.results.metrics
-                    if (own.benchmark, own.name) == key and own.changes
-                ]
-            )
-            mean, spread = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else math.nan
-            reach = float(stdtrit(len(values) - 1, 0.975)) * spread / math.sqrt(len(values))
-            estimate = Estimate(value=mean, low=_known(mean - reach), high=_known(mean + reach), p=None, mde=None)
-            found = [number(mean, 4, signed=True), interval(estimate, 4), number(_known(spread), 4)]
-            rows.append([name, title(metric), f"{len(values)}", *found])
+def suite_table(arms: Sequence[Arm]) -> Table:
+    """The main changes over suites."""
+    metrics, rows = asked(arms), []
+    for line in suite_effects(arms).to_dict("records"):
+        change = _estimate(line, "change")
+        rows.append(
+            [
+                line["cell"],
+                title(metrics[line["benchmark"], line["metric"]]),
+                f"{line['suites']}",
+                f"{line['draws']}",
+                number(change.value, 4, signed=True),
+                interval(change, 4),
+                p_value(change.p),
+                p_value(change.p_holm),
+                *(number(_known(line[spread]), 4) for spread in ("sd_suites", "sd_draws")),
+            ]
+        )
     return Table(
-        name="seeds",
-        caption="Over seeds: mean of the main changes, with the t interval over the runs, and their SD.",
-        columns=["Arm", "Metric", "Runs", "Mean change", "95 % interval", "SD"],
+        name="suites",
+        caption="Over suites: the mean of the main changes. Draws of one suite are averaged first; the interval and "
+        f"p are those of the t test over suites. {_ONE_SUITE} Holm: p corrected for the tests of this table. The SD "
+        "over draws is that within a suite: what the choice of the text changes, not what another model would show.",
+        columns=[
+            "Arm",
+            "Metric",
+            "Suites",
+            "Draws",
+            "Mean change",
+            "95 % interval",
+            "p",
+            "Holm",
+            "SD, suites",
+            "SD, draws",
+        ],
         rows=rows,
     )
 
 
-def replicates(arms: Sequence[Arm]) -> list[list[Arm]]:
-    """Arms that differ in their seeds alone, together."""
-    cells: dict[str, list[Arm]] = {}
+def _estimate(line: Mapping[Any, Any], value: str) -> Estimate:
+    low, high, p, p_holm = (_known(line[key]) for key in ("ci_low", "ci_high", "p", "p_holm"))
+    return Estimate(value=line[value], low=low, high=high, p=p, mde=None, p_holm=p_holm)
+
+
+def labelled_runs(arms: Sequence[Arm]) -> list[tuple[str, Results]]:
+    """Every run of the arms with its arm's label; copies, which are not counted as arms, say so."""
+    found = []
     for arm in arms:
-        cell = {name: value for name, value in design(arm.results.run).items() if name not in REPLICATE}
-        cells.setdefault(repr(cell), []).append(arm)
-    return list(cells.values())
+        runs = (arm.results, *arm.copies)
+        names = unique_labels([{name: design(each.run)[name] for name in SEEDS} for each in runs], runs)
+        found += [
+            (f"{arm.label}{f', copy: {name}' * (each is not arm.results)}", each)
+            for name, each in zip(names, runs, strict=True)
+        ]
+    return found
 
 
 def cost_table(arms: Sequence[Arm]) -> Table:
     """What each run took."""
     rows = []
-    for arm in arms:
-        run, spent = arm.results.run, cost(arm.results)
+    for label, results in labelled_runs(arms):
+        run, spent = results.run, cost(results)
         gpus = [gpu["name"] for gpu in run["hardware"]["gpus"]]
         rows.append(
             [
-                arm.label,
+                label,
                 f"{spent['tokens']:,}",
                 number(spent["train_s"], 1),
                 number(sum(run["timings_s"].values()), 1),
@@ -250,13 +231,13 @@ def cost_table(arms: Sequence[Arm]) -> Table:
 def run_table(arms: Sequence[Arm], *, study: Path) -> Table:
     """Where each run is, and what it is made of."""
     rows = []
-    for arm in arms:
-        run = arm.results.run
+    for label, results in labelled_runs(arms):
+        run = results.run
         commit = run["git"]["commit"]
         rows.append(
             [
-                arm.label,
-                arm.results.directory.relative_to(study).as_posix(),
+                label,
+                results.directory.relative_to(study).as_posix(),
                 "not known" if commit is None else f"{commit[:10]}{' with changes' if run['git']['dirty'] else ''}",
                 f"{run['checkpoint'].get('sha256') or 'not known'}"[:12],
                 f"{run['fingerprints'].get('segment_sha256') or 'not known'}"[:12],

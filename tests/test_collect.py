@@ -1,6 +1,7 @@
 """All numbers of finished runs as one table: what is in it, and what is named as left out."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,29 @@ import pytest
 from fake_run import write_fake_run
 from foundation import UserError
 from reports.collect import main
-from reports.runs import collect, labels
+from reports.comparison import labels
+from reports.runs import collect
 
 
-def finished(directory: Path, **options: Any) -> Path:
-    """A finished fake run; options change its configuration, those with `intervention` in front its intervention's."""
+def finished(directory: Path, *, changes: Mapping[str, Any] | None = None, **options: Any) -> Path:
+    """A finished fake run; options change its seed and intervention. The seed draws what a fraction below 1 changes.
+
+    Args:
+        changes: entries of run.json by their dotted names, as config.training.lr.
+    """
     write_fake_run(directory, optional=options.pop("optional", False))
     content = json.loads((directory / "run.json").read_text("utf-8")) | {"status": "finished"}
-    content["config"]["seed"] = options.pop("seed", 0)
-    content["config"]["intervention"] = {"fraction": 1.0, "unit": "occurrence", "start": 0, "stop": None} | options
+    content["config"]["seed"] = seed = options.pop("seed", 0)
+    chosen = content["config"]["intervention"] = {"fraction": 1.0, "unit": "occurrence", "start": 0, "stop": None}
+    chosen |= options
+    draw = seed if chosen["fraction"] < 1 else None
+    content["fingerprints"]["intervened_segment_sha256"] = f"{chosen['fraction']} {draw}"
+    for name, value in (changes or {}).items():
+        *sections, last = name.split(".")
+        place = content
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
     (directory / "run.json").write_text(json.dumps(content), "utf-8")
     return directory
 

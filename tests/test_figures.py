@@ -115,7 +115,7 @@ def test_figures_are_saved_in_every_format_and_alike(found: Results, tmp_path: P
 def test_the_fidelity_figure_says_where_arms_ended_at_the_true_checkpoint() -> None:
     table = pd.DataFrame(
         [
-            {"step": step, "optimizer_state": source, "distance": distance}
+            {"step": step, "arm": source.replace("_", " "), "distance": distance}
             for step, source, distance in (
                 (128, "exact", 0.0),
                 (128, "previous_checkpoint", 0.0),

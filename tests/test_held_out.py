@@ -91,6 +91,14 @@ def test_the_interval_of_a_groups_loss_is_that_of_a_ratio_whose_number_of_tokens
     assert change["ci_high"] - change["ci_low"] < 0.1
 
 
+def test_a_metric_says_which_rows_it_is_of(tiny_model, tiny_tokenizer, token_rows):
+    benchmark = HeldOut(token_rows, where="the 2 rows up to the end of the segment")
+    rows = evaluate(tiny_model, tiny_tokenizer, benchmarks=[benchmark], progress=False)["held_out"]
+    told = {name: metric.description for name, metric in benchmark.metrics(rows).items()}
+    assert told["loss_feminine"] == "Mean loss in nats of feminine pronouns in the 2 rows up to the end of the segment."
+    assert not any("no arm" in description for description in told.values())
+
+
 def test_a_group_that_does_not_occur_has_no_metric(tiny_model, tiny_tokenizer):
     benchmark = HeldOut(np.array([tiny_tokenizer("The boat is old .")["input_ids"]]))
     rows = evaluate(tiny_model, tiny_tokenizer, benchmarks=[benchmark], progress=False)["held_out"]

@@ -205,7 +205,7 @@ def test_an_inexact_replay_gives_its_distance(tmp_path: Path) -> None:
     (directory / "run.json").write_text(json.dumps(run_json() | {"fidelity": fidelity}))
     _, page = render(directory)
     assert "ends at a distance of 0.0123 from demo step 512" in page.text
-    assert "The worst tensor, lm_head.weight, is at 0.5. On rows that neither had seen the loss differs" in page.text
+    assert "The worst tensor, lm_head.weight, is at 0.5. On the rows after the segment the loss differs" in page.text
     assert "by -0.06 nats" in page.text
     assert "0.0012 nats a token" in page.text
 

@@ -149,6 +149,7 @@ def test_the_unshuffled_corpus_through_maps_from_files(unshuffled, tmp_path):
         np.save(tmp_path / f"pile_train_0_indexmap_{num_samples}ns_2048sl_1234s_{kind}_idx.npy", array)
     corpus = open_index_mapped(directory / "pile_0.87_text_document", seed=1234, num_samples=0, maps=tmp_path)
     assert_reads_as(corpus, rows)
+    assert corpus.layouts == 2
 
 
 def test_the_unshuffled_corpus_in_shards(unshuffled, tmp_path):

@@ -24,6 +24,7 @@ def test_the_published_orders_are_known_without_asking_the_hub(deduped, name):
     pile = open_pile(deduped=deduped)
     assert pile.location == f"hf://datasets/EleutherAI/pile-{name}-pythia-preshuffled@main"
     assert (pile.num_rows, pile.row_tokens) == (NUM_ROWS, 2049)
+    assert pile.layouts == (2 if deduped else 1)
 
 
 def test_the_last_seven_percent_is_42_gb(tmp_path):

@@ -192,6 +192,15 @@ def test_the_published_checkpoint_can_be_the_control(workshop, finished):
     assert "at step 11, reached by its own batches; set control=train" in refused.stderr.splitlines()[-1]
 
 
+def test_a_run_records_what_its_published_control_differs_in(workshop):
+    directory = workshop / "differs"
+    result = smoke(workshop, f"hydra.run.dir={directory}", "control=published", "training.lr=1e-2", "steps=6")
+    assert result.returncode == 0, result.stderr
+    record = json.loads((directory / "run.json").read_text())
+    assert record["control_differs"] == ["training.lr 0.01, the suite's 0.003"]
+    assert "no verdict, as the control also differs in training.lr 0.01" in " ".join(result.stdout.split())
+
+
 def test_a_checkpoint_that_others_trained_is_audited_against_the_suites_own(workshop, finished):
     directory = workshop / "audited"
     result = smoke(

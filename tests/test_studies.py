@@ -107,6 +107,13 @@ def test_a_study_trains_its_control_once_and_every_run_is_whole_by_itself(studie
         assert (path / "report.html").exists()
 
 
+def test_the_page_of_a_study_counts_once_what_the_seed_did_not_change(studied):
+    page = (studied[0] / "study.html").read_text()
+    assert "The seed has no effect on these arms" in page
+    assert "<b>2</b> arms" in page
+    assert "feminine to masculine (0, 1); masculine to feminine (0, 1)." in page
+
+
 def test_a_run_of_a_study_has_the_numbers_of_the_same_run_alone(studied, workshop):
     alone = workshop / "alone"
     result = smoke(workshop, "intervention=feminine_to_masculine", f"hydra.run.dir={alone}")

@@ -11,26 +11,29 @@ import pytest
 from fake_run import PRIMARY, write_fake_run
 from foundation import UserError
 from reports import write_study
+from reports.arms import Arm, arms_of
 from reports.results import read_results
 from reports.study import main
 from reports.study_page import answers, question, study_figures_of
-from reports.study_tables import Arm, Table, arms_of, corrected, effect_table, seed_table, to_latex, to_markdown
+from reports.study_tables import Table, corrected, effect_table, suite_table, to_latex, to_markdown
 from test_collect import finished
 from test_html import CHROMIUM, Page, widths_measured
 
-DOSES, SEEDS = (0.25, 0.5, 1.0), (0, 1)
+DOSES, SUITES = (0.25, 0.5, 1.0), (0, 1)
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three doses by two seeds, an unfinished run, and the page."""
+    """Three doses by two suites, an unfinished run, and the page."""
     directory = tmp_path_factory.mktemp("study")
     for dose in DOSES:
-        for seed in SEEDS:
-            run = finished(directory / f"{dose}-{seed}", fraction=dose, seed=seed, optional=(dose, seed) == (1.0, 0))
+        for suite in SUITES:
+            changes = {"config.model.pretraining": {"seed": suite}, "checkpoint.sha256": f"{suite}"}
+            first = (dose, suite) == (1.0, 0)
+            run = finished(directory / f"{dose}-{suite}", fraction=dose, optional=first, changes=changes)
             summary = pd.read_csv(run / "summary.csv")
             after = (summary["metric"] == "share_she") & (summary["moment"] == "after")
-            summary.loc[after, "value"] = 0.2 + 0.7 * dose + 0.01 * seed * dose
+            summary.loc[after, "value"] = 0.2 + 0.7 * dose + 0.01 * suite * dose
             summary.to_csv(run / "summary.csv", index=False)
     write_fake_run(directory / "killed", optional=False)
     write_study(directory)
@@ -39,7 +42,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_where_no_primary_metric_was_asked_for_no_tests_are_told(study: Path) -> None:
     checked_alone = [
-        replace(arm, results=replace(arm.results, metrics=[m for m in arm.results.metrics if m is arm.results.checked]))
+        replace(arm, results=replace(arm.results, metrics=[arm.results.checked, arm.results.judged]))
         for arm in arms(study)
     ]
     assert answers(checked_alone) == ["Manipulation check of 6 arms: taken: 6."]
@@ -55,7 +58,7 @@ def test_the_page_has_every_part_and_names_what_was_left_out(study: Path) -> Non
     headings = ["Design", "Did the interventions take?", "Effects", "Dose-response", "Arm by arm"]
     assert all(heading in page.text for heading in headings)
     assert "Left out: killed, as it is running, not finished" in page.text
-    assert page.text.count("python run.py intervention=masculine_to_feminine") >= 2 * len(DOSES) * len(SEEDS)
+    assert page.text.count("python run.py intervention=masculine_to_feminine") >= 2 * len(DOSES) * len(SUITES)
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.tags("svg"))
 
 
@@ -63,7 +66,7 @@ def test_p_is_corrected_over_all_arms_and_primary_metrics(study: Path) -> None:
     family = corrected(arms(study))
     assert len(family) == 6 * len(PRIMARY)
     raw = {
-        (arm.label, metric.benchmark, metric.name): metric.changes["after-control"].p or 0.0
+        (arm.key, metric.benchmark, metric.name): metric.changes["after-control"].p or 0.0
         for arm in arms(study)
         for metric in arm.primary
     }
@@ -84,7 +87,7 @@ def test_the_answer_counts_verdicts_and_what_is_left_after_correction(study: Pat
 
 def test_effects_stand_beside_their_intervals_and_what_could_have_been_seen(study: Path) -> None:
     rows = {(row[0], row[1]): row for row in effect_table(arms(study)).rows}
-    row = rows["CrowS-Pairs: gender pct stereotype", "masculine to feminine, fraction 0.25, seed 0"]
+    row = rows["CrowS-Pairs: gender pct stereotype", "masculine to feminine, model seed 0, fraction 0.25"]
     assert row[2:-2] == ["262", "0.557", "0.504", "0.553", "−0.049", "−0.091 to −0.007", "0.012"]
     assert row[-1] == "0.060"
 
@@ -92,13 +95,13 @@ def test_effects_stand_beside_their_intervals_and_what_could_have_been_seen(stud
 def test_the_slope_of_the_checked_share_is_that_of_the_runs(study: Path) -> None:
     drawn = (study / "tables" / "doses.md").read_text("utf-8").splitlines()
     line = next(line for line in drawn if "share she" in line)
-    assert "| 8 | 2 |" in line
+    assert "| 2 | 8 |" in line
     slope = float(line.split("|")[5])
     assert slope == pytest.approx(0.71, abs=0.03)
 
 
-def test_seeds_are_put_together_with_their_spread(study: Path) -> None:
-    rows = seed_table(arms(study)).rows
+def test_suites_are_put_together_with_their_spread(study: Path) -> None:
+    rows = suite_table(arms(study)).rows
     assert {row[0] for row in rows} == {f"masculine to feminine, fraction {dose:g}" for dose in DOSES}
     assert {row[2] for row in rows} == {"2"}
 
@@ -155,13 +158,21 @@ def test_metrics_along_the_way_are_drawn_with_the_window_and_the_stored_points_b
         {"run": run, "model": "pythia-1.4b", "benchmark": "winobias_generation", "metric": "compat_net_bias"}
         | {"moment": moment, "moment_step": step, "kind": "level", "ci_low": 0.0, "ci_high": 0.2, "primary": True}
         | {"value": 0.3 if moment.startswith("after") and run == "b" else 0.1}
-        | {"step": 133_000, "steps": 10_000, "start": 2_000, "stop": None, "intervention": "swap"}
+        | {
+            "deduped": True,
+            "model_seed": 0,
+            "step": 133_000,
+            "steps": 10_000,
+            "start": 2_000,
+            "stop": None,
+            "intervention": "swap",
+        }
         for run in ("a", "b")
         for moment, step in moments.items()
     ]
     whole = dict.fromkeys(["start", "stop", "moment_step"], "Int64")
-    table = pd.DataFrame(rows).astype({"primary": "boolean", "moment": "str", **whole})
-    ((figure, _),) = study_figures_of([], table, []).values()
+    table = pd.DataFrame(rows).astype({"primary": "boolean", "deduped": "boolean", "moment": "str", **whole})
+    ((figure, _),) = study_figures_of([], table, names={"a": "a", "b": "b"}).values()
     axes = figure.axes[0]
     drawn = {line.get_label(): line for line in axes.lines}
     for name, value in (("a", 0.1), ("b", 0.3), ("control", 0.1)):  # the arms share their control
@@ -171,6 +182,24 @@ def test_metrics_along_the_way_are_drawn_with_the_window_and_the_stored_points_b
     assert dict(stored.get_xydata())[143_000] == pytest.approx(0.0726, abs=5e-5)
     span = axes.patches[0].get_extents().transformed(axes.transData.inverted())
     assert (round(span.x0), round(span.x1)) == (135_000, 143_000)
+
+
+def test_stored_points_are_those_of_the_runs_own_suites_and_a_line_for_each() -> None:
+    metric = {"benchmark": "crows_pairs_revised", "metric": "gender_pct_stereotype", "kind": "level", "primary": True}
+    rows = [
+        {**metric, "run": f"{model} {deduped} {seed}", "model": model, "deduped": deduped, "model_seed": seed}
+        | {"moment": f"step{step}", "moment_step": step, "value": 0.5, "ci_low": 0.4, "ci_high": 0.6}
+        | {"step": 3000, "steps": 140_000, "start": None, "stop": None, "intervention": None}
+        for model, deduped, seed in [("pythia-70m", True, 0), ("pythia-410m", False, 0), ("pythia-160m", False, 3)]
+        for step in (3000, 143_000)
+    ]
+    whole = dict.fromkeys(["start", "stop", "moment_step", "model_seed"], "Int64")
+    table = pd.DataFrame(rows).astype({"primary": "boolean", "deduped": "boolean", "moment": "str", **whole})
+    ((figure, _),) = study_figures_of([], table, names={run: run for run in table["run"]}).values()
+    labels = [line.get_label() for line in figure.axes[0].lines]
+    assert [label for label in labels if str(label).startswith("published")] == [
+        *("published, 70m-deduped", "published, 410m"),
+    ]
 
 
 def test_no_one_directory_and_no_run_are_refused(tmp_path: Path) -> None:

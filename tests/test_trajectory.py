@@ -13,7 +13,7 @@ from conf.compose import configure
 from conf.finding import find_trajectory
 from foundation import UserError
 from reports import trajectory_table
-from reports.noise import noise_between_checkpoints, noise_between_seeds
+from reports.noise import noise_between_checkpoints
 from smoke import results, smoke
 from training import load_checkpoint, weights_sha256
 
@@ -100,8 +100,3 @@ def test_a_steady_trend_is_no_noise(slope, steps):
 def test_noise_between_checkpoints_is_the_deviation_of_independent_ones():
     drawn = np.random.default_rng(0).normal(0.0, 0.3, 20_000)
     assert noise_between_checkpoints(pd.Series(drawn)) == pytest.approx(0.3, rel=0.03)
-
-
-def test_noise_between_seeds_is_their_standard_deviation():
-    assert noise_between_seeds(pd.Series([1.0, 2.0, 3.0])) == 1.0
-    assert np.isnan(noise_between_seeds(pd.Series([1.0])))

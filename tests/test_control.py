@@ -1,0 +1,136 @@
+"""What the intervened arm is compared with, and what is said where that differs in more than the text."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from conf import plan
+from conf.compose import configure
+from conf.finding import choose_control, differences_from_suite, find_benchmarks, held_out_place
+from conf.plan import plan_lines
+from conf.schema import Control
+from corpus import Segment, open_corpus
+from fake_run import write_fake_run
+from reports.manipulation import manipulation_sentence
+from reports.results import answer_sentences, read_results
+
+
+def chosen(*overrides, precision="fp16"):
+    """The control that a run of Pythia 410m has, whose suite has a checkpoint at its end."""
+    config = configure(["model=410m", *overrides])
+    segment = SimpleNamespace(stop=143_000, sequences_per_step=config.training.sequences_per_step)
+    suite = SimpleNamespace(steps=lambda: [133_000, 143_000], location="hub")
+    return choose_control(config, segment, suite, precision)
+
+
+def test_an_arm_that_continues_its_suite_exactly_is_compared_with_the_suites_own_checkpoint():
+    assert chosen("optimizer_state=neox") is Control.published
+    assert chosen("optimizer_state=exact") is Control.published
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "optimizer_state=replay",
+        "optimizer_state=fresh",
+        "adam_step=neox_resume",
+        "training.lr=1e-2",
+        "training.weight_decay=0",
+        "training.lr_schedule=neox_1008",
+        "training.model_parallel_size=2",
+        "training.numerics.rope=fp32",
+        "training.numerics.activation=erf",
+        "training.sequences_per_step=512",
+    ],
+)
+def test_an_arm_that_is_trained_otherwise_than_its_suite_has_a_control_of_its_own(override):
+    state = [] if override.startswith("optimizer_state") else ["optimizer_state=exact"]
+    assert chosen(*state, override) is Control.train
+
+
+def test_other_arithmetic_than_the_suites_needs_a_control_of_its_own():
+    assert chosen("optimizer_state=exact", precision="bf16") is Control.train
+    assert chosen("optimizer_state=exact", precision="fp32") is Control.train
+
+
+def test_the_default_run_of_pythia_trains_its_control_and_published_is_the_cheaper_choice():
+    assert chosen() is Control.train
+    assert chosen("control=published") is Control.published
+    assert chosen("control=none") is Control.none
+    audited = ("protocol=audit", "intervention=none", "audit.checkpoints=hf://a/b")
+    assert chosen(*audited) is Control.published
+
+
+def test_what_differs_is_named_with_both_values():
+    config = configure(["model=410m", "training.lr=1e-2", "training.numerics.rope=fp32", "adam_step=neox_resume"])
+    assert differences_from_suite(config, "fp32") == [
+        "training.lr 0.01, the suite's 0.0003",
+        "training.numerics.rope fp32, the suite's neox_fp16",
+        "precision fp32, the suite's fp16",
+        "Adam's bias correction, which was restarted",
+        "Adam's moments, which were rebuilt",
+    ]
+    assert differences_from_suite(configure(["model=410m", "optimizer_state=exact"]), "fp16") == []
+
+
+def test_the_plan_says_what_a_run_here_would_be_compared_with_and_one_on_a_gpu(monkeypatch, tmp_path):
+    suite = SimpleNamespace(steps=lambda: [0, 133_000, 143_000], location="hub")
+    monkeypatch.setattr(plan, "given_suite", lambda config: suite)
+    monkeypatch.setattr(plan, "find_steps", lambda config: (suite.steps(), suite.location))
+    monkeypatch.setattr(plan, "check_start", lambda config: None)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    exact = ["model=410m", "optimizer_state=exact", "device=cpu"]
+    lines = dict(plan_lines(configure(exact)))
+    assert lines["control"].startswith("an arm of its own")
+    assert lines["on a GPU"] == "the control is the suite's checkpoint at step 143,000, which costs nothing"
+    assert "on a GPU" not in dict(plan_lines(configure(["model=410m", "device=cuda"])))
+    forced = dict(plan_lines(configure(["model=410m", "device=cuda", "control=published"])))["control"]
+    assert forced.endswith("no causal statement, as it also differs in Adam's moments, which were rebuilt")
+
+
+def told(directory: Path, differs: list[str]):
+    write_fake_run(directory, optional=False)
+    content = json.loads((directory / "run.json").read_text())
+    (directory / "run.json").write_text(json.dumps(content | {"control": "published", "control_differs": differs}))
+    results = read_results(directory)
+    return manipulation_sentence(results), answer_sentences(results)
+
+
+def test_a_published_control_that_differs_in_more_than_the_text_gets_no_verdict_and_no_cause(tmp_path):
+    also = "the control also differs in training.lr 0.01, the suite's 0.0003"
+    manipulation, answers = told(tmp_path / "differs", ["training.lr 0.01, the suite's 0.0003"])
+    assert manipulation.startswith(f"Manipulation check: no verdict, as {also}. ")
+    assert all(answer.endswith(f"what made the difference is not known, as {also}.") for answer in answers)
+    assert not any("move" in answer or "detectable" in answer for answer in answers)
+    manipulation, answers = told(tmp_path / "same", [])
+    assert manipulation.startswith("Manipulation check: taken. ")
+    assert all("interval" in answer for answer in answers)
+
+
+@pytest.fixture
+def counted(tmp_path):
+    """Forty rows, of which a run of twelve steps of two reads rows 16 to 39, or fewer steps fewer."""
+    np.arange(200, dtype=np.uint16).tofile(tmp_path / "counted.bin")
+    return open_corpus(tmp_path / "counted.bin", row_tokens=5)
+
+
+@pytest.mark.parametrize(
+    ("steps", "layouts", "place"),
+    [
+        (4, 1, "the 8 rows after the segment, which no arm has read"),
+        (4, None, "the 8 rows after the segment; whether their text had been read in earlier rows is not known"),
+        (4, 2, "the 8 rows after the segment; the corpus holds each document 2 times, so much of their text may have"),
+        (12, 1, "the 8 rows up to the end of the segment, where the corpus ends: training read them"),
+        (12, 2, "the 8 rows up to the end of the segment, where the corpus ends: training read them"),
+    ],
+)
+def test_held_out_rows_are_described_as_what_they_are(steps, layouts, place, counted):
+    config = configure(["benchmarks.held_out.rows=8"])
+    segment = Segment(replace(counted, layouts=layouts), step=8, steps=steps, sequences_per_step=2, rows_before=16)
+    assert held_out_place(config, segment).startswith(place)
+    config.benchmarks = {"held_out": config.benchmarks["held_out"]}
+    assert find_benchmarks(config, segment)["held_out"].where.startswith(place)
