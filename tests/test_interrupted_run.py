@@ -47,7 +47,7 @@ def test_a_run_is_not_gone_on_with_on_other_text(workshop):
     text.write_text(text.read_text().replace(" he ", " she "))
     refused = smoke(workshop, *arguments, text=None)
     assert refused.returncode == 1
-    assert "holds a run with checkpoint.location=" in refused.stderr.splitlines()[-1]
+    assert "holds a run with content of corpus.text=" in refused.stderr.splitlines()[-1]
 
 
 REPLAY = ("optimizer_state=replay", "replay.live_steps=3")

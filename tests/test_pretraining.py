@@ -60,7 +60,7 @@ def batch_of(corpus):
     return batch_at
 
 
-def suite_of(text):
+def suite_of(text, made_with=None):
     corpus = corpus_of(text)
     return pretrained_suite(
         PRETRAINING,
@@ -72,6 +72,7 @@ def suite_of(text):
         corpus_sha256=corpus.sha256,
         batch_at=batch_of(corpus),
         device=torch.device("cpu"),
+        made_with=made_with or {"threads": 1},
     )
 
 

@@ -1,0 +1,225 @@
+"""What a run is, by content: what goes on with what, is shared, and is skipped, with or without git."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import run
+from conf import identity as conf_identity
+from conftest import invented_sentences
+from smoke import ROOT, results
+
+PARTS = ("conf", "corpus", "eval", "foundation", "interventions", "reports", "training")
+OPTIMIZER = "training/optimizer.py"
+TRAINED, TAKEN = "control arm: trained in", "control arm: taken from"
+ELSEWHERE = "set another hydra.run.dir (for a study another hydra.sweep.dir)"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def place(tmp_path_factory):
+    """A directory with a text and a cache; this process computes with one thread there."""
+    directory, threads = tmp_path_factory.mktemp("place"), torch.get_num_threads()
+    (directory / "text.txt").write_text("\n".join(invented_sentences()))
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(directory / "cache"))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield directory
+    torch.set_num_threads(threads)
+
+
+@contextlib.contextmanager
+def edited(path, old, new):
+    """Within the block the file is another."""
+    before = path.read_text()
+    assert old in before
+    path.write_text(before.replace(old, new))
+    try:
+        yield
+    finally:
+        path.write_text(before)
+
+
+def tripled_rate(kit):
+    return edited(kit / OPTIMIZER, "= rate * group", "= 3 * rate * group")
+
+
+def copy_of_the_kit(directory):
+    """The kit's code, without git."""
+    for part in PARTS:
+        shutil.copytree(ROOT / part, directory / part, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "run.py", directory)
+    return directory
+
+
+# A killed run, in a clone of its own
+
+
+def run_git(directory, *arguments):
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", "-C", directory, *identity, *arguments], check=True)
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    """A clean clone of the kit, as far as a run needs it."""
+    directory = copy_of_the_kit(tmp_path_factory.mktemp("clone"))
+    (directory / "tests").mkdir()
+    shutil.copy(ROOT / "tests" / "killed_run.py", directory / "tests")
+    (directory / ".gitignore").write_text("__pycache__\n")
+    if shutil.which("git"):
+        for arguments in (["init", "-q"], ["add", "."], ["commit", "-qm", "all"]):
+            run_git(directory, *arguments)
+    return directory
+
+
+def start(clone, place, script="run.py"):
+    return subprocess.run(
+        [
+            *(sys.executable, *script.split()),
+            *("experiment=smoke", f"corpus.text={place / 'text.txt'}", "hydra.run.dir=my_run"),
+        ],
+        cwd=clone,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def killed(clone, place):
+    died = start(clone, place, script="tests/killed_run.py forward 20")
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    assert (clone / "my_run" / "rows" / "before").exists()
+    return clone / "my_run"
+
+
+def test_a_killed_run_is_not_gone_on_with_by_edited_code_and_the_line_names_the_file(clone, killed, place):
+    with tripled_rate(clone):
+        refused = start(clone, place)
+    assert refused.returncode == 1
+    told = refused.stderr.splitlines()
+    assert told[-1].startswith(f"error: {killed} holds a run with {OPTIMIZER}=")
+    assert told[-1].endswith(f"; undo the edit of {OPTIMIZER}, or {ELSEWHERE}")
+    assert "Traceback" not in refused.stderr
+
+
+def test_a_killed_run_goes_on_in_a_clone_where_files_were_made_that_decide_nothing(clone, killed, place, study):
+    (clone / "notes.txt").write_text("of my own")
+    (clone / "interventions" / "own" / "unrelated.py").write_text(
+        "from interventions.arm import Arm\n"
+        "from interventions.lexicon import Pair\n\n"
+        'ARM = Arm("he became she.", "rise", pairs=(Pair("he", "she"),))\n'
+    )
+    ended = start(clone, place)
+    assert ended.returncode == 0, ended.stderr
+    assert results(killed) == results(job(study, intervention="masculine_to_feminine"))
+
+
+# A study, without git, in this process
+
+
+def play(place, monkeypatch, *arguments):
+    """Give a command of the smallest run, in this process; what it ended with, None where it ended well."""
+    monkeypatch.setattr(sys, "argv", ["run.py", *arguments, "experiment=smoke", f"corpus.text={place / 'text.txt'}"])
+    try:
+        run.command_line()
+    except SystemExit as end:
+        return str(end.code)
+    return None
+
+
+def job(study, **values):
+    (found,) = [
+        path.parent
+        for path in study.glob("*/run.json")
+        if all(f"{key}-{value}" in path.parent.name for key, value in values.items())
+    ]
+    return found
+
+
+@pytest.fixture
+def kit(tmp_path, monkeypatch):
+    """The code that this process is taken to compute by: a copy, which may be edited."""
+    kit = copy_of_the_kit(tmp_path)
+    monkeypatch.setattr(conf_identity, "ROOT", kit)
+    conf_identity.hashes_of_code.cache_clear()
+    yield kit
+    conf_identity.hashes_of_code.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def study(place):
+    with pytest.MonkeyPatch.context() as patch:
+        directory = place / "study"
+        assert play(place, patch, "-m", "intervention=masculine_to_feminine", f"hydra.sweep.dir={directory}") is None
+    return directory
+
+
+def again(place, monkeypatch, study, intervention="masculine_to_feminine"):
+    return play(place, monkeypatch, "-m", f"intervention={intervention}", f"hydra.sweep.dir={study}")
+
+
+def test_a_finished_job_is_skipped_by_a_copy_of_the_same_code(place, study, kit, monkeypatch, capsys):
+    assert again(place, monkeypatch, study) is None
+    assert capsys.readouterr().out.count("is finished; skipped") == 1
+
+
+def test_a_finished_job_is_not_skipped_after_the_code_was_changed(place, study, kit, monkeypatch):
+    with tripled_rate(kit):
+        told = again(place, monkeypatch, study)
+    assert f"holds a run with {OPTIMIZER}=" in told
+    assert f"; undo the edit of {OPTIMIZER}, or {ELSEWHERE}" in told
+
+
+def test_a_finished_job_is_not_skipped_after_a_local_file_was_changed(place, study, monkeypatch):
+    with edited(place / "text.txt", " he ", " she "):
+        told = again(place, monkeypatch, study)
+    assert "holds a run with content of corpus.text=" in told
+    assert f"; put back what corpus.text held, or {ELSEWHERE}" in told
+
+
+def test_a_finished_job_is_not_skipped_by_another_number_of_threads(place, study, monkeypatch):
+    torch.set_num_threads(2)
+    told = again(place, monkeypatch, study)
+    torch.set_num_threads(1)
+    assert (
+        f"holds a run with threads=1, this one has threads=2; start it with OMP_NUM_THREADS=1, or {ELSEWHERE}" in told
+    )
+
+
+def test_edited_code_takes_no_control_that_other_code_trained(place, study, kit, monkeypatch, capsys):
+    with tripled_rate(kit):
+        assert again(place, monkeypatch, study, "none") is None
+    told = capsys.readouterr().out
+    assert (told.count(TRAINED), told.count(TAKEN)) == (1, 0)
+
+
+def test_moments_that_another_recipe_rebuilt_are_not_taken(place, study, monkeypatch, capsys):
+    suite = json.loads((job(study, intervention="masculine_to_feminine") / "run.json").read_text())["checkpoint"]
+    ended = play(
+        *(place, monkeypatch, "-m", "optimizer_state=replay", "replay.live_steps=1", "replay.frozen_steps=1"),
+        *("model.recipe.lr=3e-3,1e-1", "training.lr=3e-3", "training.min_lr=3e-4", "control=none", "steps=1"),
+        *(f"model.checkpoints={suite['location']}", f"hydra.sweep.dir={place / 'recipes'}"),
+    )
+    assert ended is None
+    assert capsys.readouterr().out.count("rebuilding Adam's moments") == 2
+
+
+def test_a_control_that_does_not_end_at_the_suite_s_checkpoint_tells_how_the_suite_was_made(place, study, monkeypatch):
+    directory = place / "two_threads"
+    torch.set_num_threads(2)
+    ended = play(place, monkeypatch, "steps=2", f"hydra.run.dir={directory}")
+    torch.set_num_threads(1)
+    assert ended is None
+    found = json.loads((directory / "run.json").read_text())["fidelity"]
+    assert not found["bitwise_equal"]
+    assert found["made_otherwise"] == "The suite was made with 1 thread; this run with 2 threads."
+    assert found["made_otherwise"] in (directory / "report.html").read_text()
