@@ -2,18 +2,25 @@
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 import run
 from conf import identity as conf_identity
+from conf.compose import configure
+from conf.inputs import hash_inputs
+from conf.sharing import shared_settings
 from conftest import invented_sentences
+from foundation import sha256_of_file
+from interventions import Dose
+from reports import content_hash, make_identity, source_hashes, with_machine
+from reports.record import machine_caveats
 from smoke import ROOT, results
 
 PARTS = ("conf", "corpus", "eval", "foundation", "interventions", "reports", "training")
@@ -57,6 +64,156 @@ def copy_of_the_kit(directory):
         shutil.copytree(ROOT / part, directory / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "run.py", directory)
     return directory
+
+
+# What counts
+
+
+def test_code_is_what_is_imported_and_of_own_interventions_the_chosen_one(tmp_path):
+    files = {
+        "run.py": "import os\nimport corpus.view\nfrom training import loop as going_on\nimport tests",
+        "corpus/__init__.py": "from . import rows",
+        "corpus/rows.py": "def f():\n    from ..interventions import arms",
+        "corpus/view.py": "",
+        "corpus/show.py": "",
+        "training/__init__.py": "",
+        "training/loop.py": "from .trainer import Trainer",
+        "training/trainer.py": "import reports.record",
+        "reports/record.py": "",
+        "interventions/own/mine.py": "import interventions.lexicon",
+        "interventions/own/other.py": "",
+        "interventions/lexicon.py": "",
+        "tests/__init__.py": "",
+    }
+    for name, source in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(source)
+    packages = ("corpus", "training", "interventions")
+    found = source_hashes(tmp_path, modules=("run", "interventions.own.mine", "none.at.all"), packages=packages)
+    assert list(found) == [
+        *("corpus/__init__.py", "corpus/rows.py", "corpus/view.py"),
+        *("interventions/lexicon.py", "interventions/own/mine.py"),
+        *("run.py", "training/__init__.py", "training/loop.py", "training/trainer.py"),
+    ]
+    assert found["run.py"] == sha256_of_file(tmp_path / "run.py")
+
+
+def test_all_that_a_run_imports_of_the_kit_is_code_of_its_identity():
+    source = (
+        "import json, run, sys; print(json.dumps([getattr(each, '__file__', None) for each in sys.modules.values()]))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", source], cwd=ROOT, capture_output=True, text=True, check=True)
+    of_the_kit = {path for path in map(Path, filter(None, json.loads(loaded.stdout))) if path.is_relative_to(ROOT)}
+    names = {path.relative_to(ROOT).as_posix() for path in of_the_kit}
+    counted = conf_identity.hashes_of_code("run")
+    of_reports = source_hashes(ROOT, modules=("reports",), packages=("reports", "foundation")).keys()
+    assert {name for name in names - counted.keys() - of_reports if not name.startswith("interventions/own/")} == set()
+    assert not {name for name in counted if "preview" in name or "show" in name or name.startswith("reports/")}
+
+
+def test_content_is_that_of_the_bytes_and_not_of_the_place(tmp_path, monkeypatch):
+    one, other = tmp_path / "one.bin", tmp_path / "other.bin"
+    one.write_bytes(bytes(range(256)) * 64)
+    other.write_bytes(one.read_bytes())
+    assert content_hash({"": one}) == content_hash({"": other})
+    assert content_hash({"a": one}) != content_hash({"b": one})
+    whole = content_hash({"": one})
+    monkeypatch.setattr("reports.identity._WHOLE_BYTES", 1000)
+    monkeypatch.setattr("reports.identity._BLOCK_BYTES", 16)
+    sampled = content_hash({"": one})
+    assert sampled == content_hash({"": other}) != whole
+    other.write_bytes(one.read_bytes()[:-1] + b"x")
+    assert content_hash({"": other}) != sampled
+    other.write_bytes(one.read_bytes() + b"x")
+    assert content_hash({"": other}) != sampled
+
+
+def test_the_local_files_that_settings_name_are_inputs_and_nothing_beside_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("rows.bin", "rows.idx", "rows-old.txt", "pairs.csv", "bug/notes.txt", "suite/tokenizer.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(name)
+    for step in (0, 6, 8, 12):
+        (tmp_path / "suite" / f"step{step}").mkdir()
+        (tmp_path / "suite" / f"step{step}" / "model.safetensors").write_text(str(step))
+    settings = ["corpus=local", "corpus.location=rows", "model.checkpoints=suite", "step=6", "steps=6"]
+    settings += ["benchmark=[crows_pairs]", "benchmarks.crows_pairs.path=pairs.csv", "optimizer_state=exact"]
+    before = hash_inputs(configure(settings))
+    assert before.keys() == {"corpus.location", "benchmarks.crows_pairs.path", "model.checkpoints"}
+    for name in (
+        "rows-old.txt",
+        "suite/step8/model.safetensors",
+        "suite/step6/README.md",
+        "suite/.lock",
+        "bug/notes.txt",
+    ):
+        (tmp_path / name).write_text("other")
+    assert hash_inputs(configure(settings)) == before
+    for name, setting in [
+        ("rows.idx", "corpus.location"),
+        ("pairs.csv", "benchmarks.crows_pairs.path"),
+        ("suite/step12/model.safetensors", "model.checkpoints"),
+    ]:
+        (tmp_path / name).write_text("another")
+        now = hash_inputs(configure(settings))
+        assert [key for key in before if now[key] != before[key]] == [setting]
+        before = now
+    assert hash_inputs(configure([])) == {}
+
+
+def test_what_is_shared_depends_on_every_setting_but_those_that_cannot_matter():
+    config = {
+        "model": {"recipe": {"lr": 1.0}, "numerics": {"rope": "fp32"}},
+        "replay": {"live_steps": 3},
+        "adam_step": "continue",
+        "trajectory": {"every": None},
+        "training": {"lr": 1.0, "save_every": 2, "save_minutes": None},
+        "fidelity": {"rows": 16, "optimizer_states": ["exact"]},
+        "intervention": {"name": "swap"},
+        **{"seed": 0, "control": "auto", "audit": {"expects": "rise"}, "device": "auto"},
+    }
+    assert list(shared_settings(config)) == [
+        *("model.recipe.lr", "model.numerics.rope", "replay.live_steps", "adam_step", "trajectory.every"),
+        *("training.lr", "fidelity.rows"),
+    ]
+
+
+def test_the_identity_of_a_run_leaves_out_where_its_inputs_lie():
+    rest = {"code": {}, "packages": {}, "python": "3.11", "device": "cpu", "threads": 1}
+    one, moved, other = (
+        make_identity(config={"corpus": {"text": place}, "seed": 0}, inputs={"corpus.text": content}, **rest)["sha256"]
+        for place, content in [("here", "a"), ("there", "a"), ("here", "b")]
+    )
+    assert one == moved != other
+
+
+def test_how_a_suite_was_made_otherwise_is_told_in_words():
+    cpu = torch.device("cpu")
+    here = conf_identity.made_with(cpu)
+    assert conf_identity.made_otherwise([here], cpu) is None
+    assert conf_identity.made_otherwise(None, cpu) == "What the suite was made with is not known."
+    assert conf_identity.made_otherwise([{}, here], cpu) == "What the suite was made with is not known."
+    other = here | {"threads": 3, "packages": here["packages"] | {"torch": "1.0"}, "code": "another"}
+    assert conf_identity.made_otherwise([here, other], cpu) == (
+        f"The suite was made with other code, torch 1.0, 3 threads; this run with the present code, "
+        f"torch {torch.__version__}, {torch.get_num_threads()} thread."
+    )
+
+
+def test_machines_are_counted_once_and_their_difference_is_told():
+    first = {"since": "2026-01-01", "cpu": "A", "cores": 2}
+    machines = with_machine([first], first | {"since": "2026-01-02"})
+    assert machines == [first]
+    assert machine_caveats({"machines": machines}) == machine_caveats({}) == []
+    machines = with_machine(machines, {"since": "2026-01-03", "cpu": "B", "cores": 2})
+    (told,) = machine_caveats({"machines": machines})
+    assert "(cpu A, then B)" in told
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
+def test_the_seed_is_part_of_a_dose_only_where_it_draws(fraction):
+    doses = [Dose(fraction, "row", first_row=2, seed=seed).identity for seed in (0, 1)]
+    assert (doses[0] == doses[1]) == (fraction != 0.5)
 
 
 # A killed run, in a clone of its own
