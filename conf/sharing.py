@@ -167,7 +167,12 @@ class Common:
                 why = "the seed has no effect on this arm; " if content["seed"] not in (None, parts.config.seed) else ""
                 log.info("%s arm: %staken from %s", arm, why, directory)
                 return dict(content)
-            for part in (f"checkpoints/{arm}", "token_losses", "train"):
+            for part in (
+                f"checkpoints/{arm}",
+                "token_losses",
+                "train",
+                *([] if directory == self.directory else ["rows"]),
+            ):
                 remove_leftovers(directory / part)
             content = {"status": "running", "machines": with_machine(content["machines"], record.machine)}
             _write(told, content)

@@ -176,6 +176,23 @@ def refuse_other_run(
     refuse(directory, differing, remedy=" and ".join(remedies))
 
 
+def mixture_caveats(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What to know of runs that are read together and were not made alike, from each's run.json.
+
+    Their settings may differ, as may what they read, and interventions of one's own: that is what is compared.
+    """
+    identities = [run["identity"] for run in runs if "identity" in run]
+    differing = []
+    for part in _REMEDIES.keys() - {"inputs"}:
+        values = [_by_name(part, each[part]) for each in identities]
+        names = {name for each in values for name in each if not name.startswith("interventions/own/")}
+        differing += [name for name in names if len({each.get(name) for each in values}) > 1]
+    if not differing:
+        return []
+    named = ", ".join(sorted(differing)[:_NAMED]) + (", ..." if len(differing) > _NAMED else "")
+    return [f"The runs were not all made alike ({named} differ), so a difference between two may come from that."]
+
+
 def _by_name(part: str, value: Any) -> dict[str, Any]:
     return dict(value) if isinstance(value, Mapping) else {part: value}
 

@@ -20,10 +20,12 @@ from conftest import invented_sentences
 from foundation import sha256_of_file
 from interventions import Dose
 from reports import content_hash, make_identity, source_hashes, with_machine
+from reports.identity import mixture_caveats
 from reports.record import machine_caveats
 from smoke import ROOT, results
 
 PARTS = ("conf", "corpus", "eval", "foundation", "interventions", "reports", "training")
+IDENTITY = {"packages": {}, "python": "3.11", "device": "cpu", "threads": 1}
 OPTIMIZER = "training/optimizer.py"
 TRAINED, TAKEN = "control arm: trained in", "control arm: taken from"
 ELSEWHERE = "set another hydra.run.dir (for a study another hydra.sweep.dir)"
@@ -179,9 +181,10 @@ def test_what_is_shared_depends_on_every_setting_but_those_that_cannot_matter():
 
 
 def test_the_identity_of_a_run_leaves_out_where_its_inputs_lie():
-    rest = {"code": {}, "packages": {}, "python": "3.11", "device": "cpu", "threads": 1}
     one, moved, other = (
-        make_identity(config={"corpus": {"text": place}, "seed": 0}, inputs={"corpus.text": content}, **rest)["sha256"]
+        make_identity(
+            config={"corpus": {"text": place}, "seed": 0}, code={}, inputs={"corpus.text": content}, **IDENTITY
+        )["sha256"]
         for place, content in [("here", "a"), ("there", "a"), ("here", "b")]
     )
     assert one == moved != other
@@ -208,6 +211,16 @@ def test_machines_are_counted_once_and_their_difference_is_told():
     machines = with_machine(machines, {"since": "2026-01-03", "cpu": "B", "cores": 2})
     (told,) = machine_caveats({"machines": machines})
     assert "(cpu A, then B)" in told
+
+
+def test_a_study_of_runs_that_were_not_made_alike_says_so():
+    runs = [
+        {"identity": {"code": {"a.py": a, "interventions/own/x.py": a}, "inputs": {"corpus.text": a}, **rest}}
+        for a, rest in [("1", IDENTITY), ("2", IDENTITY | {"threads": 2})]
+    ]
+    assert mixture_caveats([{"identity": IDENTITY | {"code": {}, "inputs": {}}}, {}]) == []
+    (told,) = mixture_caveats(runs)
+    assert "(a.py, threads differ)" in told
 
 
 @pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
