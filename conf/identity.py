@@ -28,9 +28,11 @@ def run_identity(config: RunConfig, values: Mapping[str, Any], inputs: Mapping[s
     """
     device = choose_device(config.device)
     opens_corpus, _, _ = config.corpus["_target_"].rpartition(".")
+    code = hashes_of_code("run", opens_corpus, f"interventions.own.{config.intervention.name}")
+    assert "run.py" in code, f"{ROOT} is not where the code is"
     return make_identity(
         config=values,
-        code=hashes_of_code("run", opens_corpus, f"interventions.own.{config.intervention.name}"),
+        code=code,
         inputs=inputs,
         packages=versions(COMPUTING),
         python=_python(),
@@ -69,9 +71,13 @@ def made_otherwise(suite: list[dict[str, Any]] | None, device: torch.device) -> 
     now = made_with(device)
     differing: dict[str, tuple[list[str], str]] = {}
     for each in suite:
-        for name in [name for name in now if name in each and each[name] != now[name]]:
-            old, new = _in_words(name, each[name], now[name])
-            differing.setdefault(name, ([], new))[0].append(old)
+        comparable = [
+            name for name in now if name in each and not (name == "threads" and None in (each[name], now[name]))
+        ]
+        for name in comparable:
+            if each[name] != now[name]:
+                old, new = _in_words(name, each[name], now[name])
+                differing.setdefault(name, ([], new))[0].append(old)
     if not differing:
         return unknown if any(now.keys() - each.keys() for each in suite) else None
     were = ", ".join(" and ".join(dict.fromkeys(old)) for old, _ in differing.values())

@@ -60,6 +60,9 @@ def shared_settings(config: Mapping[str, Any]) -> dict[str, Any]:
 class Common:
     """What a run takes from its study, or puts there for the others.
 
+    Args:
+        described: what the run is made of, as in run.json.
+
     Attributes:
         identity: of what does not depend on the intervention.
         arm: SHA-256 of what the intervened arm is: where it agrees, so do all numbers of the arm.
@@ -67,7 +70,6 @@ class Common:
     """
 
     def __init__(self, parts: Parts, described: Mapping[str, Any], intervention: Intervention) -> None:
-        """Take `described` as what the run is made of, as in run.json."""
         self._parts = parts
         self._intervention = intervention
         record = parts.record
