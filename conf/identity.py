@@ -96,7 +96,8 @@ def _in_words(name: str, old: Any, new: Any) -> tuple[str, str]:
             was, is_ = (f"{each} thread{'' if each == 1 else 's'}" for each in (old, new))
             return was, is_
         case _:
-            return f"{name} {old}", f"{name} {new}"
+            called = {"cpu": "processor", "python": "Python"}.get(name, name)
+            return f"{called} {old}", f"{called} {new}"
 
 
 def _python() -> str:
