@@ -29,6 +29,8 @@ from conf.arguments import CONF, check_arguments
 from conf.compose import config_errors_for_users, errors_through_hydra, typed_config
 from conf.description import describe_audited, describe_parts, describe_reading
 from conf.finding import choose_control, find_trajectory
+from conf.identity import run_identity
+from conf.inputs import hash_inputs
 from conf.parts import assemble, find_fault_of_true_end, resume_from
 from conf.plan import plan_lines
 from conf.schema import Control, Protocol, RunConfig
@@ -65,9 +67,9 @@ def run(config: RunConfig, record: RunRecord) -> None:
     intervention = parts.intervention(start)
     described = describe_parts(parts, start, intervention)
     record.identify(**described)
-    common = Common(parts, described)
+    common = Common(parts, described, intervention)
     without_true_end = find_fault_of_true_end(parts)
-    record.update(**describe_reading(parts, start, intervention, without_true_end))
+    record.update(arm=common.arm, **describe_reading(parts, start, intervention, without_true_end))
 
     rows = {"before": common.rows("before", lambda: parts.measure(start))}
     with common.exclusively("moments") as directory:
@@ -75,11 +77,13 @@ def run(config: RunConfig, record: RunRecord) -> None:
     control = choose_control(config, parts.segment, parts.suite, parts.precision)
     arms = ["intervened", "control"] if control is Control.train else ["intervened"]
     for arm, moment in zip(arms, ["after", "control"], strict=False):
-        if arm == "control" and record.study is not None:
-            compared_with = start if without_true_end is None else None
-            rows |= common.control(resumed, intervention, compared_with=compared_with)
-            continue
         batch_at = partial(arm_batch, arm, parts.segment, intervention)
+        if record.study is not None and arm == "control":
+            rows |= common.control(resumed, compared_with=start if without_true_end is None else None)
+            continue
+        if record.study is not None:
+            rows |= common.intervened(resumed, batch_at=batch_at)
+            continue
         ended, measured = parts.train_and_measure(arm, moment, resumed(), batch_at=batch_at)
         rows |= measured
         if arm == "control" and without_true_end is None:
@@ -216,11 +220,19 @@ def main(config: DictConfig) -> None:
                 return print(plan_text(plan_lines(typed)), end="")
             values = cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, enum_to_str=True))
             del values["output_dir"], values["tracker"]  # where things go and are shown decides no number
-            if in_sweep and is_finished(directory, config=values):
+            identity = run_identity(typed, values, hash_inputs(typed))
+            if in_sweep and is_finished(directory, config=values, identity=identity):
                 log.info("%s is finished; skipped", directory)
                 return
             study = Path(HydraConfig.get().sweep.dir).absolute() if in_sweep else None
-            with open_record(directory, config=values, command=command, provenance=provenance(), study=study) as record:
+            with open_record(
+                directory,
+                config=values,
+                identity=identity,
+                command=command,
+                provenance=provenance(),
+                study=study,
+            ) as record:
                 PROTOCOLS[typed.protocol](typed, record)
     except UserError as error:
         if in_sweep:

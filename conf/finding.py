@@ -8,6 +8,7 @@ import torch
 from hydra.utils import get_method
 from transformers import PreTrainedTokenizerBase
 
+from conf.identity import made_with
 from conf.schema import AdamStepChoice, Control, HerChoice, OptimizerStateSource, Protocol, RunConfig
 from corpus import Corpus, Segment, fingerprint
 from eval import Benchmark, load_benchmark
@@ -139,6 +140,7 @@ def find_suite(config: RunConfig, corpus: Corpus, device: torch.device) -> Suite
         corpus_sha256=corpus.sha256,
         batch_at=partial(unmodified_batch, whole),
         device=device,
+        made_with=made_with(device),
     )
     return open_suite(directory)
 

@@ -27,9 +27,11 @@ from conf.finding import (
     find_segment,
     find_steps_along,
     find_suite,
+    given_suite,
     has_true_end,
     unmodified_batch,
 )
+from conf.identity import made_otherwise
 from conf.schema import Control, HerChoice, Protocol, RunConfig
 from corpus import Corpus, Segment
 from eval import CHANGES, Benchmark, evaluate, summarize
@@ -62,6 +64,7 @@ from training import (
     save_checkpoint,
     saved_steps,
     set_numerics,
+    suite_made_with,
     train,
     weights_sha256,
     with_adam_step,
@@ -258,7 +261,10 @@ class Parts:
         rows = segment.corpus.rows(first, first + self.config.fidelity.rows)
         found = fidelity(begun_at.model, ended.on(self.device), self.load(segment.stop).model, rows=rows)
         reference = f"{self.config.model.name} step {segment.stop}"
-        return {"reference": reference, "rows": [first, first + len(rows)], "rows_unseen": unseen, **asdict(found)}
+        told = {"reference": reference, "rows": [first, first + len(rows)], "rows_unseen": unseen, **asdict(found)}
+        by_the_kit = given_suite(self.config) is None and not found.bitwise_equal
+        made = made_otherwise(suite_made_with(Path(self.suite.location)), self.device) if by_the_kit else None
+        return {**told, "made_otherwise": made}
 
 
 def check_same_vocabulary(checkpoint: Checkpoint, corpus: Corpus) -> None:

@@ -1,36 +1,60 @@
-"""What the arms of a study have in common, made once: rebuilt moments, the rows before, and the control.
+"""What the runs of a study have in common, made once: rebuilt moments, the rows before, the control, and equal arms.
 
 The control depends neither on the intervention nor on the seed, which draws doses and resamples. So all runs of a study
 that agree in everything else take it from `<study>/controls/<key>/`; the key is a hash of that everything. A run's
 journal tells the control's losses apart by where its intervention would have swapped a word: they are made from the
 losses of single tokens, which are kept beside the control.
+
+An intervened arm depends on its intervention too, and on the seed only where something is drawn at random: then the
+seed is in the intervention's identity. Runs that agree in that as well take the arm from
+`<key>/arms/<intervention>-<hash>/`.
 """
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from conf.finding import find_moments_along
+from conf.identity import OWN_INTERVENTIONS
 from conf.parts import Parts
 from foundation import exclusive, remove_leftovers, write_text
 from interventions import Intervention
-from reports import kept_rows
+from reports import flat, hash_of, kept_rows, with_machine
 from training import Batch, Checkpoint, TokenLosses, read_journal, spread
 
 log = logging.getLogger(__name__)
 
 _LIMIT = 8 * 2**30  # bytes of token losses: those of every step of the demo, of one step in ten of the paper's 10,000
 
-# what changes how a run goes, but no number of it
-_NO_MATTER = ("save_every", "save_minutes")
+# The settings that change no number of what is shared, or that the arm's own identity stands for. `device` does by its
+# kind, which is in the identity of the run.
+_NO_MATTER = (
+    "audit",
+    "control",
+    "device",
+    "fidelity.optimizer_states",
+    "intervention",
+    "seed",
+    "training.save_every",
+    "training.save_minutes",
+)
+
+
+def shared_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, by dotted names, that must agree where runs share: all but those that cannot matter."""
+    return {
+        name: value
+        for name, value in flat(config).items()
+        if not any(name == other or name.startswith(f"{other}.") for other in _NO_MATTER)
+    }
 
 
 class Common:
@@ -38,26 +62,32 @@ class Common:
 
     Args:
         described: what the run is made of, as in run.json.
+
+    Attributes:
+        identity: of what does not depend on the intervention.
+        arm: SHA-256 of what the intervened arm is: where it agrees, so do all numbers of the arm.
+        directory: where it is shared; None where there is no study.
     """
 
-    def __init__(self, parts: Parts, described: Mapping[str, Any]) -> None:
+    def __init__(self, parts: Parts, described: Mapping[str, Any], intervention: Intervention) -> None:
         self._parts = parts
+        self._intervention = intervention
         record = parts.record
-        config = record.known("config")
+        own = record.known("identity")
+        settings = shared_settings(record.known("config"))
         self.identity = {
-            **{name: entry for name, entry in described.items() if name != "intervention"},
-            "training": {name: value for name, value in config["training"].items() if name not in _NO_MATTER},
-            "benchmarks": config["benchmarks"],
-            "fidelity_rows": config["fidelity"]["rows"],
-            "trajectory": config["trajectory"],
-            "device": parts.device.type,
-            **{name: record.known(name) for name in ("git", "packages")},
+            "settings": {name: value for name, value in settings.items() if name not in own["inputs"]},
+            **{name: own[name] for name in ("packages", "python", "device", "threads")},
+            "inputs": {name: value for name, value in own["inputs"].items() if name in settings},
+            **{name: _without_place(entry) for name, entry in described.items() if name != "intervention"},
         }
-        key = hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:12]
-        model, step, steps = parts.config.model.name, parts.config.step, parts.config.steps
-        self.directory = (
-            None if record.study is None else record.study / "controls" / f"{model}-step{step}-steps{steps}-{key}"
-        )
+        of_intervention = {name for name in own["code"] if name.startswith(OWN_INTERVENTIONS)}
+        self.identity["code"] = {name: own["code"][name] for name in own["code"].keys() - of_intervention}
+        of_arm = {name: own["code"][name] for name in of_intervention}
+        self.arm = hash_of([self.identity, intervention.identity, of_arm])
+        config = parts.config
+        key = f"{config.model.name}-step{config.step}-steps{config.steps}-{hash_of(self.identity)[:12]}"
+        self.directory = None if record.study is None else record.study / "controls" / key
 
     @contextlib.contextmanager
     def exclusively(self, what: str) -> Iterator[Path]:
@@ -78,7 +108,7 @@ class Common:
         return self._parts.record.rows(moment, take)
 
     def control(
-        self, resumed: Callable[[], Checkpoint], intervention: Intervention, *, compared_with: Checkpoint | None
+        self, resumed: Callable[[], Checkpoint], *, compared_with: Checkpoint | None
     ) -> dict[str, dict[str, pd.DataFrame]]:
         """The rows of the study's control arm by moment; journal and fidelity are put into the run's directory.
 
@@ -86,42 +116,103 @@ class Common:
             resumed: the checkpoint that it continues.
             compared_with: where the arms began, if the control is to be compared with the suite's own checkpoint.
         """
-        parts, record = self._parts, self._parts.record
-        with self.exclusively("control") as directory:
-            done = directory / "control.json"
-            losses = self._token_losses(directory)
-            if done.exists():
-                log.info("control arm: taken from %s", directory)
-            else:
-                for part in ("checkpoints/control", "token_losses", "train"):
-                    remove_leftovers(directory / part)
-                log.info("control arm: trained in %s, for all arms of the study", directory)
-                ended, _ = parts.train_and_measure(
-                    "control",
-                    "control",
-                    resumed(),
-                    batch_at=self._unmodified,
-                    kept=lambda moment, evaluate: kept_rows(directory / "rows" / moment, evaluate),
-                    directory=directory,
-                    token_losses=losses,
-                )
-                fidelity = parts.fidelity_of(ended, begun_at=compared_with) if compared_with else None
-                content = {"trained_by": record.directory.name, "fidelity": fidelity, "identity": self.identity}
-                write_text(done, json.dumps(content, indent=2, allow_nan=False) + "\n")
-        content = json.loads(done.read_text("utf-8"))
-        lines = read_journal(directory / "train" / "control.jsonl")
-        journal = [json.dumps(line | self._losses_of(intervention, line["step"], losses)) + "\n" for line in lines]
-        write_text(record.directory / "train" / "control.jsonl", "".join(journal))
-        record.update(
-            fidelity=content["fidelity"],
-            shared_control={
-                "directory": os.path.relpath(directory, record.directory),
-                "trained_by": content["trained_by"],
-                "losses_by_group_every": losses.every,
-            },
+        assert self.directory is not None
+        losses = self._token_losses(self.directory)
+        content = self._trained_or_taken(
+            *("control", "control", self.directory, resumed),
+            batch_at=self._unmodified,
+            token_losses=losses,
+            compared_with=compared_with,
         )
-        moments = [*find_moments_along(parts.config, "control"), "control"]
-        return {moment: self.rows(moment, dict) for moment in moments}  # they are there
+        lines = read_journal(self.directory / "train" / "control.jsonl")
+        self._put_journal("control", [line | self._losses_of(line["step"], losses) for line in lines])
+        told = self._told(self.directory, content) | {"losses_by_group_every": losses.every}
+        self._parts.record.update(fidelity=content["fidelity"], shared_control=told)
+        return self._rows_of("control", self.directory)
+
+    def intervened(
+        self, resumed: Callable[[], Checkpoint], *, batch_at: Callable[[int], Batch]
+    ) -> dict[str, dict[str, pd.DataFrame]]:
+        """The rows of the intervened arm by moment; its journal is put into the run's directory.
+
+        Args:
+            resumed: the checkpoint that it continues.
+            batch_at: the rows of a step as the arm sees them.
+        """
+        assert self.directory is not None
+        directory = self.directory / "arms" / f"{self._intervention.name}-{self.arm[:12]}"
+        content = self._trained_or_taken("intervened", "after", directory, resumed, batch_at=batch_at)
+        self._put_journal("intervened", read_journal(directory / "train" / "intervened.jsonl"))
+        self._parts.record.update(shared_arm=self._told(directory, content))
+        return self._rows_of("after", directory)
+
+    def _trained_or_taken(
+        self,
+        arm: str,
+        moment: str,
+        directory: Path,
+        resumed: Callable[[], Checkpoint],
+        *,
+        batch_at: Callable[[int], Batch],
+        token_losses: TokenLosses | None = None,
+        compared_with: Checkpoint | None = None,
+    ) -> dict[str, Any]:
+        """What `directory`/<arm>.json says, where the arm is trained unless another run of the study has done so.
+
+        One makes it while the others wait; what a killed one left is gone on with.
+        """
+        parts, record, told = self._parts, self._parts.record, directory / f"{arm}.json"
+        with exclusive(directory / f"{arm}.lock", wait=True):
+            content = json.loads(told.read_text("utf-8")) if told.exists() else {"machines": []}
+            if content.get("status") == "finished":
+                record.add_machines(content["machines"])
+                why = "the seed has no effect on this arm; " if content["seed"] not in (None, parts.config.seed) else ""
+                log.info("%s arm: %staken from %s", arm, why, directory)
+                return dict(content)
+            for part in (
+                f"checkpoints/{arm}",
+                "token_losses",
+                "train",
+                *([] if directory == self.directory else ["rows"]),
+            ):
+                remove_leftovers(directory / part)
+            content = {"status": "running", "machines": with_machine(content["machines"], record.machine)}
+            _write(told, content)
+            log.info("%s arm: trained in %s, for all runs of the study that have the same", arm, directory)
+
+            def kept(name: str, evaluate: Callable[[], Mapping[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+                with record.stage(f"evaluate {name}"):
+                    return kept_rows(directory / "rows" / name, evaluate)
+
+            ended, _ = parts.train_and_measure(
+                arm, moment, resumed(), batch_at=batch_at, kept=kept, directory=directory, token_losses=token_losses
+            )
+            record.add_machines(content["machines"])
+            content |= {
+                "status": "finished",
+                "trained_by": record.directory.name,
+                "seed": parts.config.seed if arm == "intervened" else None,
+                "fidelity": parts.fidelity_of(ended, begun_at=compared_with) if compared_with else None,
+                "identity": self.identity,
+            }
+            _write(told, content)
+            return content
+
+    def _told(self, directory: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+        """What run.json says of where an arm is."""
+        where = os.path.relpath(directory, self._parts.record.directory)
+        return {"directory": where, "trained_by": content["trained_by"]}
+
+    def _put_journal(self, arm: str, lines: list[dict[str, Any]]) -> None:
+        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
+        write_text(self._parts.record.directory / "train" / f"{arm}.jsonl", text)
+
+    def _rows_of(self, moment: str, directory: Path) -> dict[str, dict[str, pd.DataFrame]]:
+        """The rows of an arm by moment, copied to the run's directory from where it was trained."""
+        moments = [*find_moments_along(self._parts.config, moment), moment]
+        return {
+            name: self._parts.record.rows(name, partial(kept_rows, directory / "rows" / name, dict)) for name in moments
+        }
 
     def _token_losses(self, directory: Path) -> TokenLosses:
         segment, steps = self._parts.segment, self._parts.config.steps
@@ -133,8 +224,17 @@ class Common:
         batch = self._parts.unmodified(step)
         return replace(batch, record={"source_sha256": batch.record["sha256"], **batch.record, "swaps": []})
 
-    def _losses_of(self, intervention: Intervention, step: int, losses: TokenLosses) -> dict[str, float | None]:
+    def _losses_of(self, step: int, losses: TokenLosses) -> dict[str, float | None]:
         """The control's losses in a step, told apart by what the intervention would have done there."""
         segment = self._parts.segment
-        _, ledger = intervention(segment.batch(step), first_row=segment.first_row(step))
+        _, ledger = self._intervention(segment.batch(step), first_row=segment.first_row(step))
         return {f"loss_{group}": loss for group, loss in losses.by_group(step, ledger.groups()).items()}
+
+
+def _without_place(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """An entry of run.json without where things lie: what lies there is in it."""
+    return {name: value for name, value in entry.items() if name != "location"}
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")

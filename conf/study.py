@@ -87,7 +87,8 @@ def take_gpu(launcher: str) -> None:
         lock = filelock.FileLock(cache_directory() / "gpus" / f"{platform.node()}-{gpu}.lock")
         Path(lock.lock_file).parent.mkdir(exist_ok=True)
         with contextlib.suppress(filelock.Timeout):
-            _taken.append(lock.acquire(timeout=0).lock)
+            lock.acquire(timeout=0)
+            _taken.append(lock)
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu
             return
     raise UserError(f"all {number} GPUs are taken by other jobs; set hydra.launcher.n_jobs={number} or less")

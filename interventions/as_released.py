@@ -63,7 +63,7 @@ class AsReleased:
             tables={
                 "pattern": MASCULINE_BETWEEN_SPACES.pattern,
                 "padding": filler,
-                "dose": None if dose.is_whole else [dose.fraction, dose.first_row, dose.stop_row, dose.seed],
+                "dose": dose.identity,
             },
         )
 

@@ -3,9 +3,9 @@
 Legend: S rows, W tokens in a row, K words.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import IntEnum
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,12 @@ class Dose:
     def is_whole(self) -> bool:
         """Whether every word is changed."""
         return self.fraction == 1 and self.first_row is None and self.stop_row is None
+
+    @property
+    def identity(self) -> dict[str, Any] | None:
+        """All that decides, None where every word is changed. Seed and unit do only where something is drawn."""
+        drawn = {} if 0 < self.fraction < 1 else {"unit": None, "seed": None}
+        return None if self.is_whole else asdict(self) | drawn
 
     def drawn(
         self, rows: NDArray[np.integer], position: NDArray[np.int64], *, first_row: int, vocabulary: Vocabulary

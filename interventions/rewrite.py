@@ -98,7 +98,7 @@ class Rewrite:
                 "sentence_marks": SENTENCE_MARKS,
                 "exemptions": self._exemptions.tables,
                 "her": reads_her.identity if reads_her else None,
-                "dose": None if dose.is_whole else asdict(dose),
+                "dose": dose.identity,
                 "selection": selection.identity if selection else None,
                 "learned": learned,
             },

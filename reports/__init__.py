@@ -2,23 +2,33 @@
 
 from reports.fidelity import print_fidelity, write_fidelity
 from reports.html import write_report
+from reports.identity import content_hash, flat, hash_of, make_identity, source_hashes
 from reports.model_card import write_model_cards
-from reports.provenance import provenance
-from reports.record import RunRecord, is_finished, kept_rows, open_record, write_swaps
+from reports.provenance import COMPUTING, cpu_model, provenance, versions
+from reports.record import RunRecord, is_finished, kept_rows, open_record, with_machine, write_swaps
 from reports.study_page import write_study
 from reports.terminal import print_summary
 from reports.trajectory import print_trajectory, trajectory_table, write_trajectory
 
 __all__ = [
+    "COMPUTING",
     "RunRecord",
+    "content_hash",
+    "cpu_model",
+    "flat",
+    "hash_of",
     "is_finished",
     "kept_rows",
+    "make_identity",
     "open_record",
     "print_fidelity",
     "print_summary",
     "print_trajectory",
     "provenance",
+    "source_hashes",
     "trajectory_table",
+    "versions",
+    "with_machine",
     "write_fidelity",
     "write_model_cards",
     "write_report",

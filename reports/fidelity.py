@@ -50,7 +50,7 @@ def fidelity_table(run_directory: Path) -> pd.DataFrame:
                 "steps": run["segment"]["steps"],
                 "optimizer_state": source,
                 "arm": source.replace("_", " "),
-                **{name: value for name, value in found.items() if name != "reference"},
+                **{name: value for name, value in found.items() if name not in ("reference", "made_otherwise")},
                 "loss_difference": found["loss"] - found["true_loss"],
                 "metrics_shifted": int(((changes["ci_low"] > 0) | (changes["ci_high"] < 0)).sum()),
                 "metrics": len(changes),

@@ -13,6 +13,7 @@ from foundation.pages import page_environment
 from reports import figures, results
 from reports.course_figures import course_of, trajectory_figure
 from reports.manipulation import manipulation_rule, manipulation_sentence
+from reports.record import machine_caveats
 from reports.results import Metric, Results, number, percent
 from reports.runs import cost
 
@@ -196,14 +197,14 @@ def _fidelity(fidelity: Mapping[str, Any] | None) -> str:
         f"segment. 0 would be exact replay. The worst tensor, {fidelity['worst_parameter']}, is at "
         f"{fidelity['worst_distance']:.3g}. On {rows} the loss differs by "
         f"{fidelity['loss'] - fidelity['true_loss']:+.2g} nats, and the predictions by a mean KL divergence of "
-        f"{fidelity['mean_token_kl']:.2g} nats a token."
+        f"{fidelity['mean_token_kl']:.2g} nats a token. {fidelity.get('made_otherwise') or ''}".rstrip()
     )
 
 
 def _caveats(found: Results) -> list[str]:
     no_control = "There is no control arm: a change from before to after also holds what further training on "
     no_control += "unmodified text would have done."
-    return [*found.run["caveats"], *([] if found.has_control else [no_control])]
+    return [*found.run["caveats"], *machine_caveats(found.run), *([] if found.has_control else [no_control])]
 
 
 def _identities(run: Mapping[str, Any]) -> list[tuple[str, str]]:

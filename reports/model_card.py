@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from foundation import write_text
+from reports.record import machine_caveats
 
 
 def write_model_cards(run_directory: Path) -> list[Path]:
-    """Write a model card into checkpoints/<arm>/step<last> of each arm that a run trained.
+    """Write a model card into checkpoints/<arm>/step<last> of each arm that a run trained, also for its study.
 
     The card is the README.md that a model hub shows. It gives the base checkpoint, the segment, the intervention, the
     SHA-256 of what both were and the command, all from run.json, so the same run gives the same bytes. Its licence is
@@ -19,8 +20,10 @@ def write_model_cards(run_directory: Path) -> list[Path]:
     last = run["segment"]["step"] + run["segment"]["steps"]
     cards = []
     for arm in ("intervened", "control"):
-        directory = run_directory / "checkpoints" / arm / f"step{last}"
-        if directory.is_dir():
+        shared = run.get("shared_control" if arm == "control" else "shared_arm")
+        place = run_directory / shared["directory"] if shared else run_directory
+        directory = place / "checkpoints" / arm / f"step{last}"
+        if directory.is_dir() and (shared is None or shared["trained_by"] == run_directory.name):
             cards.append(directory / "README.md")
             write_text(cards[-1], model_card(run, arm=arm))
     return cards
@@ -74,7 +77,7 @@ def model_card(run: Mapping[str, Any], *, arm: str) -> str:
         "",
         "optimizer.safetensors and training_state.json continue the training; to use the model they are not needed.",
         *("", "## Made by", "", f"    {run['command']}", ""),
-        *("## Caveats", "", *(f"- {caveat}" for caveat in run["caveats"]), ""),
+        *("## Caveats", "", *(f"- {caveat}" for caveat in [*run["caveats"], *machine_caveats(run)]), ""),
         *("## Licence", "", licence, ""),
         *("## Cite", ""),
         "Biderman et al. (2023), Pythia: A Suite for Analyzing Large Language Models Across Training and Scaling, "

@@ -1,24 +1,30 @@
-"""Which code, which packages and which machine: the part of run.json that says where numbers come from."""
+"""Which commit, which packages and which machine: the part of run.json that says where numbers come from."""
 
 import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-PACKAGES = (
-    "pythia-counterfactual",
+# those that compute or read what is computed with: other versions may give other numbers
+COMPUTING = (
     "torch",
     "transformers",
     "tokenizers",
+    "safetensors",
     "datasets",
     "numpy",
+    "numba",
+    "scipy",
+    "statsmodels",
     "pandas",
-    "hydra-core",
+    "pyarrow",
 )
+PACKAGES = ("pythia-counterfactual", *COMPUTING, "hydra-core")
 
 _ROOT = Path(__file__).resolve().parents[1]
 _CPU_INFO = Path("/proc/cpuinfo")
@@ -31,10 +37,10 @@ def provenance() -> dict[str, Any]:
     """
     return {
         "git": git_state(_ROOT),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": versions(PACKAGES),
         "hardware": {
             "platform": platform.platform(),
-            "cpu": _cpu_model(),
+            "cpu": cpu_model(),
             "cores": os.cpu_count(),
             "torch_threads": torch.get_num_threads(),
             "gpus": _gpus(),
@@ -63,6 +69,11 @@ def _git(root: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
+def versions(packages: Iterable[str]) -> dict[str, str | None]:
+    """The version of each package, None of one that is not installed."""
+    return {name: _version(name) for name in packages}
+
+
 def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
@@ -70,7 +81,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cpu_model() -> str:
+def cpu_model() -> str:
     """The processor's name; Linux tells it only here."""
     lines = _CPU_INFO.read_text().splitlines() if _CPU_INFO.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

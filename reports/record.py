@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from foundation import (
     without_secrets,
     write_text,
 )
+from reports.identity import ELSEWHERE, flat, refuse, refuse_other_run
 
 _LOCK = ".lock"
 _ELSEWHERE = "start the run again, in another hydra.run.dir"
@@ -31,11 +32,15 @@ class RunRecord:
 
     Attributes:
         directory: the run's.
+        machine: what this process computes on, as in the entry `machines`.
         study: directory of the study that the run belongs to; None for one by itself.
     """
 
-    def __init__(self, directory: Path, content: dict[str, Any], *, study: Path | None = None) -> None:
+    def __init__(
+        self, directory: Path, content: dict[str, Any], *, machine: Mapping[str, Any], study: Path | None = None
+    ) -> None:
         self.directory = directory
+        self.machine = machine
         self.study = study
         self._content = content
         self._inner_s = 0.0
@@ -55,9 +60,22 @@ class RunRecord:
         Raises:
             UserError: an entry is there with another value.
         """
-        known = {name: self._content[name] for name in entries if name in self._content}
-        _refuse_change(self.directory, known, {name: entries[name] for name in known})
+        known = [name for name in entries if name in self._content]
+        old, new = (flat({name: each[name] for name in known}) for each in (self._content, entries))
+        differing = {
+            name: (old.get(name), new.get(name))
+            for name in sorted(old.keys() | new.keys())
+            if old.get(name) != new.get(name) and not name.endswith(".location")  # what lies there is what counts
+        }
+        refuse(self.directory, differing, remedy="go on with what it began with")
         self.update(**entries)
+
+    def add_machines(self, machines: Iterable[Mapping[str, Any]]) -> None:
+        """Name also the machines on which others made what this run takes from them."""
+        known = self._content["machines"]
+        for machine in machines:
+            known = with_machine(known, machine)
+        self.update(machines=known)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -131,11 +149,11 @@ def read_run(path: Path) -> dict[str, Any]:
     return content
 
 
-def is_finished(directory: Path, *, config: Mapping[str, Any]) -> bool:
-    """Whether a directory holds the finished run of this configuration.
+def is_finished(directory: Path, *, config: Mapping[str, Any], identity: Mapping[str, Any]) -> bool:
+    """Whether a directory holds the finished run of this configuration and identity.
 
     Raises:
-        UserError: it holds the finished run of another one.
+        UserError: it holds another finished run.
     """
     path = directory / "run.json"
     if not path.exists():
@@ -143,7 +161,7 @@ def is_finished(directory: Path, *, config: Mapping[str, Any]) -> bool:
     content = read_run(path)
     if content["status"] != "finished":
         return False
-    _refuse_change(directory, content["config"], config)
+    refuse_other_run(directory, content, config=config, identity=identity)
     return True
 
 
@@ -152,17 +170,19 @@ def open_record(
     directory: Path,
     *,
     config: Mapping[str, Any],
+    identity: Mapping[str, Any],
     command: str,
     provenance: Mapping[str, Any],
     study: Path | None = None,
 ) -> Iterator[RunRecord]:
-    """Open a run directory, new or left by a killed run of the same configuration, and hold it for the block.
+    """Open a run directory, new or left by the same run when it was killed, and hold it for the block.
 
     Args:
+        identity: of what the run is made, as `make_identity` gives it.
         study: directory of the study that the run belongs to.
 
     Raises:
-        UserError: it holds a finished run or a run of another configuration, or another process works in it.
+        UserError: it holds a finished run or another run, or another process works in it.
     """
     with contextlib.ExitStack() as held:
         try:
@@ -170,15 +190,26 @@ def open_record(
         except filelock.Timeout:
             raise UserError(f"another process is working in {directory}; wait for it or set hydra.run.dir") from None
         remove_leftovers(directory)
-        content = _open(directory / "run.json", config=config, command=command, provenance=provenance)
+        content = _open(
+            directory / "run.json", config=config, identity=identity, command=command, provenance=provenance
+        )
+        machine = {"since": _now(), **provenance["hardware"]}
+        content["machines"] = with_machine(content["machines"], machine)
         try:
-            yield RunRecord(directory, content | {"hardware": provenance["hardware"]}, study=study)
+            yield RunRecord(directory, content, machine=machine, study=study)
         finally:
             if [path.name for path in directory.iterdir()] == [_LOCK]:  # nothing came of it
                 (directory / _LOCK).unlink()
 
 
-def _open(path: Path, *, config: Mapping[str, Any], command: str, provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _open(
+    path: Path,
+    *,
+    config: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    command: str,
+    provenance: Mapping[str, Any],
+) -> dict[str, Any]:
     if not (path.exists() and any((path.parent / "rows").glob("*"))):  # nothing yet that could be mixed
         return {
             "command": command,
@@ -186,34 +217,39 @@ def _open(path: Path, *, config: Mapping[str, Any], command: str, provenance: Ma
             "started_at": _now(),
             "finished_at": None,
             "config": dict(config),
+            "identity": dict(identity),
             "timings_s": {},
             **provenance,
+            "machines": [],
         }
     content = read_run(path)
     if content["status"] == "finished":
-        raise UserError(f"{path.parent} holds a finished run, which is never overwritten; set another hydra.run.dir")
-    _refuse_change(path.parent, content["config"], config)
-    for entry in ("git", "packages"):
-        _refuse_change(path.parent, content[entry], provenance[entry])
+        raise UserError(f"{path.parent} holds a finished run, which is never overwritten; {ELSEWHERE}")
+    refuse_other_run(path.parent, content, config=config, identity=identity)
     return content
 
 
-def _refuse_change(directory: Path, content: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise UserError where a resumed run would go on with something else than it began with."""
-    old, new = _flat(content), _flat(now)
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
-            raise UserError(
-                f"{directory} holds a run with {key}={old.get(key)}, this one has {key}={new.get(key)}; go on "
-                f"with what it began with, or set another hydra.run.dir, for a study another hydra.sweep.dir"
-            )
+def with_machine(machines: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The machines with another one, unless the like is among them. Since when they were used makes none another."""
+
+    def without_time(each: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in each.items() if name != "since"}
+
+    is_known = any(without_time(each) == without_time(machine) for each in machines)
+    return [*machines, *([] if is_known else [machine])]
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
+def machine_caveats(run: Mapping[str, Any]) -> list[str]:
+    """What to know where a run was computed on more than one machine, from its run.json."""
+    first, *others = run.get("machines") or [{}]
+    differing = {name: [first[name]] for name in first if any(each.get(name) != first[name] for each in others)}
+    for name, values in differing.items():
+        values += [each.get(name) for each in others if each.get(name) not in values]
+    differing.pop("since", None)
+    if not differing:
+        return []
+    told = "; ".join(f"{name.replace('_', ' ')} {', then '.join(map(str, each))}" for name, each in differing.items())
+    return [f"Not all of it was computed in one place ({told}), so it may not be repeated to the last bit elsewhere."]
 
 
 def _now() -> str:

@@ -15,8 +15,10 @@ from reports.comparison import other_differences, settings
 from reports.course_figures import ALONG, course_of, trajectory_figure
 from reports.dose_response import all_slopes, dose_points
 from reports.fidelity import fidelity_tables
+from reports.identity import mixture_caveats
 from reports.manipulation import Verdict
 from reports.published_results import published_series
+from reports.record import machine_caveats
 from reports.results import BENCHMARKS, LEVEL, Results, p_equation, read_results
 from reports.runs import find_runs, tidy, verdict_of
 from reports.study_tables import Table, corrected, labelled_runs, study_tables, title, write_tables
@@ -68,7 +70,8 @@ def render(
 ) -> str:
     """The page as text."""
     environment = page_environment(_HERE)
-    caveats = dict.fromkeys(caveat for arm in arms for caveat in arm.results.run["caveats"])
+    runs = [arm.results.run for arm in arms]
+    caveats = dict.fromkeys(caveat for run in runs for caveat in [*run["caveats"], *machine_caveats(run)])
     return environment.get_template("study.html.jinja").render(
         css=Markup((_HERE / "report.css").read_text("utf-8")),
         name=name,
@@ -84,7 +87,7 @@ def render(
         own={arm.label: _own_figures(number, arm) for number, arm in enumerate(_shown(arms))},
         has_trajectories=any(key.startswith("trajectory-") for key in drawn),
         left_out=left_out,
-        caveats=list(caveats),
+        caveats=[*mixture_caveats(runs), *caveats],
     )
 
 

@@ -97,6 +97,18 @@ class Place:
         path.write_text(json.dumps(record))
         return ["control=none"]
 
+    def begun_by(self, change):
+        """The same with another identity, changed in place, or with none."""
+        identity = json.loads((self.finished / "run.json").read_text())["identity"]
+        if change is None:
+            arguments = self.begun()
+            record = json.loads((self.run / "run.json").read_text())
+            del record["identity"]
+            (self.run / "run.json").write_text(json.dumps(record))
+            return arguments
+        change(identity)
+        return self.begun(identity=identity)
+
 
 @dataclass(frozen=True)
 class Mistake:
@@ -605,9 +617,58 @@ MACHINE = [
     ),
     Mistake(
         "a run directory of other versions",
-        "holds a run with commit=another",
+        "holds a run with torch=1.0, this one has torch=",
+        "install torch 1.0",
+        make=lambda place: place.begun_by(lambda identity: identity["packages"].update(torch="1.0")),
+        leaves="what was there",
+    ),
+    Mistake(
+        "a run directory of other code",
+        "holds a run with training/loop.py=dddddddddddd, this one has training/loop.py=",
+        "undo the edit of training/loop.py",
+        make=lambda place: place.begun_by(lambda identity: identity["code"].update({"training/loop.py": "d" * 64})),
+        leaves="what was there",
+    ),
+    Mistake(
+        "a run directory of code with another file",
+        "holds a run with training/gone.py=dddddddddddd, this one has training/gone.py=None",
+        "undo the edit of training/gone.py",
+        make=lambda place: place.begun_by(lambda identity: identity["code"].update({"training/gone.py": "d" * 64})),
+        leaves="what was there",
+    ),
+    Mistake(
+        "a run directory of other text under the same name",
+        "holds a run with content of corpus.text=dddddddddddd",
+        "put back what corpus.text held",
+        make=lambda place: place.begun_by(lambda identity: identity["inputs"].update({"corpus.text": "d" * 64})),
+        leaves="what was there",
+    ),
+    Mistake(
+        "a run directory of another Python",
+        "holds a run with python=3.10",
+        "start it with Python 3.10",
+        make=lambda place: place.begun_by(lambda identity: identity.update(python="3.10")),
+        leaves="what was there",
+    ),
+    Mistake(
+        "a run directory of a GPU",
+        "holds a run with device=cuda, this one has device=cpu",
+        "start it where there is a GPU",
+        make=lambda place: place.begun_by(lambda identity: identity.update(device="cuda", threads=None)),
+        leaves="what was there",
+    ),
+    Mistake(
+        "a run directory of another number of threads",
+        "holds a run with threads=7, this one has threads=1",
+        "start it with OMP_NUM_THREADS=7",
+        make=lambda place: place.begun_by(lambda identity: identity.update(threads=7)),
+        leaves="what was there",
+    ),
+    Mistake(
+        "a run directory from before runs had an identity",
+        "holds a run of an earlier version of the kit",
         "set another hydra.run.dir",
-        make=lambda place: place.begun(git={"commit": "another", "dirty": False}),
+        make=lambda place: place.begun_by(None),
         leaves="what was there",
     ),
     Mistake(

@@ -47,7 +47,7 @@ def test_a_run_is_not_gone_on_with_on_other_text(workshop):
     text.write_text(text.read_text().replace(" he ", " she "))
     refused = smoke(workshop, *arguments, text=None)
     assert refused.returncode == 1
-    assert "holds a run with checkpoint.location=" in refused.stderr.splitlines()[-1]
+    assert "holds a run with content of corpus.text=" in refused.stderr.splitlines()[-1]
 
 
 REPLAY = ("optimizer_state=replay", "replay.live_steps=3")
@@ -160,7 +160,8 @@ def test_a_torn_checkpoint_costs_what_came_after_the_one_before_it_and_is_told_o
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="two processes would need two GPUs")
-def test_a_run_killed_on_two_processes_goes_on_with_one(workshop, finished):
+def test_a_run_killed_on_two_processes_goes_on_with_one(workshop, finished, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     directory = workshop / "two_then_one"
     torchrun = (*LAUNCHER, "--nproc-per-node=2")
     died = smoke(workshop, f"hydra.run.dir={directory}", script="killed_run.py backward 10", launcher=torchrun)
@@ -171,5 +172,9 @@ def test_a_run_killed_on_two_processes_goes_on_with_one(workshop, finished):
     assert saved_steps(directory / "checkpoints" / "control") == [8]
     ended = smoke(workshop, f"hydra.run.dir={directory}")
     assert ended.returncode == 0, ended.stderr
+    record = json.loads((directory / "run.json").read_text())
+    assert record["hardware"]["processes"] == 2
+    assert [machine["processes"] for machine in record["machines"]] == [2, 1]
+    assert "Not all of it was computed in one place (processes 2, then 1)" in (directory / "report.html").read_text()
     found, expected = (pd.read_csv(place / "summary.csv") for place in (directory, finished))
     pd.testing.assert_frame_equal(found, expected, rtol=1e-5, atol=1e-6)

@@ -18,6 +18,7 @@ from training import (
     load_checkpoint,
     pretrained_suite,
     saved_steps,
+    suite_made_with,
     train,
 )
 
@@ -72,6 +73,7 @@ def suite_of(text):
         corpus_sha256=corpus.sha256,
         batch_at=batch_of(corpus),
         device=torch.device("cpu"),
+        made_with={"threads": 1},
     )
 
 
@@ -179,10 +181,12 @@ def test_a_killed_build_goes_on_where_it_was(text, tmp_path, monkeypatch):
         "seq_length": 16,
         "corpus_sha256": corpus.sha256,
         "device": torch.device("cpu"),
+        "made_with": {"threads": 2},
     }
     with pytest.raises(KeyboardInterrupt):
         pretrained_suite(PRETRAINING, batch_at=die_at_7, **options)
     resumed = suite_of(text)
+    assert suite_made_with(resumed) == [{"threads": 2}, {"threads": 1}]
     assert seen == list(range(8))
     assert all_bytes(resumed) == all_bytes(whole)
 

@@ -310,7 +310,7 @@ def test_what_libraries_say_is_logged_kept_and_told_without_secrets(tmp_path, ca
     handler.handle(logging.LogRecord("a", logging.INFO, "a.py", 1, "%s", (said,), None))
     assert capsys.readouterr().out == f"{clean}\n"
     provenance = {"git": {}, "packages": {}, "hardware": {}}
-    with open_record(tmp_path, config={}, command="python run.py", provenance=provenance) as record:
+    with open_record(tmp_path, config={}, identity={}, command="python run.py", provenance=provenance) as record:
         record.update(caveats=[said])
     assert json.loads((tmp_path / "run.json").read_text())["caveats"] == [clean]
 

@@ -114,6 +114,28 @@ def test_the_page_of_a_study_counts_once_what_the_seed_did_not_change(studied):
     assert "feminine to masculine (0, 1); masculine to feminine (0, 1)." in page
 
 
+def test_arms_on_which_the_seed_has_no_effect_are_trained_once_and_every_run_is_whole_by_itself(studied):
+    directory, told = studied
+    assert told.count("intervened arm: trained in") == 2
+    assert told.count("intervened arm: the seed has no effect on this arm; taken from") == 2
+    for name in ("masculine_to_feminine", "feminine_to_masculine"):
+        runs = [run_with(directory, intervention=name, seed=seed) for seed in (0, 1)]
+        first, second = (json.loads((path / "run.json").read_text()) for path in runs)
+        assert first["arm"] == second["arm"]
+        assert first["shared_arm"] == second["shared_arm"]
+        assert second["shared_arm"]["trained_by"] == runs[0].name
+        assert ("train intervened" in first["timings_s"], "train intervened" in second["timings_s"]) == (True, False)
+        assert [len(read_journal(path / "train" / "intervened.jsonl")) for path in runs] == [6, 6]
+        for file in ("swaps.parquet", "rows/after/pronoun_prior.parquet"):
+            assert (runs[0] / file).read_bytes() == (runs[1] / file).read_bytes()
+        arm = (runs[1] / second["shared_arm"]["directory"]).resolve()
+        assert {path.name for path in (arm / "checkpoints" / "intervened" / "step12").iterdir()} >= {
+            "model.safetensors",
+            "README.md",
+        }
+    assert len({json.loads((path / "run.json").read_text())["arm"] for path in runs_of(directory).values()}) == 2
+
+
 def test_a_run_of_a_study_has_the_numbers_of_the_same_run_alone(studied, workshop):
     alone = workshop / "alone"
     result = smoke(workshop, "intervention=feminine_to_masculine", f"hydra.run.dir={alone}")
@@ -201,11 +223,12 @@ def test_jobs_that_fail_stop_no_other_and_are_named_at_the_end(workshop):
 
 def test_a_study_s_job_of_another_configuration_is_refused_in_one_line(studied):
     finished = run_with(studied[0], intervention="feminine_to_masculine", seed=1)
-    config = json.loads((finished / "run.json").read_text())["config"]
-    assert is_finished(finished, config=config)
-    assert not is_finished(studied[0] / "nothing", config=config)
+    record = json.loads((finished / "run.json").read_text())
+    config, identity = record["config"], record["identity"]
+    assert is_finished(finished, config=config, identity=identity)
+    assert not is_finished(studied[0] / "nothing", config=config, identity=identity)
     with pytest.raises(UserError, match=r"holds a run with seed=1, this one has seed=2; .* another hydra\.sweep\.dir"):
-        is_finished(finished, config=config | {"seed": 2})
+        is_finished(finished, config=config | {"seed": 2}, identity=identity)
 
 
 @pytest.mark.parametrize(

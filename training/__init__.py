@@ -12,7 +12,7 @@ from training.memory import memory_for_users
 from training.numerics import Numerics, numerics_of, set_numerics
 from training.optimizer import AdamStep, OptimizerState
 from training.precision import Precision, autocast, choose_device, choose_precision
-from training.pretraining import Pretraining, pretrained_suite
+from training.pretraining import Pretraining, pretrained_suite, suite_made_with
 from training.published import (
     check_not_v0,
     check_same_model,
@@ -86,6 +86,7 @@ __all__ = [
     "saved_steps",
     "set_numerics",
     "spread",
+    "suite_made_with",
     "train",
     "weights_sha256",
     "with_adam_step",

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
@@ -19,6 +20,8 @@ from training.recipe import Recipe
 from training.trainer import Batch
 
 log = logging.getLogger(__name__)
+
+_PLAN = "plan.json"
 
 
 @dataclass
@@ -77,6 +80,7 @@ def pretrained_suite(
     corpus_sha256: str,
     batch_at: Callable[[int], Batch],
     device: torch.device,
+    made_with: Mapping[str, Any],
 ) -> Path:
     """Directory of the suite's checkpoints, pre-trained in fp32 first where the cache does not hold them all.
 
@@ -87,6 +91,7 @@ def pretrained_suite(
         seq_length: tokens predicted per row of the corpus.
         corpus_sha256: of the corpus' bytes: another corpus makes another suite.
         batch_at: the batch of a step.
+        made_with: what the bits depend on beside the plan, kept with the suite for `suite_made_with`.
     """
     plan = {"pretraining": asdict(pretraining), "recipe": asdict(recipe), "micro_batch": micro_batch}
     plan |= {"numerics": asdict(numerics), "corpus_sha256": corpus_sha256}
@@ -100,8 +105,9 @@ def pretrained_suite(
             directory.mkdir(parents=True, exist_ok=True)
             remove_leftovers(directory)
             _remove_after_gap(directory, steps)
-            made_with = {"torch": torch.__version__, "threads": torch.get_num_threads(), "device": str(device)}
-            write_text(directory / "plan.json", json.dumps(plan | {"made_with": made_with}, indent=2))
+            known = (suite_made_with(directory) or [{}]) if saved_steps(directory) else []
+            makers = [*known, *([] if made_with in known else [made_with])]
+            write_text(directory / _PLAN, json.dumps(plan | {"made_with": makers}, indent=2))
             log.info("pre-training a suite of %d checkpoints, once; it is kept in %s", len(steps), directory)
             train(
                 _initial_checkpoint(pretraining, numerics, tokenizer_file, seq_length, directory),
@@ -118,6 +124,13 @@ def pretrained_suite(
                 description="pre-training the suite",
             )
     return directory
+
+
+def suite_made_with(directory: Path) -> list[dict[str, Any]] | None:
+    """What each start had that made a part of a suite; None where it was not written down."""
+    path = directory / _PLAN
+    found = json.loads(path.read_text("utf-8")).get("made_with") if path.exists() else None
+    return found if isinstance(found, list) else None
 
 
 def _remove_after_gap(directory: Path, steps: list[int]) -> None:

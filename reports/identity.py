@@ -1,0 +1,250 @@
+"""What a run is, by content: the code, the local files, the packages and the arithmetic that its numbers come from.
+
+Where two starts agree in identity and configuration they compute the same numbers, so one may go on with what the other
+left, take what it shares, or skip what it finished. Git is not asked: a commit says nothing of files that were edited,
+and a clean clone nothing of the text beside it.
+"""
+
+import ast
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from foundation import UserError
+
+ELSEWHERE = "set another hydra.run.dir (for a study another hydra.sweep.dir)"
+
+_WHOLE_BYTES = 4 * 2**30
+_BLOCK_BYTES, _BLOCKS = 2**20, 256
+_NAMED = 4  # differences that a refusal spells out
+
+
+def source_hashes(root: Path, *, modules: Iterable[str], packages: Collection[str]) -> dict[str, str]:
+    """SHA-256 of each source file that `modules` import, directly or not, themselves included, by path below `root`.
+
+    Imports are read in the text, those within functions too; nothing is imported.
+
+    Args:
+        modules: dotted names; one that has no file is left out.
+        packages: those below `root` that are followed.
+    """
+    found: dict[str, str] = {}
+    waiting = [path for module in modules for path in _files_of(root, module)]
+    while waiting:
+        path = waiting.pop()
+        name = path.relative_to(root).as_posix()
+        if name in found:
+            continue
+        source = path.read_bytes()
+        found[name] = hashlib.sha256(source).hexdigest()
+        for module in _imported(source, package=path.relative_to(root).parent.parts):
+            if module.partition(".")[0] in packages:
+                waiting += _files_of(root, module)
+    return dict(sorted(found.items()))
+
+
+def _files_of(root: Path, module: str) -> list[Path]:
+    """What Python would read for a module: its own file, and the `__init__.py` of each package above it."""
+    parts = module.split(".")
+    places = [root.joinpath(*parts[: count + 1]) for count in range(len(parts))]
+    files = [file for place in places for file in (place / "__init__.py", place.with_name(f"{place.name}.py"))]
+    return [file for file in files if file.is_file()]
+
+
+def _imported(source: bytes, *, package: tuple[str, ...]) -> Iterator[str]:
+    """Every name that may be an imported module's."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join([*above, *filter(None, [node.module])])
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def content_hash(files: Mapping[str, Path]) -> str:
+    """SHA-256 of files and of the names that they are given: not of where they lie.
+
+    Up to 4 GiB in all every byte counts. Of more, the sizes do, and some 256 blocks of 1 MiB that are spread evenly:
+    another corpus or checkpoint is noticed, an edit of single bytes between the blocks is not.
+    """
+    sizes = {name: path.stat().st_size for name, path in files.items()}
+    total = sum(sizes.values())
+    digest = hashlib.sha256()
+    for name, path in sorted(files.items()):
+        blocks = None if total <= _WHOLE_BYTES else max(2, _BLOCKS * sizes[name] // total)
+        stat = path.stat()
+        found = _file_hash(path.resolve(), blocks, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+        digest.update(f"{name}\0{sizes[name]}\0{found}\n".encode())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _file_hash(path: Path, blocks: int | None, size: int, mtime_ns: int, inode: int) -> str:
+    """SHA-256 of a file, or of so many blocks of it; the other arguments tell whether it is still the same.
+
+    The jobs of a study that run in one process read it once.
+    """
+    with path.open("rb") as file:
+        if blocks is None:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        for block in range(blocks):
+            file.seek(max(0, size - _BLOCK_BYTES) * block // (blocks - 1))
+            digest.update(file.read(_BLOCK_BYTES))
+        return digest.hexdigest()
+
+
+def make_identity(
+    *,
+    config: Mapping[str, Any],
+    code: Mapping[str, str],
+    inputs: Mapping[str, str],
+    packages: Mapping[str, str | None],
+    python: str,
+    device: str,
+    threads: int | None,
+) -> dict[str, Any]:
+    """The entry `identity` of run.json.
+
+    Args:
+        config: the configuration. Settings that are `inputs` count by their content.
+        code: SHA-256 of source files by path.
+        inputs: SHA-256 of what the settings that name something on this machine stand for, by setting.
+        packages: versions of those that compute; None is not installed.
+        python: its version, without the last number.
+        device: cpu or cuda.
+        threads: of PyTorch, on a CPU, where they change the last bits; else None.
+    """
+    identity = {
+        **{"code": dict(code), "inputs": dict(inputs), "packages": dict(packages)},
+        **{"python": python, "device": device, "threads": threads},
+    }
+    settings = {name: value for name, value in flat(config).items() if name not in inputs}
+    return {"sha256": hash_of([identity, settings]), **identity}
+
+
+def hash_of(content: Any) -> str:
+    """SHA-256 of what JSON can hold; the order of keys does not count."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted names."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return found
+
+
+def refuse_other_run(
+    directory: Path, known: Mapping[str, Any], *, config: Mapping[str, Any], identity: Mapping[str, Any]
+) -> None:
+    """Hold a run against one that is about to start.
+
+    Args:
+        known: run.json of the run in `directory`.
+        config, identity: of the one that starts.
+
+    Raises:
+        UserError: they are not the same run. The line says in what they differ, and what would make them agree.
+    """
+    if "identity" not in known:
+        raise UserError(
+            f"{directory} holds a run of an earlier version of the kit, whose run.json does not say of what code and "
+            f"content it was made (it has no entry identity); {ELSEWHERE}"
+        )
+    before = known["identity"]
+    by_content = before["inputs"].keys() & identity["inputs"].keys()
+    old, new = (
+        {name: value for name, value in flat(each).items() if name not in by_content}
+        for each in (known["config"], config)
+    )
+    differing = {name: (old.get(name), new.get(name)) for name in _unequal(old, new)}
+    remedies = ["go on with what it began with"] if differing else []
+    for part, remedy in _REMEDIES.items():
+        if part == "threads" and before["device"] != identity["device"]:
+            continue
+        old, new = (_by_name(part, each[part]) for each in (before, identity))
+        if names := _unequal(old, new):
+            differing |= {_LABELS.get(part, "{}").format(name): (old.get(name), new.get(name)) for name in names}
+            remedies.append(remedy(names, old))
+    refuse(directory, differing, remedy=" and ".join(remedies))
+
+
+def mixture_caveats(runs: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What to know of runs that are read together and were not made alike, from each's run.json.
+
+    Their settings may differ, as may what they read, and interventions of one's own: that is what is compared.
+    """
+    identities = [run["identity"] for run in runs if "identity" in run]
+    differing = []
+    for part in _REMEDIES.keys() - {"inputs"}:
+        values = [_by_name(part, each[part]) for each in identities]
+        names = {name for each in values for name in each if not name.startswith("interventions/own/")}
+        differing += [name for name in names if len({each.get(name) for each in values}) > 1]
+    if not differing:
+        return []
+    named = ", ".join(sorted(differing)[:_NAMED]) + (", ..." if len(differing) > _NAMED else "")
+    return [f"The runs were not all made alike ({named} differ), so a difference between two may come from that."]
+
+
+def _by_name(part: str, value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, Mapping) else {part: value}
+
+
+def refuse(directory: Path, differing: Mapping[str, tuple[Any, Any]], *, remedy: str) -> None:
+    """Raise UserError where something differs.
+
+    Args:
+        differing: what it was in the run in `directory`, and what it is now, by name.
+        remedy: what would make them agree.
+    """
+    if not differing:
+        return
+    first = list(differing.items())[:_NAMED]
+    more = f" ({len(differing) - _NAMED} more differ)" if len(differing) > _NAMED else ""
+    old, new = (" ".join(f"{name}={_short(pair[index])}" for name, pair in first) for index in (0, 1))
+    raise UserError(f"{directory} holds a run with {old}, this one has {new}{more}; {remedy}, or {ELSEWHERE}")
+
+
+def _unequal(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    return [name for name in sorted(one.keys() | other.keys()) if one.get(name) != other.get(name)]
+
+
+def _short(value: Any) -> Any:
+    """Of a hash its first characters: what a reader can compare."""
+    return value[:12] if isinstance(value, str) and len(value) == 64 and value.isalnum() else value
+
+
+def _undo(names: list[str], _: Mapping[str, Any]) -> str:
+    named = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} other files" if len(names) > _NAMED else "")
+    return f"undo the edit of {named}"
+
+
+def _put_back(names: list[str], _: Mapping[str, Any]) -> str:
+    return f"put back what {', '.join(names)} held"
+
+
+def _install(names: list[str], were: Mapping[str, Any]) -> str:
+    return " and ".join(f"install {name} {were[name]}" if were.get(name) else f"remove {name}" for name in names)
+
+
+def _set_device(_: list[str], were: Mapping[str, Any]) -> str:
+    return "hide the GPU (CUDA_VISIBLE_DEVICES=)" if were["device"] == "cpu" else "start it where there is a GPU"
+
+
+# what to do where a part of the identity differs, by the names of what does and the values that there were
+_REMEDIES: dict[str, Callable[[list[str], Mapping[str, Any]], str]] = {
+    "code": _undo,
+    "inputs": _put_back,
+    "packages": _install,
+    "python": lambda _, were: f"start it with Python {were['python']}",
+    "device": _set_device,
+    "threads": lambda _, were: f"start it with OMP_NUM_THREADS={were['threads']}",
+}
+_LABELS = {"inputs": "content of {}"}
