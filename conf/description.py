@@ -134,8 +134,9 @@ def find_caveats(parts: Parts) -> list[str]:
         )
     if model.seed > 0:
         differing.append(
-            "Whether PolyPythias were trained with the schedule of gpt-neox v1.0 or with that of gpt-neox #1008 is not "
-            "documented; training.lr_schedule=neox_1008 is the other."
+            "It is not documented whether PolyPythias were trained with the learning-rate schedule of gpt-neox v1.0, "
+            "which the kit takes, or with a later one: training.lr_schedule=neox_1008 (gpt-neox #1008) or neox_1011 "
+            "(#1011)."
         )
     if held_out_count(config) and (
         parts.segment.corpus.layouts != 1 or not parts.segment.held_out_rows(held_out_count(config))[1]

@@ -1,6 +1,6 @@
 """What the runs of a study have in common, made once: rebuilt moments, the rows before, the control, and equal arms.
 
-The control depends neither on the intervention nor on the seed, which draws doses and resamples. So all runs of a study
+The control depends neither on the intervention nor on the seed, which draws doses. So all runs of a study
 that agree in everything else take it from `<study>/controls/<key>/`; the key is a hash of that everything. A run's
 journal tells the control's losses apart by where its intervention would have swapped a word: they are made from the
 losses of single tokens, which are kept beside the control.

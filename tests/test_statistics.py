@@ -194,6 +194,20 @@ def test_holms_adjusted_p_value_is_the_level_at_which_its_steps_first_reach_a_te
         assert adjusted[index] == pytest.approx(min(1, max(steps)))
 
 
+def test_of_a_study_of_sixty_arms_holm_keeps_the_effects_and_none_of_the_others():
+    rng = np.random.default_rng(16)
+    shifts = np.repeat([1.0, 0.0], 210)
+    values = rng.normal(size=(420, 40))
+    changed = values + shifts[:, None] + rng.normal(size=(420, 40))
+    before, after = ({str(i): mean_metric(own) for i, own in enumerate(each)} for each in (values, changed))
+    table = summarize({"before": {"b": before}, "after": {"b": after}})
+    p = table.loc[table["moment"] == "after-before", "p"].reset_index(drop=True)
+    assert p.min() < 0.05 / 420 / 100  # 5,000 draws could not say so
+    corrected = holm(p) < 0.05
+    assert corrected[:210].mean() > 0.95
+    assert corrected[210:].mean() <= 0.05
+
+
 def test_holms_correction_is_over_the_primary_metrics_of_each_change():
     rng = np.random.default_rng(13)
     moments = {
