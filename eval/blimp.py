@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase
 from eval.clusters import joined_clusters
 from eval.items import HUB, check_counts, load_records
 from eval.likelihood import Request, Scores, text_requests
-from eval.statistics import Metric
+from eval.statistics import SHARE, Metric
 from foundation import UserError
 
 PAIRS = 1000
@@ -70,7 +70,7 @@ class Blimp:
                 neutral=None,
                 description="Share of pairs whose grammatical sentence is more likely"
                 + (f", where {name.removeprefix('accuracy_')} is right." if name != "accuracy" else "."),
-                is_share=True,
+                outcomes=SHARE,
             )
             for name, part in parts.items()
         }

@@ -37,10 +37,11 @@ def interval(value: float, contributions: Floats) -> tuple[float, float]:
     normal values: those of a chi-square with the variance that it has.
     """
     clusters, error = len(contributions), standard_error(contributions)
-    if not error > 0:
-        return (value, value) if error == 0 else (np.nan, np.nan)
     centred = contributions - contributions.mean()
-    centred /= np.abs(centred).max()  # whose powers are in range, whatever the unit
+    largest = float(np.abs(centred).max())
+    if clusters == 1 or largest == 0:
+        return (value, value) if clusters > 1 else (np.nan, np.nan)
+    centred /= largest  # so that powers are in range, whatever the unit
     variance = float(np.mean(centred**2))
     skewness, kurtosis = float(np.mean(centred**3)) / variance**1.5, float(np.mean(centred**4)) / variance**2
     if clusters > 2:
@@ -58,6 +59,23 @@ def _unskewed(quantile: float, skewness: float, clusters: int) -> float:
         return quantile
     inner = 1 + skewness * (quantile / root - skewness / (6 * clusters))
     return float(root * 3 / skewness * (np.cbrt(inner) - 1))
+
+
+def outcome_interval(terms: Floats, *, unit: float) -> tuple[float, float]:
+    """The 95 % t interval of a sum over clusters of outcomes, with two more clusters that changed, one either way.
+
+    Where few clusters differ from the others, their skewness and kurtosis are chance, and zero variance is no
+    certainty; the two that are added (as Agresti & Min 2005 add half a pair to each kind) bound what was not seen.
+
+    Args:
+        terms: (G,), each cluster's part of the sum; 0 for most.
+        unit: what an added cluster changes by where no other has changed.
+    """
+    changed = np.abs(terms[terms != 0])
+    size = float(changed.mean()) if len(changed) else unit
+    seen = np.concatenate([terms, [size, -size]])
+    reach = float(t.ppf(1 - LEVEL / 2, len(seen) - 1) * seen.std(ddof=1) / np.sqrt(len(seen)))
+    return len(terms) * (float(seen.mean()) - reach), len(terms) * (float(seen.mean()) + reach)
 
 
 def share_interval(share: float, n: int) -> tuple[float, float]:
@@ -97,15 +115,15 @@ def sign_flip(terms: Floats) -> float:
     All 2^G patterns are counted one by one where they are few. Else the distribution of the sum is computed by adding
     one cluster after the other (Streitberg & Röhmel 1986): exactly where all terms are multiples of one unit, as sums
     of outcomes are, else with terms rounded to a grid of 2^15 steps between zero and the largest sum. So p has no
-    smallest value but 2^(1 - G).
+    smallest value but 2^(1 - G). Exact it is of differences that are symmetric if nothing changed, as those of two arms
+    that are exchangeable are; docs/evaluation.md has its error rates where they are not.
 
     Args:
         terms: (G,), one for each cluster. If nothing changed, each is as likely with the other sign.
     """
-    flipped = terms[terms != 0]
-    sizes = np.abs(flipped)
+    sizes = np.abs(terms[terms != 0])
     rounding = 1e-9 * float(sizes.sum())
-    total = abs(float(flipped.sum()))
+    total = abs(float(terms.sum()))
     if total <= rounding:
         return 1.0
     if len(sizes) <= _ENUMERATED:
@@ -116,7 +134,7 @@ def sign_flip(terms: Floats) -> float:
     steps = _multiples(sizes)
     if steps is None:
         steps = np.asarray(np.rint(sizes / sizes.sum() * _GRID), np.int64)
-    return _tail_of_signed_sum(steps, abs(int(np.sign(flipped) @ steps)))
+    return max(2.0 ** (1 - len(sizes)), _tail_of_signed_sum(steps, (total - rounding) / float(sizes.sum())))
 
 
 def _multiples(sizes: Floats) -> npt.NDArray[np.int64] | None:
@@ -128,15 +146,16 @@ def _multiples(sizes: Floats) -> npt.NDArray[np.int64] | None:
     return None
 
 
-def _tail_of_signed_sum(steps: npt.NDArray[np.int64], total: int) -> float:
-    """P(|sum| >= total) of steps with random signs."""
+def _tail_of_signed_sum(steps: npt.NDArray[np.int64], share: float) -> float:
+    """P(|sum| >= share of the largest sum) of steps with random signs."""
     probabilities = np.ones(1)
     for step in np.sort(steps):
         wider = np.zeros(len(probabilities) + 2 * step)
         wider[: len(probabilities)] = probabilities / 2
         wider[2 * step :] += probabilities / 2
         probabilities = wider
-    return min(1.0, 2 * float(probabilities[len(probabilities) // 2 + total :].sum()))
+    most = len(probabilities) // 2
+    return min(1.0, 2 * float(probabilities[most + int(np.ceil(share * most)) :].sum()))
 
 
 def detectable_by_sign_flips(contributions: Floats, terms: Floats) -> float:
@@ -155,6 +174,8 @@ def detectable_by_sign_flips(contributions: Floats, terms: Floats) -> float:
         return np.nan
     effect = _standardized_effect(clusters) * error * np.sqrt(clusters)
     changed = terms[terms != 0]
+    if not len(changed):
+        return float(effect)
     if (steps := _multiples(np.abs(changed))) is not None and steps.max() <= _FEW and len(changed) < len(terms):
         gained, size = int((changed > 0).sum()), float(np.abs(changed).mean())
         sign_test = detectable_by_mcnemar(gained, len(changed) - gained, len(terms))

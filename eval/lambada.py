@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from eval.clusters import joined_clusters
 from eval.items import HUB, check_counts, load_records
 from eval.likelihood import Request, Scores, continuation_requests
-from eval.statistics import Metric
+from eval.statistics import SHARE, Metric
 from foundation import UserError
 
 PASSAGES = 5153
@@ -61,7 +61,7 @@ class Lambada:
                 clusters=clusters,
                 neutral=None,
                 description="Share of passages whose last word is the likeliest, token by token.",
-                is_share=True,
+                outcomes=SHARE,
             ),
             "loss": Metric(
                 values=-rows["log_likelihood"].to_numpy(float),

@@ -30,6 +30,7 @@ from eval.inference import (
     detectable_by_sign_flips,
     interval,
     mcnemar,
+    outcome_interval,
     paired_interval,
     share_interval,
     sign_flip,
@@ -55,6 +56,8 @@ COLUMNS = [
     "description",
 ]
 
+SHARE, GAP = (0.0, 1.0), (-1.0, 1.0)
+
 Floats = npt.NDArray[np.float64]
 
 
@@ -67,7 +70,8 @@ class Metric:
         clusters: (n,), labels of what is not independent of one another.
         weights: (n,) when the metric is sum(values) / sum(weights), as a loss by its number of tokens; None: a mean.
         regressor: (n,) when the metric is the slope of `values` on it.
-        is_share: whether values are outcomes, 0 or 1 (between them for ties).
+        outcomes: the least and the largest value of an example, where values are outcomes (`SHARE`) or differences of
+            two (`GAP`).
         neutral: what an unbiased model would get, None where no such value exists.
         description: one sentence for the reader of the report.
         primary: whether a study asks for it, rather than for what explains it.
@@ -77,7 +81,7 @@ class Metric:
     clusters: npt.NDArray[Any]
     weights: Floats | None = None
     regressor: Floats | None = None
-    is_share: bool = False
+    outcomes: tuple[float, float] | None = None
     neutral: float | None
     description: str
     primary: bool = False
@@ -85,7 +89,7 @@ class Metric:
     @property
     def is_binary(self) -> bool:
         """Whether the metric is the share of examples with one of two outcomes, without ties."""
-        return self.is_share and bool(np.isin(self.values, (0, 1)).all())
+        return self.outcomes == SHARE and bool(np.isin(self.values, SHARE).all())
 
 
 def summarize(
@@ -158,28 +162,38 @@ def _same_examples(one: Metric, other: Metric) -> bool:
 def _summarize_level(metric: Metric) -> dict[str, float]:
     value, contributions = _estimate(metric.values, metric)
     clusters = len(contributions)
-    if metric.is_binary and (clusters == len(metric.values) or value in (0, 1)):
+    if metric.is_binary and (clusters == len(metric.values) or value in SHARE):
         low, high = share_interval(value, clusters)
+    elif metric.outcomes is not None and clusters > 1:
+        least, largest = metric.outcomes
+        centre = (least + largest) / 2
+        low, high = (centre + bound for bound in _outcome_interval(np.subtract(metric.values, centre), metric))
+        low, high = max(low, least), min(high, largest)
     else:
         low, high = interval(value, contributions)
-    if metric.is_share:
-        low, high = max(low, 0.0), min(high, 1.0)
     return {"value": value, "ci_low": low, "ci_high": high}
 
 
 def _summarize_change(later: Metric, earlier: Metric) -> dict[str, float | str]:
     differences = np.subtract(later.values, earlier.values)
     value, contributions = _estimate(differences, later)
+    clusters = len(contributions)
     found: dict[str, float | str] = {"value": value, "changed": int(np.count_nonzero(differences))}
-    if later.is_binary and earlier.is_binary and len(contributions) == len(differences):
-        n, gained, lost = len(differences), int((differences > 0).sum()), int((differences < 0).sum())
-        low, high = paired_interval(gained, lost, n)
-        found |= {"test": "mcnemar", "p": mcnemar(gained, lost), "mde": detectable_by_mcnemar(gained, lost, n)}
+    if later.is_binary and earlier.is_binary and clusters == len(differences):
+        gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
+        low, high = paired_interval(gained, lost, clusters)
+        found |= {"test": "mcnemar", "p": mcnemar(gained, lost), "mde": detectable_by_mcnemar(gained, lost, clusters)}
     else:
-        low, high = interval(value, contributions)
+        outcomes = later.outcomes is not None and clusters > 1
+        low, high = _outcome_interval(differences, later) if outcomes else interval(value, contributions)
         terms = _sums_by_cluster(_flipped_terms(differences, later), later)
         found |= {"test": "sign_flip", "p": sign_flip(terms), "mde": detectable_by_sign_flips(contributions, terms)}
     return {**found, "ci_low": low, "ci_high": high}
+
+
+def _outcome_interval(values: Floats, metric: Metric) -> tuple[float, float]:
+    """Of the mean of `values`, which are 0 where nothing is to be told of an example."""
+    return outcome_interval(_sums_by_cluster(values, metric) / len(values), unit=1 / len(values))
 
 
 def _estimate(values: Floats, metric: Metric) -> tuple[float, Floats]:
@@ -221,8 +235,9 @@ def _flipped_terms(differences: Floats, metric: Metric) -> Floats:
     if metric.regressor is None:
         weights = np.ones_like(differences) if metric.weights is None else metric.weights
         return np.asarray(differences / weights.sum())
-    x = metric.regressor - metric.regressor.mean()
-    return np.asarray(x * (differences - differences.mean()) / (x @ x))
+    x, spread = metric.regressor - metric.regressor.mean(), differences - differences.mean()
+    spread[np.abs(spread) <= 1e-9 * np.abs(differences).max()] = 0  # a shift alike for all, but for rounding
+    return np.asarray(x * spread / (x @ x))
 
 
 def _sums_by_cluster(terms: Floats, metric: Metric) -> Floats:

@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 from eval.items import check_counts, read_records
 from eval.likelihood import Request, Scores, continuation_requests
 from eval.occupations import load_occupations
-from eval.statistics import Metric, with_primary
+from eval.statistics import GAP, SHARE, Metric, with_primary
 from foundation import UserError, fetch
 
 SENTENCES = 720
@@ -144,5 +144,5 @@ def _mean(values: "pd.Series[Any]", clusters: Any, neutral: float | None, descri
         clusters=np.asarray(clusters),
         neutral=neutral,
         description=description,
-        is_share=neutral is None,
+        outcomes=SHARE if neutral is None else GAP,
     )

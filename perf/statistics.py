@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from eval import Metric, summarize
+from eval.statistics import GAP, SHARE
 from foundation import holm
 from reports.manipulation import verdict
 from reports.results import Estimate
@@ -51,6 +52,7 @@ def main() -> None:
     draws = parser.parse_args().draws
     for title, table in (
         ("Coverage of 95 % intervals, %, by clusters", coverage(draws)),
+        ("False alarms of sign flips at the 5 % level, %, by clusters", false_alarms(draws)),
         ("Power at the smallest detectable effect, by clusters", power(draws)),
         ("Verdicts where arms share noise, %", verdicts(draws)),
         ("Tests below 5 % in studies of 60 arms, half of them with an effect", studies(max(1, draws // 100))),
@@ -72,6 +74,9 @@ def coverage(draws: int) -> pd.DataFrame:
             "share of 0.5": _share(0.5),
             "share of 0.1": _share(0.1),
             "share of 0.5, two outcomes a cluster": _share(0.5, per_cluster=2),
+            "share of 0.1, two outcomes a cluster": _share(0.1, per_cluster=2),
+            "gap of 0, one cluster in a hundred differs": _gap(0.005, 0.005),
+            "gap of 0.02, three clusters in a hundred differ": _gap(0.025, 0.005),
         }.items()
     }
     rows |= {
@@ -125,8 +130,18 @@ def _share(share: float, per_cluster: int = 1) -> Draw:
         chances = random.beta(4 * share, 4 * (1 - share), size=clusters) if per_cluster > 1 else share
         values = random.random((per_cluster, clusters)) < chances
         return _metric(
-            values.ravel().astype(np.float64), np.tile(np.arange(clusters), per_cluster), is_share=True
+            values.ravel().astype(np.float64), np.tile(np.arange(clusters), per_cluster), outcomes=SHARE
         ), share
+
+    return draw
+
+
+def _gap(gained: float, lost: float) -> Draw:
+    """Differences of two outcomes, most of them 0, as of the occupation that a pronoun refers to, pro minus anti."""
+
+    def draw(random: Random, clusters: int) -> tuple[Metric, float]:
+        values = random.choice([1.0, -1.0, 0.0], p=[gained, lost, 1 - gained - lost], size=clusters)
+        return _metric(values, np.arange(clusters), outcomes=GAP), gained - lost
 
     return draw
 
@@ -148,7 +163,7 @@ def _pairs(random: Random, n: int, changed: float, gained: float) -> tuple[Metri
     flips = random.random(n)
     lost, won = flips < changed * (1 - gained) * 2, flips < changed * gained * 2
     after = np.where(before, before & ~lost, won)
-    return tuple(_metric(each.astype(np.float64), np.arange(n), is_share=True) for each in (before, after))  # type: ignore[return-value]
+    return tuple(_metric(each.astype(np.float64), np.arange(n), outcomes=SHARE) for each in (before, after))  # type: ignore[return-value]
 
 
 def _covered_change(draws: int, n: int, changed: float, gained: float) -> float:
@@ -164,6 +179,20 @@ def _changes(drawn: Sequence[tuple[Metric, Metric]]) -> pd.DataFrame:
     }
     table = summarize(moments)
     return table[table["moment"] == "after-before"].reset_index(drop=True)
+
+
+def false_alarms(draws: int) -> pd.DataFrame:
+    """How often the mean of differences whose true mean is 0 is called a change, in %."""
+    rows: dict[str, list[float]] = {}
+    for name, (values, mean) in _VALUES.items():
+        rows[name] = []
+        for clusters in _CLUSTERS:
+            random = np.random.default_rng([clusters, draws])
+            labels = np.arange(clusters)
+            differences = [values(random, clusters) - mean for _ in range(draws)]
+            changes = _changes([(_metric(np.zeros(clusters), labels), _metric(each, labels)) for each in differences])
+            rows[name].append(100 * float(np.mean(changes["p"] < 0.05)))
+    return pd.DataFrame(rows, index=list(_CLUSTERS)).T.round(1)
 
 
 def power(draws: int) -> pd.DataFrame:
@@ -248,7 +277,7 @@ def _power_of_mcnemar(draws: int, n: int, changed: float) -> float:
 def _certain(random: Random, n: int, effect: float) -> tuple[Metric, Metric]:
     labels = np.arange(n)
     after = (random.random(n) < effect).astype(np.float64)
-    return _metric(np.zeros(n), labels, is_share=True), _metric(after, labels, is_share=True)
+    return _metric(np.zeros(n), labels, outcomes=SHARE), _metric(after, labels, is_share=True)
 
 
 def verdicts(draws: int) -> pd.DataFrame:

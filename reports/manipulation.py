@@ -18,6 +18,7 @@ EXPECTED = 2.0
 Verdict = Literal[
     "taken",
     "not taken",
+    "moved the other way",
     "unclear",
     "nothing moved, as expected",
     "moved no more than training noise does, as expected",
@@ -49,6 +50,8 @@ def verdict(change: Estimate, expects: str | None) -> Verdict | None:
         low, high = -high, -low
     if low > 0:
         return "taken"
+    if high < 0:
+        return "moved the other way"
     return "not taken" if high < EXPECTED else "unclear"
 
 
@@ -66,12 +69,16 @@ def manipulation_sentence(results: Results) -> str:
         evidence += "; there is no control arm to tell it from further training."
     change = judged.changes[judged.main_change]
     evidence += f" The log-odds changed by {number(change.value, 2, signed=True)} nats ({words(judged.main_change)}"
-    evidence += f", 95\u00a0% interval {interval(change, 2)})." if change.low is not None else ")."
+    evidence += f", 95\u00a0% interval {interval(change, 2)}" if change.low is not None else ""
+    evidence += f"); training alone moves them by up to {NOISE}."
+    expects = results.run["intervention"]["expects"]
     if differences := other_differences(results.run):
-        return f"Manipulation check: {no_verdict(differences)}. {evidence}"
-    found = verdict(change, results.run["intervention"]["expects"])
-    unknown = "no verdict, as what was to be expected depends on how many of each the corpus has"
-    return f"Manipulation check: {found or unknown}. {evidence}"
+        found = no_verdict(differences)
+    elif expects is None:
+        found = "no verdict, as what was to be expected depends on how many of each the corpus has"
+    else:
+        found = verdict(change, expects) or "no verdict, as so few prefixes bear no interval"
+    return f"Manipulation check: {found}. {evidence}"
 
 
 def manipulation_rule(metric: Metric, expects: str | None) -> str:
@@ -80,8 +87,8 @@ def manipulation_rule(metric: Metric, expects: str | None) -> str:
         return "No rule: this intervention has no direction of its own."
     widened = (
         f"The rule goes by the log-odds: the 95\u00a0% interval of {words(metric.main_change)} is widened on both "
-        f"sides by {NOISE} nats, as far as they have moved between neighbouring checkpoints of the demo without any "
-        f"intervention."
+        f"sides by {NOISE} nats, the most that these log-odds moved between neighbouring checkpoints of the demo, "
+        f"where no text was changed."
     )
     if expects == "none":
         return (
@@ -90,8 +97,9 @@ def manipulation_rule(metric: Metric, expects: str | None) -> str:
         )
     way = "fall" if expects == "fall" else "rise"
     return (
-        f"{widened} “Taken” means that the widened interval holds nothing but a {way}; “not taken”, that it leaves out "
-        f"a {way} of {EXPECTED:g} nats, sevenfold odds; else it is unclear."
+        f"{widened} “Taken” means that the widened interval holds nothing but a {way}; “moved the other way”, nothing "
+        f"but the opposite; “not taken”, that it leaves out a {way} of {EXPECTED:g} nats, sevenfold odds; else it is "
+        f"unclear."
     )
 
 

@@ -66,6 +66,7 @@ _IN_THE_ANSWER = {
 
 
 LEVEL = 0.05
+_MOST_DECIMALS = 6
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,19 @@ class Estimate:
     def is_found(self) -> bool:
         """Whether there is a change, at the 5 % level: what sentences, stars, tables and study pages go by."""
         return self.decisive_p is not None and self.decisive_p < LEVEL
+
+    @property
+    def mark(self) -> str:
+        """A star where the change was found; in brackets where its p is not corrected for the number of metrics."""
+        return ("*" if self.p_holm is not None else "(*)") if self.is_found else ""
+
+    @property
+    def decimals(self) -> int:
+        """Digits after the point that show two significant ones of its interval, and neither bound as 0 that is not."""
+        shown = [_digits(self.reach, significant=2) or _digits(abs(self.value), significant=2) or 0]
+        if self.excludes_zero:
+            shown += [_digits(min(abs(self.low or 0.0), abs(self.high or 0.0)), significant=1) or 0]
+        return max(shown)
 
     @property
     def reach(self) -> float:
@@ -132,19 +146,19 @@ class Metric:
 
     @property
     def decimals(self) -> int:
-        """Digits after the point: three significant ones of the largest level, but no more than its interval bears; and
-        as many as the main change needs to show two of its own, or of its interval.
+        """Digits of levels after the point: three significant ones of the largest, but no more than its interval bears;
+        and as many as the main change has, so that levels can be subtracted, but six at most.
         """
         largest = max(self.levels.values(), key=lambda level: abs(level.value))
         limits = [_digits(abs(largest.value), significant=3), _digits(largest.reach, significant=2)]
         of_level = min((limit for limit in limits if limit is not None), default=3)
-        if not self.changes:
-            return of_level
-        change = self.changes[self.main_change]
-        of_change = _digits(change.reach, significant=2)
-        if of_change is None:
-            of_change = _digits(abs(change.value), significant=2)
-        return max(of_level, of_change or 0)
+        of_change = self.changes[self.main_change].decimals if self.changes else 0
+        return min(max(of_level, of_change), _MOST_DECIMALS)
+
+    @property
+    def change_decimals(self) -> int:
+        """Digits of changes after the point: as many as levels have, and as the main change needs."""
+        return max(self.decimals, self.changes[self.main_change].decimals) if self.changes else self.decimals
 
 
 @dataclass(frozen=True, eq=False)
@@ -315,16 +329,20 @@ def _optional(value: Any) -> float | None:
 
 def _digits(value: float, *, significant: int) -> int | None:
     """Digits after the point that show so many significant ones; None for zero, which has none."""
-    return min(max(significant - 1 - math.floor(math.log10(value)), 0), 6) if value > 0 else None
+    return max(significant - 1 - math.floor(math.log10(value)), 0) if value > 0 else None
 
 
 def number(value: float | None, decimals: int, *, signed: bool = False) -> str:
-    """A number in print: a true minus sign, no negative zero, a dash where there is none."""
+    """A number in print: a true minus sign, no negative zero, a dash where there is none.
+
+    What needs more than six decimals is printed with two digits and a power of ten.
+    """
     if value is None:
         return "–"
-    text = f"{value:+,.{decimals}f}" if signed else f"{value:,.{decimals}f}"
-    if not any(digit in text for digit in "123456789"):
-        return text.lstrip("+-")
+    form = f",.{decimals}f" if decimals <= _MOST_DECIMALS else ".1e"
+    text = f"{value:{'+' if signed else ''}{form}}"
+    if not any(digit in text.partition("e")[0] for digit in "123456789"):
+        return "0" if decimals > _MOST_DECIMALS else text.lstrip("+-")
     return text.replace("-", "−")
 
 
@@ -341,12 +359,15 @@ def interval(estimate: Estimate, decimals: int) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """ "< 0.001", else two significant digits or three decimals, whichever are fewer."""
+    """ "< 0.001", else two significant digits or three decimals, whichever are fewer; more where it is next to 0.05."""
     if p is None:
         return "–"
     if p < 0.001:
         return "< 0.001"
-    return f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+    decimals = 3 if p < 0.1 else 2
+    while f"{p:.{decimals}f}" == f"{LEVEL:.{decimals}f}" and decimals < _MOST_DECIMALS:
+        decimals += 1
+    return f"{p:.{decimals}f}"
 
 
 def answer_sentences(results: Results) -> list[str]:
@@ -359,11 +380,11 @@ def answer_sentences(results: Results) -> list[str]:
 
 
 def _answer(metric: Metric, subject: str, differences: Sequence[str]) -> str:
-    change, decimals = metric.changes[metric.main_change], metric.decimals
-    before, after = (number(metric.levels[moment].value, decimals) for moment in ("before", "after"))
+    change, decimals = metric.changes[metric.main_change], metric.change_decimals
+    before, after = (number(metric.levels[moment].value, metric.decimals) for moment in ("before", "after"))
     sentence = f"{subject[0].upper()}{subject[1:]} went from {before} to {after}"
     if "control" in metric.levels:
-        sentence += f", against {number(metric.levels['control'].value, decimals)} in the control arm"
+        sentence += f", against {number(metric.levels['control'].value, metric.decimals)} in the control arm"
     if differences:
         return f"{sentence}; {no_cause(differences)}."
     difference = f"{words(metric.main_change)} is {number(change.value, decimals, signed=True)}"
@@ -377,14 +398,14 @@ def _answer(metric: Metric, subject: str, differences: Sequence[str]) -> str:
 def _verdict(metric: Metric) -> str:
     change = metric.changes[metric.main_change]
     if change.changed == 0:
-        return "for every example is the same in both"
+        return "no example changed"
     if not change.is_found:
         return f"no detectable change{_beside_the_interval(metric)}{_floor(metric)}"
     if metric.neutral is None:
         return f"more than chance explains{_beside_the_interval(metric)}"
-    after = metric.levels["after"].value
-    nearer = abs(after - metric.neutral) < abs(after - change.value - metric.neutral)
-    towards = "towards" if nearer else "away from"
+    after = metric.levels["after"].value - metric.neutral
+    unchanged = after - change.value
+    towards = "past" if after * unchanged < 0 else "towards" if abs(after) < abs(unchanged) else "away from"
     return f"a move {towards} the {metric.neutral:g} of an unbiased model{_beside_the_interval(metric)}"
 
 
@@ -402,7 +423,7 @@ def _floor(metric: Metric) -> str:
     change = metric.changes[metric.main_change]
     if change.mde is None:
         return ""
-    return f" (the test, uncorrected, finds {number(change.mde, metric.decimals)} or more with 80\u00a0% power)"
+    return f" (the test, uncorrected, finds {number(change.mde, metric.change_decimals)} or more with 80\u00a0% power)"
 
 
 def p_equation(p: float | None) -> str:

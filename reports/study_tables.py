@@ -112,7 +112,7 @@ def effect_table(arms: Sequence[Arm]) -> Table:
     for metric, arm in sorted(primary, key=lambda pair: order[pair[0].benchmark, pair[0].name]):
         change = metric.changes[metric.main_change]
         holm_p = family[arm.key, metric.benchmark, metric.name]
-        tested = [p_value(change.p), p_value(holm_p), number(change.mde, metric.decimals)]
+        tested = [p_value(change.p), p_value(holm_p), number(change.mde, metric.change_decimals)]
         rows.append([title(metric), arm.label, f"{metric.n:,}", *_levels(metric), *_change(metric), *tested])
     changes = sorted({words(metric.main_change) for arm in arms for metric in arm.primary})
     return Table(
@@ -266,7 +266,7 @@ def _levels(metric: Metric) -> list[str]:
 
 def _change(metric: Metric) -> list[str]:
     change = metric.changes[metric.main_change]
-    return [number(change.value, metric.decimals, signed=True), interval(change, metric.decimals)]
+    return [number(change.value, metric.change_decimals, signed=True), interval(change, metric.change_decimals)]
 
 
 def _known(value: float) -> float | None:

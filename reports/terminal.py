@@ -72,8 +72,8 @@ def _table(results: Results) -> Table:
         pad_edge=False,
         header_style="dim",
         caption=ascii_only(
-            f"change: {change}, paired example by example; 95 % interval; p: Holm's where the metric is primary; "
-            f"*: below {LEVEL:g}"
+            f"change: {change}, paired example by example; 95 % interval; *: Holm's p below {LEVEL:g}; "
+            f"(*): p below {LEVEL:g} of a metric that is not primary, uncorrected"
         ),
         caption_justify="left",
     )
@@ -93,7 +93,7 @@ def _cells(metric: Metric, levels: list[str]) -> list[str]:
     change, decimals = metric.changes[metric.main_change], metric.decimals
     return [
         *(number(metric.levels[moment].value, decimals) for moment in levels),
-        number(change.value, decimals, signed=True),
-        interval(change, decimals),
-        p_value(change.decisive_p) + ("*" if change.is_found else ""),
+        number(change.value, metric.change_decimals, signed=True),
+        interval(change, metric.change_decimals),
+        p_value(change.decisive_p) + change.mark,
     ]

@@ -32,7 +32,9 @@ def test_metrics_are_means_of_probabilities():
     scores = [np.array([np.log(p)]) for p in (0.2, 0.1, 0.4) for _ in PREFIXES]
     metrics = PronounPrior().metrics(PronounPrior().rows(scores))
     means = {name: np.mean(metric.values) for name, metric in metrics.items()}
-    assert means == pytest.approx({"share_she": 1 / 3, "share_they": 4 / 7, "p_he": 0.2, "p_she": 0.1, "p_they": 0.4})
+    log_odds = {"log_odds_she": np.log(0.1 / 0.2), "log_odds_they": np.log(0.4 / 0.3)}
+    shares = {"share_she": 1 / 3, "share_they": 4 / 7}
+    assert means == pytest.approx({**shares, "p_he": 0.2, "p_she": 0.1, "p_they": 0.4, **log_odds})
     assert metrics["share_she"].neutral == 0.5
     assert metrics["p_he"].neutral is None
 

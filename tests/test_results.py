@@ -80,7 +80,18 @@ def test_a_number_in_print_is_the_number_rounded(value: float, decimals: int) ->
     assert printed == pytest.approx(value, abs=0.5000001 * 10**-decimals)
 
 
-@pytest.mark.parametrize(("p", "text"), [(0.0009995, "< 0.001"), (0.0124, "0.012"), (0.523, "0.52"), (None, "–")])
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (0.0009995, "< 0.001"),
+        (0.0124, "0.012"),
+        (0.523, "0.52"),
+        (None, "–"),
+        (0.04996, "0.04996"),  # on this side of 0.05
+        (0.0501, "0.0501"),
+        (0.05, "0.050000"),
+    ],
+)
 def test_p_values_are_rounded_sensibly(p: float | None, text: str) -> None:
     assert p_value(p) == text
 
@@ -99,7 +110,23 @@ def test_a_change_that_was_found_is_never_printed_as_zero() -> None:
     exact = Estimate(-0.00002, None, None, 0.0001, None)
     before = Estimate(4.4437, 4.41, 4.47, None, None)
     metric = Metric("b", "m", "", 1, None, {"before": before}, {"after-before": exact})
-    assert number(exact.value, metric.decimals) == "−0.000020"
+    assert number(exact.value, metric.change_decimals) == "−0.000020"
+    tiny = Estimate(3.2e-7, 2.6e-7, 3.9e-7, 0.0001, None)
+    metric = Metric("b", "m", "", 1, None, {"before": before}, {"after-before": tiny})
+    assert number(tiny.value, metric.change_decimals, signed=True) == "+3.2e−07"
+    assert metric.decimals == 6
+
+
+def test_a_bound_that_leaves_out_zero_is_never_printed_as_zero() -> None:
+    change = Estimate(0.04, 0.0024, 0.25, 0.044, None)
+    metric = Metric("b", "m", "", 1, None, {"before": Estimate(0.6, 0.5, 0.7, None, None)}, {"after-before": change})
+    assert number(change.low, metric.change_decimals) == "0.002"
+
+
+def test_a_star_is_in_brackets_where_p_is_not_corrected() -> None:
+    assert Estimate(1.0, 0.5, 1.5, 0.01, None, 0.04).mark == "*"
+    assert Estimate(1.0, 0.5, 1.5, 0.01, None).mark == "(*)"
+    assert Estimate(1.0, 0.5, 1.5, 0.01, None, 0.06).mark == ""
 
 
 @pytest.mark.parametrize(
@@ -121,7 +148,7 @@ def answer_with(change: Estimate) -> str:
 def test_four_pairs_gained_and_none_lost_are_no_move_whatever_the_interval_leaves_out() -> None:
     answer = answer_with(Estimate(4 / 262, 0.0006, 0.0386, 0.125, 0.03, 0.125, changed=4))
     assert "no detectable change, though the interval, which is approximate and uncorrected, leaves out zero" in answer
-    assert "finds 0.030 or more with 80\u00a0% power" in answer
+    assert "finds 0.0300 or more with 80\u00a0% power" in answer
     assert "a move" not in answer
 
 
@@ -138,8 +165,8 @@ def test_where_the_test_could_find_nothing_no_detectable_effect_is_named() -> No
 
 def test_examples_that_are_all_the_same_are_said_to_be() -> None:
     answer = answer_with(Estimate(0.0, -0.0144, 0.0144, 1.0, 0.03, 1.0, changed=0))
-    assert answer.endswith("for every example is the same in both.")
-    assert "the same in both" not in answer_with(Estimate(0.0, -0.02, 0.02, 1.0, 0.03, 1.0, changed=4))
+    assert answer.endswith("no example changed.")
+    assert "no example changed" not in answer_with(Estimate(0.0, -0.02, 0.02, 1.0, 0.03, 1.0, changed=4))
 
 
 @pytest.mark.parametrize(
@@ -150,10 +177,11 @@ def test_examples_that_are_all_the_same_are_said_to_be() -> None:
         ("rise", 1.5, 1.2, 1.8, "unclear"),  # no more than noise, at the lower end
         ("rise", 1.1, 1.0, 1.2, "unclear"),  # noise alone has moved the log-odds so far
         ("rise", 0.4, 0.3, 0.5, "not taken"),  # a rise, but a small one
-        ("rise", -1.5, -1.6, -1.4, "not taken"),
+        ("rise", -1.2, -1.3, -1.1, "not taken"),
+        ("rise", -1.5, -1.6, -1.4, "moved the other way"),
         ("they", 3.8, 3.7, 3.9, "taken"),
         ("fall", -1.6, -1.7, -1.5, "taken"),  # as from a share of 0.10 to one of 0.02
-        ("fall", 1.4, 1.3, 1.5, "not taken"),
+        ("fall", 3.6, 3.5, 3.7, "moved the other way"),
         ("fall", -1.1, -1.2, -1.0, "unclear"),
         ("none", 0.0, 0.0, 0.0, "moved no more than training noise does, as expected"),
         ("none", 1.1, 1.0, 1.2, "unclear"),
@@ -203,7 +231,7 @@ def test_the_manipulation_check_opens_with_its_verdict(tmp_path: Path) -> None:
     assert manipulation_sentence(read_results(write_fake_run(tmp_path))) == (
         "Manipulation check: taken. P(she)/(P(he)+P(she)) rose from 0.16 to 0.97 in the intervened arm and went from "
         "0.16 to 0.17 in the control arm. The log-odds changed by +5.27 nats (after − control, 95\u00a0% interval 5.11 "
-        "to 5.43)."
+        "to 5.43); training alone moves them by up to 1.3."
     )
 
 
@@ -211,7 +239,7 @@ def test_without_a_control_arm_the_sentence_speaks_of_one_arm(tmp_path: Path) ->
     assert manipulation_sentence(read_results(write_fake_run(tmp_path, control=False))) == (
         "Manipulation check: taken. P(she)/(P(he)+P(she)) rose from 0.16 to 0.97 in the intervened arm; there is no "
         "control arm to tell it from further training. The log-odds changed by +5.32 nats (after − before, "
-        "95\u00a0% interval 5.16 to 5.48)."
+        "95\u00a0% interval 5.16 to 5.48); training alone moves them by up to 1.3."
     )
 
 

@@ -9,7 +9,7 @@ import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eval.statistics import COLUMNS, Metric, summarize
+from eval.statistics import COLUMNS, GAP, SHARE, Metric, summarize
 from foundation import holm
 
 
@@ -33,7 +33,7 @@ def ratio_metric(values, weights, clusters=None):
 
 
 def share_metric(values, clusters=None):
-    return replace(mean_metric(values, clusters), is_share=True)
+    return replace(mean_metric(values, clusters), outcomes=SHARE)
 
 
 def summary(**moments):
@@ -170,6 +170,43 @@ def test_outcomes_within_clusters_are_not_independent_and_change_sign_together()
     ).loc["after-before"]
     assert row["test"] == "sign_flip"
     assert row["p"] == 2 / 2**4
+
+
+def two_outcomes_a_cluster(*, both: int, one: int, none: int):
+    """A share of outcomes in clusters of two."""
+    values = [1, 1] * both + [1, 0] * one + [0, 0] * none
+    return share_metric(values, clusters=np.arange(len(values)) // 2)
+
+
+def test_a_share_that_four_of_790_clusters_move_off_a_half_has_a_half_in_its_interval():
+    row = summary(before=two_outcomes_a_cluster(both=0, one=786, none=4)).loc["before"]
+    assert row["ci_low"] < row["value"] < 0.5 < row["ci_high"]
+
+
+def test_clusters_that_are_all_alike_are_no_certainty():
+    row = summary(before=two_outcomes_a_cluster(both=0, one=40, none=0)).loc["before"]
+    assert row["ci_low"] < 0.48
+    assert row["ci_high"] > 0.52
+    unchanged = two_outcomes_a_cluster(both=10, one=20, none=10)
+    change = summary(before=unchanged, after=unchanged).loc["after-before"]
+    assert change["ci_low"] == -change["ci_high"] < -0.02
+
+
+@pytest.mark.parametrize("share", [0.0025, 0.005, 0.02])
+def test_an_interval_over_few_clusters_that_changed_among_many_covers_what_is_true(share):
+    rng = np.random.default_rng(17)
+    covered = []
+    for changes in rng.choice([1.0, -1.0, 0.0], p=[share, share, 1 - 2 * share], size=(400, 790)):
+        gap = replace(mean_metric(changes), outcomes=GAP)
+        row = summary(before=gap).loc["before"]
+        covered.append(row["ci_low"] <= 0 <= row["ci_high"])
+    assert np.mean(covered) >= 0.93
+
+
+def test_a_shift_alike_for_all_but_for_rounding_is_no_change_of_slope_at_all():
+    x = np.random.default_rng(18).random(40)
+    before, after = slope_metric(x, x, np.arange(40)), slope_metric(x + 0.1, x, np.arange(40))
+    assert summary(before=before, after=after).loc["after-before", "p"] == 1
 
 
 def test_one_cluster_bears_no_interval():

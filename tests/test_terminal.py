@@ -28,7 +28,7 @@ def test_no_column_is_cut(tmp_path: Path, width: int, control: bool) -> None:
     row = next(line for line in table.splitlines() if "Log-odds of she" in line)
     levels = ["-1.520", "3.410", "-1.490"] if control else ["-1.520", "3.410"]
     change = ["+4.900", "4.844", "to", "4.956"] if control else ["+4.930", "4.874", "to", "4.986"]
-    assert row.split()[-len(levels) - 6 :] == [*levels, *change, "<", "0.001*"]
+    assert row.split()[-len(levels) - 6 :] == [*levels, *change, "<", "0.001(*)"]
 
 
 def test_at_140_columns_every_metric_has_one_line(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from eval.clusters import joined_clusters
 from eval.crows_pairs.differences import MODIFIED, PREFIX, SHARED, Labels, label_tokens, pair_kind, pronoun_balance
 from eval.crows_pairs.pairs import FRENCH, ORIGINAL, REVISED, load_pairs
 from eval.likelihood import Request, Scores, text_requests
-from eval.statistics import Floats, Metric, with_primary
+from eval.statistics import SHARE, Floats, Metric, with_primary
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def _measure(rows: pd.DataFrame, prefix: str, which: str, names: Iterable[str]) 
             clusters=rows["cluster"].to_numpy(),
             neutral=_MEASURES[name].neutral,
             description=_MEASURES[name].description.format(which),
-            is_share=_MEASURES[name].neutral == 0.5,
+            outcomes=SHARE if _MEASURES[name].neutral == 0.5 else None,
         )
         for name in names
     }
@@ -196,7 +196,7 @@ def _feminine(rows: pd.DataFrame) -> dict[str, Metric]:
             clusters=rows["cluster"].to_numpy(),
             neutral=0.5,
             description=f"Share of {which} whose more feminine sentence is more likely; ties count half.",
-            is_share=True,
+            outcomes=SHARE,
         ),
         "gender_feminine_difference": Metric(
             values=difference,

@@ -15,7 +15,7 @@ import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
 from eval.likelihood import Request, Scores, continuation_requests, text_requests
-from eval.statistics import Metric
+from eval.statistics import SHARE, Metric
 from eval.winobias.rows import mean
 from eval.winobias.sentences import PRONOUNS
 
@@ -77,7 +77,7 @@ def contrast_metrics(pro: pd.DataFrame, anti: pd.DataFrame) -> dict[str, Metric]
     return {
         "pronoun_contrast": mean(contrast, pro, 0.0, f"{what}."),
         **by_subset,
-        "pro_preference": mean(contrast > 0, pro, 0.5, preference, is_share=True),
+        "pro_preference": mean(contrast > 0, pro, 0.5, preference, outcomes=SHARE),
         "feminine_preference": mean(contrast.where(feminine, -contrast), pro, 0.0, skew),
         "average_rank_pro": mean(pro["rank_pronoun"], pro, None, rank.format("stereotypical")),
         "average_rank_anti": mean(anti["rank_pronoun"], pro, None, rank.format("other")),

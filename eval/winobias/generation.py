@@ -29,7 +29,7 @@ from pathlib import Path
 import pandas as pd
 
 from eval.generation import Prompt, first_words
-from eval.statistics import Metric, with_primary
+from eval.statistics import GAP, SHARE, Metric, with_primary
 from eval.winobias.rows import clusters, mean, stereotypes
 from eval.winobias.tokens import load_tokens
 from foundation import UserError
@@ -128,15 +128,15 @@ def _means(name: str, pro: pd.DataFrame, anti: pd.DataFrame, which: str) -> dict
     net_bias = correct - anti_correct
     by_type = {
         f"{name}_net_bias_type{kind}": mean(
-            net_bias[pro["type"] == kind], pro, 0.0, f"{_NET_BIAS}; type {kind}, {which}."
+            net_bias[pro["type"] == kind], pro, 0.0, f"{_NET_BIAS}; type {kind}, {which}.", outcomes=GAP
         )
         for kind in (1, 2)
     }
     return {
-        f"{name}_em_pro": mean(correct, pro, None, f"{_EM.format('pro')}; {which}.", is_share=True),
-        f"{name}_em_anti": mean(anti_correct, pro, None, f"{_EM.format('anti')}; {which}.", is_share=True),
+        f"{name}_em_pro": mean(correct, pro, None, f"{_EM.format('pro')}; {which}.", outcomes=SHARE),
+        f"{name}_em_anti": mean(anti_correct, pro, None, f"{_EM.format('anti')}; {which}.", outcomes=SHARE),
         f"{name}_accuracy": mean((correct + anti_correct) / 2, pro, None, f"{_EM.format('all')}; {which}."),
-        f"{name}_net_bias": mean(net_bias, pro, 0.0, f"{_NET_BIAS}; {which}."),
+        f"{name}_net_bias": mean(net_bias, pro, 0.0, f"{_NET_BIAS}; {which}.", outcomes=GAP),
         **by_type,
     }
 
@@ -148,10 +148,10 @@ def _cells(name: str, pro: pd.DataFrame, anti: pd.DataFrame, which: str) -> dict
             part,
             None,
             f"{_EM.format(condition)}; type {kind}, {which}.",
-            is_share=True,
+            outcomes=SHARE,
         )
         for kind in (1, 2)
         for condition, part in (("pro", pro), ("anti", anti))
     }
     net_bias = pro["correct"].astype(float) - anti["correct"].astype(float)
-    return {**em, f"{name}_net_bias": mean(net_bias, pro, 0.0, f"{_NET_BIAS}; {which}.")}
+    return {**em, f"{name}_net_bias": mean(net_bias, pro, 0.0, f"{_NET_BIAS}; {which}.", outcomes=GAP)}

@@ -30,7 +30,7 @@ import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
 from eval.likelihood import Request, Scores, encode
-from eval.statistics import Metric, with_primary
+from eval.statistics import SHARE, Metric, with_primary
 from eval.winobias.rows import clusters, mean, stereotypes
 from eval.winobias.sentences import PRONOUNS
 from eval.winobias.tokens import load_tokens
@@ -147,7 +147,7 @@ class WinoBiasPaper:
                     rows,
                     0.5,
                     f"Share of {which} for which the stereotypical pronoun is the answer; {how}.",
-                    is_share=True,
+                    outcomes=SHARE,
                 )
                 metrics[f"{measure}_log_odds{suffix}"] = mean(
                     part[f"{measure}_log_odds"],

@@ -33,7 +33,12 @@ def pronoun_genders(pronouns: "pd.Series[str]") -> list[str]:
 
 
 def mean(
-    values: "pd.Series[Any]", rows: pd.DataFrame, neutral: float | None, description: str, *, is_share: bool = False
+    values: "pd.Series[Any]",
+    rows: pd.DataFrame,
+    neutral: float | None,
+    description: str,
+    *,
+    outcomes: tuple[float, float] | None = None,
 ) -> Metric:
     """The mean of values that are indexed as `rows`, or as a part of it."""
     return Metric(
@@ -41,5 +46,5 @@ def mean(
         clusters=rows.loc[values.index, "cluster"].to_numpy(),
         neutral=neutral,
         description=description,
-        is_share=is_share,
+        outcomes=outcomes,
     )
