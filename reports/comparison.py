@@ -67,6 +67,16 @@ _OUTCOMES = {
     "activation": "training.numerics.activation",
     "rope": "training.numerics.rope",
 }
+# What of the configuration is for one protocol alone, and for which it is read.
+_OF_PROTOCOLS = {
+    "audit.": ("audit",),
+    "fidelity.": ("counterfactual", "fidelity"),
+    "fidelity.optimizer_states": ("fidelity",),
+    "trajectory.": ("counterfactual", "trajectory"),
+}
+# What an intervention is set by; `intervention.` are its details.
+OF_INTERVENTION = ("intervention", "fraction", "unit", "start", "stop", "intervention.")
+_NOT_REPLAYED = ("exact", "neox", "fresh")
 # Sections in which the choice of a model sets something.
 _OF_A_MODEL = ("model.", "corpus.", "training.", "fidelity.")
 _OWN = "interventions/own/"
@@ -78,15 +88,16 @@ def settings(run: Mapping[str, Any]) -> dict[str, Any]:
 
     They are the keys of `DESIGN`, then every other key of the configuration by its name, with what `auto` and `null`
     came to and the content of what is named on the machine, then the kind of device, the code and the versions of
-    packages. Left out are settings that decide no number, those of an intervention that does nothing, and the number of
-    threads, which changes last digits alone.
+    packages. Left out are settings that decide no number, those that are not read (see `idle`), those of an
+    intervention that does nothing, and the number of threads, which changes last digits alone.
 
     Args:
         run: a run.json; its entry `identity` may be missing.
     """
     config, identity = _flat(run["config"]), run.get("identity") or {}
     name = run["intervention"]["name"] if "intervention" in run else None
-    own = {key: value for key, value in config.items() if key not in (*_IN_DESIGN, *_DECIDES_NO_NUMBER, "device")}
+    left_out = {*_IN_DESIGN, *_DECIDES_NO_NUMBER, "device", *idle(run)}
+    own = {key: value for key, value in config.items() if key not in left_out}
     own |= {key: content for key, content in identity.get("inputs", {}).items() if key in own}
     made = _made_by(run, identity)
     if name in (None, "none", "audited"):
@@ -95,6 +106,25 @@ def settings(run: Mapping[str, Any]) -> dict[str, Any]:
         own.pop("corpus.seed", None)
     own |= {key: run["arithmetic"][entry] for entry, key in _OUTCOMES.items() if entry in run["arithmetic"]}
     return {**design(run), **own, **made}
+
+
+def idle(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the run does not read: those of other protocols, and of replay where nothing is replayed."""
+    config = run["config"]
+    protocol = config["protocol"]
+    sections = tuple(section for section, protocols in _OF_PROTOCOLS.items() if protocol not in protocols)
+    sources = [config.get("optimizer_state")]
+    if protocol == "fidelity":
+        sources = (config.get("fidelity") or {}).get("optimizer_states") or ["unknown"]
+    if protocol in ("audit", "trajectory") or all(source in _NOT_REPLAYED for source in sources):
+        sections += ("replay.",)
+    return {key: value for key, value in _flat(config).items() if key.startswith(sections)}
+
+
+def in_configuration(name: str) -> str:
+    """What a key of `settings` is called in the configuration."""
+    spelled = [each for each in _IN_DESIGN if each != "model.seed"]  # model_seed is either
+    return dict(zip(DESIGN, spelled, strict=True)).get(name, name)
 
 
 def _follows_the_suite(config: Mapping[str, Any]) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from foundation import holm, write_text
-from reports.arms import Arm, asked, unique_labels
-from reports.comparison import DESIGN, SEEDS, design, in_print, settings, told_apart_by
+from reports.arms import Arm, asked, unique_labels, without_effect
+from reports.comparison import DESIGN, in_print, settings, told_apart_by
 from reports.dose_response import all_slopes
 from reports.manipulation import manipulation_rule
 from reports.over_suites import suite_effects
@@ -190,8 +190,10 @@ def labelled_runs(arms: Sequence[Arm]) -> list[tuple[str, Results]]:
     """Every run of the arms with its arm's label; copies, which are not counted as arms, say so."""
     found = []
     for arm in arms:
-        runs = (arm.results, *arm.copies)
-        names = unique_labels([{name: design(each.run)[name] for name in SEEDS} for each in runs], runs)
+        runs, shown = (arm.results, *arm.copies), ("intervention", *without_effect(arm.all_settings))
+        if len({own["intervention"] for own in arm.all_settings}) == 1:
+            shown = shown[1:]
+        names = unique_labels([{name: own.get(name) for name in shown} for own in arm.all_settings], runs)
         found += [
             (f"{arm.label}{f', copy: {name}' * (each is not arm.results)}", each)
             for name, each in zip(names, runs, strict=True)
