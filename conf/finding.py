@@ -444,6 +444,12 @@ def held_out_place(config: RunConfig, segment: Segment) -> str:
     """What the rows of `held_out` are: after the segment, or its last ones, and what of them had been read before."""
     count, layouts = held_out_count(config), segment.corpus.layouts
     if not segment.held_out_rows(count)[1]:
+        following = segment.corpus.num_rows - segment.stop_row
+        if following:
+            return (
+                f"the {count} rows up to the end of the segment, as fewer than {count} rows follow it: training read "
+                f"them; benchmarks.held_out.rows={following} would be rows that training did not read"
+            )
         return f"the {count} rows up to the end of the segment, where the corpus ends: training read them"
     if layouts == 1:
         return f"the {count} rows after the segment, which no arm has read"

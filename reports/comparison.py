@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
@@ -83,6 +84,30 @@ _OWN = "interventions/own/"
 _SHORT = 7
 
 
+class Content(str):
+    """SHA-256 of what a setting names on the machine, which is what counts of it; `name` is that of the file."""
+
+    name: str
+
+    def __new__(cls, sha256: str, place: Any) -> "Content":
+        content = super().__new__(cls, sha256)
+        content.name = PurePath(str(place)).name
+        return content
+
+
+def with_file_names(compared: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The settings, with the file's name for a content where that tells the contents of a setting apart as well."""
+    named: dict[str, dict[str, str]] = {}
+    for each in compared:
+        for key, value in each.items():
+            if isinstance(value, Content):
+                named.setdefault(key, {}).setdefault(str(value), value.name)
+    telling = {key for key, names in named.items() if 1 < len(names) == len(set(names.values()))}
+    return [
+        {k: named[k][v] if k in telling and isinstance(v, Content) else v for k, v in each.items()} for each in compared
+    ]
+
+
 def settings(run: Mapping[str, Any]) -> dict[str, Any]:
     """All that can decide a number of a run: two runs with the same are alike, up to what differs by the suite.
 
@@ -98,7 +123,7 @@ def settings(run: Mapping[str, Any]) -> dict[str, Any]:
     name = run["intervention"]["name"] if "intervention" in run else None
     left_out = {*_IN_DESIGN, *_DECIDES_NO_NUMBER, "device", *idle(run)}
     own = {key: value for key, value in config.items() if key not in left_out}
-    own |= {key: content for key, content in identity.get("inputs", {}).items() if key in own}
+    own |= {key: Content(value, own[key]) for key, value in identity.get("inputs", {}).items() if key in own}
     made = _made_by(run, identity)
     if name in (None, "none", "audited"):
         own, made = ({k: v for k, v in each.items() if not k.startswith("intervention.")} for each in (own, made))
@@ -231,6 +256,7 @@ def labels(compared: Sequence[Mapping[str, Any]]) -> list[str]:
     Args:
         compared: settings of each, all of them or some.
     """
+    compared = with_file_names(compared)
     shown = [name for name in told_apart_by(compared) if name != "intervention"]
     named = any(each.get("intervention") is not None for each in compared)
     return [

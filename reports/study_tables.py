@@ -10,7 +10,7 @@ import pandas as pd
 
 from foundation import holm, write_text
 from reports.arms import Arm, asked, unique_labels, without_effect
-from reports.comparison import DESIGN, in_print, settings, told_apart_by
+from reports.comparison import DESIGN, in_print, settings, told_apart_by, with_file_names
 from reports.dose_response import all_slopes
 from reports.manipulation import manipulation_rule
 from reports.over_suites import suite_effects
@@ -64,13 +64,15 @@ def study_tables(arms: Sequence[Arm], runs: Sequence[Results], *, study: Path) -
 
 def design_table(runs: Sequence[Results]) -> Table:
     """What was varied, and what was the same in all runs."""
-    compared = [settings(each.run) for each in runs]
+    compared = with_file_names([settings(each.run) for each in runs])
     varied = told_apart_by(compared)
     rows = []
     for name in [*varied, *(each for each in DESIGN if each not in varied)]:
         found = {repr(each.get(name)): each.get(name) for each in compared}
         if shown := [in_print(value) for value in sorted(found.values(), key=_sortable) if value is not None]:
-            shown += ["none"] if name not in DESIGN and any(value is None for value in found.values()) else []
+            having = [each for each in compared if each["unit"] is not None] if name == "stop" else compared
+            unset = (name not in DESIGN or name == "stop") and any(each.get(name) is None for each in having)
+            shown += ["none"] if unset else []
             spelled = name if "." in name else name.replace("_", " ")
             rows.append([spelled, ", ".join(shown).replace("_", " ") if name in DESIGN else ", ".join(shown)])
     return Table(

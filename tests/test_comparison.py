@@ -348,3 +348,25 @@ def test_fidelity_runs_of_other_settings_are_no_range_and_copies_count_once(tmp_
         (run / "run.json").write_text(json.dumps(content))
     table = fidelity_tables(found(tmp_path))
     assert dict(zip(table["arm"], table["distance"], strict=True)) == {"live, steps 64": 6.4, "live, steps 32": 3.2}
+
+
+def test_the_design_table_shows_that_a_bound_is_none(tmp_path: Path) -> None:
+    for stop in (None, 6):
+        finished(tmp_path / f"{stop}", stop=stop, changes={"fingerprints.intervened_segment_sha256": f"{stop}"})
+    finished(tmp_path / "none", changes={"intervention.name": "none"})
+    assert values(design_table(found(tmp_path)), "stop") == ["6, none"]
+    assert values(design_table(found(tmp_path / "6")), "stop") == ["6"]
+
+
+@pytest.mark.parametrize(("places", "shown"), [(("a/x.txt", "y.txt"), "x.txt, y.txt"), (("a/x", "b/x"), None)])
+def test_corpora_are_called_by_their_files_where_these_have_other_names(
+    places: tuple[str, str], shown: str | None, tmp_path: Path
+) -> None:
+    hashes = ("ab" * 32, "cd" * 32)
+    for number, (place, content) in enumerate(zip(places, hashes, strict=True)):
+        identity = {"inputs": {"corpus.text": content}}
+        finished(tmp_path / f"{number}", changes=suite(number) | {"config.corpus.text": place, "identity": identity})
+    runs, called = found(tmp_path), shown or ", ".join(each[:7] for each in hashes)
+    assert values(design_table(runs), "corpus.text") == [called]
+    assert [arm.label.partition("corpus.text ")[2] for arm in arms_of(runs)] == called.split(", ")
+    assert set(collect([tmp_path])["corpus.text"]) == set(hashes)

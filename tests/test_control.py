@@ -171,6 +171,12 @@ def counted(tmp_path):
         (4, 1, "the 8 rows after the segment, which no arm has read"),
         (4, None, "the 8 rows after the segment; whether their text had been read in earlier rows is not known"),
         (4, 2, "the 8 rows after the segment; the corpus holds each document 2 times, so much of their text may have"),
+        (
+            10,
+            1,
+            "the 8 rows up to the end of the segment, as fewer than 8 rows follow it: training read them; "
+            "benchmarks.held_out.rows=4 would be rows that training did not read",
+        ),
         (12, 1, "the 8 rows up to the end of the segment, where the corpus ends: training read them"),
         (12, 2, "the 8 rows up to the end of the segment, where the corpus ends: training read them"),
     ],
