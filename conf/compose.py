@@ -120,6 +120,12 @@ def config_errors_for_users() -> Iterator[None]:
         setting = _being_set(error)
         if setting is None:
             raise
+        if setting.startswith("model.pretraining."):
+            raise UserError(
+                f"{setting} cannot be set: this model is published, not pre-trained by the kit, so it has no such "
+                f"setting; leave it out, and experiments that sweep it too: the comment at the top of "
+                f"conf/experiment/NAME.yaml has the command for Pythia"
+            ) from error
         raise UserError(
             f"{setting} cannot be set: it is, or lies within, a section that is null with this model, corpus and "
             f"experiment; {_REMEDY}"

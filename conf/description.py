@@ -7,8 +7,10 @@ from conf.finding import (
     choose_control,
     differences_from_suite,
     find_replays,
+    has_true_end,
     held_out_count,
     held_out_place,
+    read_these_rows,
     recipe_differences,
 )
 from conf.parts import Parts
@@ -96,6 +98,7 @@ def describe_reading(
     """What a reader of the result needs to know and see."""
     config, segment = parts.config, parts.segment
     control = choose_control(config, segment, parts.suite, parts.precision)
+    same_rows = read_these_rows(config, segment, parts.suite)
     first_row = segment.first_row(config.step)
     first_batch = segment.batch(config.step)
     intervened, ledger = intervention(first_batch, first_row=first_row)
@@ -105,7 +108,9 @@ def describe_reading(
         ),
         "fidelity": None,
         "control": control.value,
-        "control_differs": differences_from_suite(config, parts.precision) if control is Control.published else [],
+        "control_differs": differences_from_suite(config, parts.precision, same_rows=same_rows)
+        if control is Control.published
+        else [],
         "caveats": [
             *config.model.caveats,
             *parts.suite.caveats(config.step),
@@ -131,6 +136,13 @@ def find_caveats(parts: Parts) -> list[str]:
         differing.append(
             f"The control is the suite's own checkpoint at step {parts.segment.stop}, no arm of this run: a difference "
             f"from it also holds what the arithmetic and Adam's moments of this run changed."
+        )
+    elif (
+        has_true_end(config, parts.segment, parts.suite) and read_these_rows(config, parts.segment, parts.suite) is None
+    ):
+        differing.append(
+            "It is not known whether the suite read the rows of this corpus: how far the control arm ended from its "
+            "checkpoint may also come from other rows."
         )
     if model.seed > 0:
         differing.append(

@@ -1,7 +1,9 @@
 """What a configuration names: its corpus, segment, suite, control, benchmarks, and the rows that it reads."""
 
+import json
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal, cast, get_type_hints
 
 import torch
@@ -228,9 +230,35 @@ def check_start(config: RunConfig) -> None:
         ) from None
 
 
+OTHER_ROWS = "the suite was trained on another corpus than this one, so that its checkpoints read other rows"
+UNKNOWN_ROWS = "its corpus, which is not known to be this one"
+
+
 def has_true_end(config: RunConfig, segment: Segment, suite: Suite) -> bool:
-    """Whether the suite has a checkpoint at the end of the segment, reached by the same batches."""
-    return segment.stop in suite.steps() and segment.sequences_per_step == config.model.recipe.sequences_per_step
+    """Whether the suite has a checkpoint at the end of the segment, reached by the same batches as far as is known."""
+    whole = segment.sequences_per_step == config.model.recipe.sequences_per_step
+    if not (whole and segment.stop in suite.steps()):
+        return False
+    return config.protocol is Protocol.audit or read_these_rows(config, segment, suite) is not False
+
+
+def read_these_rows(config: RunConfig, segment: Segment, suite: Suite) -> bool | None:
+    """Whether the suite was trained on the rows of the corpus in its order; None where that is not known.
+
+    A suite that the kit made says of which corpus it is. Pythia's is the Pile, in the order of the model's seed.
+    """
+    model = config.model
+    if model.pretraining is not None and model.checkpoints is None:
+        return True
+    plan = Path(suite.location) / "plan.json"
+    made_of = json.loads(plan.read_text("utf-8")).get("corpus_sha256") if plan.is_file() else None
+    if made_of is not None:
+        own = segment.corpus.sha256
+        return None if own is None else bool(own == made_of)
+    if model.pretraining is None and config.corpus["_target_"] == "corpus.open_pile":
+        order = (bool(config.corpus["deduped"]), config.corpus.get("seed", 0))
+        return order == (bool(model.deduped), model.seed)
+    return None
 
 
 def find_precision(config: RunConfig, device: torch.device) -> Precision:
@@ -243,10 +271,13 @@ def planned_device(config: RunConfig) -> torch.device:
     return torch.device("cuda") if config.device.startswith("cuda") else choose_device(config.device)
 
 
-def differences_from_suite(config: RunConfig, precision: Precision) -> list[str]:
-    """What an arm that is trained on unmodified rows does otherwise than the suite did, besides which batches it reads.
+def differences_from_suite(config: RunConfig, precision: Precision, *, same_rows: bool | None = True) -> list[str]:
+    """What an arm that is trained on unmodified rows does otherwise than the suite did, besides how it is batched.
 
     Each as "training.lr 0.01, the suite's 0.0003". With none the suite's own later checkpoint is that arm.
+
+    Args:
+        same_rows: whether the suite read them too; None: it is not known, which is a difference to be named.
     """
     found = recipe_differences(config, precision)
     if config.adam_step is AdamStepChoice.neox_resume:
@@ -255,6 +286,8 @@ def differences_from_suite(config: RunConfig, precision: Precision) -> list[str]
         found.append("Adam's moments, which were rebuilt")
     if config.optimizer_state is OptimizerStateSource.fresh:
         found.append("Adam's moments, which began at zero")
+    if not same_rows:
+        found.append(UNKNOWN_ROWS if same_rows is None else "its corpus")
     return found
 
 
@@ -285,14 +318,20 @@ def choose_control(config: RunConfig, segment: Segment, suite: Suite, precision:
         precision: of the arms' arithmetic.
 
     Raises:
-        UserError: the published checkpoint is asked for where there is none at the end of the segment.
+        UserError: the published checkpoint is asked for where there is none at the end of the segment, or where it
+            is known that it was trained on other rows.
     """
     there = has_true_end(config, segment, suite)
     chosen = Control.published if config.protocol is Protocol.audit else config.control
     if chosen is Control.auto:
-        continues = config.model.pretraining is None and not differences_from_suite(config, precision)
-        return Control.published if there and continues else Control.train
+        if not there or config.model.pretraining is not None:
+            return Control.train
+        same_rows = read_these_rows(config, segment, suite)
+        continues = not differences_from_suite(config, precision, same_rows=same_rows)
+        return Control.published if continues else Control.train
     if chosen is Control.published and not there:
+        if segment.stop in suite.steps() and read_these_rows(config, segment, suite) is False:
+            raise UserError(f"control=published: {OTHER_ROWS}; take the corpus of the suite, or set control=train")
         raise UserError(
             f"control=published needs a checkpoint of {suite.location} at step {segment.stop}, reached by its own "
             f"batches; set control=train"
@@ -326,6 +365,8 @@ def find_rows(config: RunConfig, segment: Segment, suite: Suite | None, precisio
             f"Adam's moments cannot be rebuilt on batches of training.sequences_per_step={segment.sequences_per_step}: "
             f"the checkpoint has seen {segment.rows_before} rows; set replay.frozen_steps and replay.live_steps"
         )
+    if config.protocol is Protocol.fidelity and read_these_rows(config, segment, suite) is False:
+        raise UserError(f"protocol=fidelity compares with the suite's checkpoint, but {OTHER_ROWS}; take its corpus")
     trained = config.protocol is Protocol.fidelity or choose_control(config, segment, suite, precision) is Control.train
     first, stop = min(first, learned_first), learned_stop
     counts = [held_out_count(config), config.fidelity.rows if trained and has_true_end(config, segment, suite) else 0]
@@ -403,6 +444,12 @@ def held_out_place(config: RunConfig, segment: Segment) -> str:
     """What the rows of `held_out` are: after the segment, or its last ones, and what of them had been read before."""
     count, layouts = held_out_count(config), segment.corpus.layouts
     if not segment.held_out_rows(count)[1]:
+        following = segment.corpus.num_rows - segment.stop_row
+        if following:
+            return (
+                f"the {count} rows up to the end of the segment, as fewer than {count} rows follow it: training read "
+                f"them; benchmarks.held_out.rows={following} would be rows that training did not read"
+            )
         return f"the {count} rows up to the end of the segment, where the corpus ends: training read them"
     if layouts == 1:
         return f"the {count} rows after the segment, which no arm has read"

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from conf.finding import (
+    OTHER_ROWS,
     check_start,
     choose_control,
     find_benchmarks,
@@ -29,6 +30,7 @@ from conf.finding import (
     find_suite,
     given_suite,
     has_true_end,
+    read_these_rows,
     unmodified_batch,
 )
 from conf.identity import made_otherwise
@@ -358,6 +360,9 @@ def find_fault_of_true_end(parts: Parts) -> str | None:
     control = choose_control(config, segment, parts.suite, parts.precision)
     cannot_do_without = config.protocol is Protocol.fidelity or control is Control.published
     compares = cannot_do_without or control is Control.train
+    ends_there = control is Control.train and not cannot_do_without and segment.stop in parts.suite.steps()
+    if ends_there and read_these_rows(config, segment, parts.suite) is False:
+        return f"The control arm was not compared with the suite's own checkpoint: {OTHER_ROWS}."
     if not (compares and has_true_end(config, segment, parts.suite)):
         return None
     try:

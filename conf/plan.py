@@ -18,6 +18,7 @@ from conf.finding import (
     find_trajectory,
     given_suite,
     planned_device,
+    read_these_rows,
 )
 from conf.schema import Control, Protocol, RunConfig
 from corpus import Segment, data_plan
@@ -77,7 +78,8 @@ def _control_text(config: RunConfig, segment: Segment, suite: Suite | None, devi
     control = config.control
     if suite is not None:
         control = choose_control(config, segment, suite, precision)
-    differences = "; ".join(differences_from_suite(config, precision))
+    same_rows = True if suite is None else read_these_rows(config, segment, suite)
+    differences = "; ".join(differences_from_suite(config, precision, same_rows=same_rows))
     if control is Control.none:
         return "none"
     if control is not Control.published:

@@ -46,14 +46,16 @@ _NO_MATTER = (
     "training.save_every",
     "training.save_minutes",
 )
+_NOT_REPLAYED = ("exact", "neox", "fresh")  # optimizer states with which nothing is read of how moments are rebuilt
 
 
 def shared_settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """The settings, by dotted names, that must agree where runs share: all but those that cannot matter."""
+    no_matter = _NO_MATTER if config.get("optimizer_state") not in _NOT_REPLAYED else (*_NO_MATTER, "replay")
     return {
         name: value
         for name, value in flat(config).items()
-        if not any(name == other or name.startswith(f"{other}.") for other in _NO_MATTER)
+        if not any(name == other or name.startswith(f"{other}.") for other in no_matter)
     }
 
 

@@ -75,7 +75,7 @@ class Segment:
     def held_out_rows(self, count: int) -> tuple[int, bool]:
         """First of `count` rows to compare models on, and whether neither has been trained on them.
 
-        They follow the segment. Where the order ends there, as at Pythia's last step, they are the segment's last.
+        They follow the segment. Where fewer do, as at Pythia's last step, where the order ends, they are its last.
 
         Raises:
             UserError: the corpus has not so many.

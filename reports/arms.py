@@ -12,14 +12,19 @@ from typing import Any
 from reports.comparison import (
     ANY,
     DESIGN,
+    OF_INTERVENTION,
     SEEDS,
     design,
+    idle,
+    in_configuration,
+    in_print,
     labels,
     no_cause,
     other_differences,
     settings,
     told_apart_by,
     without,
+    word,
 )
 from reports.results import Metric, Results
 
@@ -30,7 +35,7 @@ class Arm:
 
     Attributes:
         suite: the same for arms that continue one suite: it has the same seed, or the very same weights.
-        copies: runs that trained on the same text from the same weights with the same settings; they are not counted.
+        copies: runs that trained on the same text from the same weights in the same way; they are not counted.
     """
 
     label: str
@@ -42,6 +47,11 @@ class Arm:
     def settings(self) -> dict[str, Any]:
         """See `comparison.settings`."""
         return settings(self.results.run)
+
+    @cached_property
+    def all_settings(self) -> list[dict[str, Any]]:
+        """The settings of the run, then those of its copies."""
+        return [self.settings, *(settings(each.run) for each in self.copies)]
 
     @property
     def key(self) -> str:
@@ -73,7 +83,7 @@ class Arm:
 def arms_of(runs: Sequence[Results]) -> list[Arm]:
     """The runs that have an intervention, in the order of their designs; of runs that are copies, the first alone."""
     groups = copies([each for each in runs if "intervention" in each.run])
-    shown = [_of_any_seed([settings(each.run) for each in group]) for group in groups]
+    shown = [_of_any([settings(each.run) for each in group]) for group in groups]
     names = unique_labels(shown, [group[0] for group in groups])
     suites = suites_of([each for group in groups for each in group])
     return [
@@ -86,45 +96,66 @@ def _sortable(value: Any) -> tuple[float, str]:
     return (float(value), "") if isinstance(value, int | float) else (float("inf"), str(value))
 
 
-def _of_any_seed(alike: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The settings of copies, whose seeds have no effect where they differ."""
-    without_effect = [name for name in SEEDS if len({each[name] for each in alike}) > 1]
-    return {**alike[0], **dict.fromkeys(without_effect, ANY)}
+def _of_any(alike: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings of copies, with those that differ, and so have no effect, for any value."""
+    return {**alike[0], **dict.fromkeys(without_effect(alike), ANY)}
+
+
+def without_effect(alike: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The settings in which copies differ; those of an intervention are its own where the interventions differ."""
+    names = told_apart_by(alike)
+    return [name for name in names if not _of_intervention(name)] if "intervention" in names else names
+
+
+def _of_intervention(name: str) -> bool:
+    return name in OF_INTERVENTION or name.startswith("intervention.")
 
 
 def copies(runs: Sequence[Results]) -> list[list[Results]]:
-    """The runs in the order of their designs, those together that did the very same: their seeds changed nothing.
+    """The runs in the order of their designs, those together that did the very same, whatever was set for it.
 
-    What a run did is known by the weights that it began with and by the text that it was trained on, or, where others
-    trained the model, by its weights. Runs of which that is not recorded are no copies of one another.
+    What a run did is known by the hash of its arm (`arm` of run.json); else by the weights that it began with, the text
+    that it was trained on and the settings of its training, or, where others trained the model, by its weights. Runs
+    that are evaluated or controlled in other ways are no copies of one another, nor those of which nothing is recorded.
     """
     groups: list[list[Results]] = []
     known: dict[str, list[Results]] = {}
     compared = {id(each): settings(each.run) for each in runs}
     order = dict.fromkeys([*DESIGN, *told_apart_by(list(compared.values()))])
     for each in sorted(runs, key=lambda each: [_sortable(compared[id(each)].get(name)) for name in order]):
-        alike = without(compared[id(each)], *SEEDS)
-        keys = [f"{alike} {done}" for done in _done(each)]
+        keys = _done(each, compared[id(each)])
         group = next((known[key] for key in keys if key in known), None)
         if group is None:
             group = []
             groups.append(group)
         group.append(each)
         known |= dict.fromkeys(keys, group)
+    for group in groups:  # unmodified text is that of `none`, whatever else would have left it so
+        group.sort(key=lambda each: compared[id(each)]["intervention"] != "none")
     return groups
 
 
-def _done(results: Results) -> list[str]:
-    """By what each of two runs with the same settings can be known to have done the same."""
-    run = results.run
-    found = [json.dumps(run["arm"], sort_keys=True)] if run.get("arm") else []
+def _done(results: Results, own: Mapping[str, Any]) -> list[str]:
+    """By what each of two runs can be known to have done the same.
+
+    Args:
+        own: the settings of the run.
+    """
+    run, found = results.run, []
+    if run.get("arm"):  # a hash of all that decides the arm's numbers: see `conf.sharing`
+        evaluated = {name: value for name, value in own.items() if name.startswith("benchmarks.")}
+        found.append(f"{json.dumps(run['arm'], sort_keys=True)} {own['control']} {without(evaluated)}")
     start, text = run["checkpoint"].get("sha256"), run.get("fingerprints", {}).get("intervened_segment_sha256")
+    alike = without(own, *SEEDS)
     if "intervention" not in run:
         text = run["segment"].get("sha256_of_first_batch")
     elif run["intervention"]["name"] == "audited":
         text = run["intervention"]["identity"]
+    else:  # the text stands for what was done to it, but for labels that were masked and for code that others lack
+        masked = run["intervention"]["name"] == "drop"
+        alike = f"{without(own, *SEEDS, *OF_INTERVENTION, 'fidelity.')} {own.get('intervention.code')} {masked}"
     if start and text:
-        found.append(f"{start} {text} {_ledger(results)}")
+        found.append(f"{alike} {start} {text} {_ledger(results)}")
     return found
 
 
@@ -178,11 +209,18 @@ def _telling_parts(paths: Sequence[Path]) -> dict[Path, str]:
 
 
 def cells(arms: Sequence[Arm]) -> list[list[Arm]]:
-    """Arms that differ in their seeds alone, together."""
-    found: dict[str, list[Arm]] = {}
+    """Arms that differ in their seeds alone, together, or in what has no effect on one of them."""
+    found: list[list[Arm]] = []
+    known: dict[str, list[Arm]] = {}
     for arm in arms:
-        found.setdefault(without(arm.settings, *SEEDS), []).append(arm)
-    return list(found.values())
+        keys = [without(each, *SEEDS) for each in arm.all_settings]
+        cell = next((known[key] for key in keys if key in known), None)
+        if cell is None:
+            cell = []
+            found.append(cell)
+        cell.append(arm)
+        known |= dict.fromkeys(keys, cell)
+    return found
 
 
 def asked(arms: Sequence[Arm]) -> dict[tuple[str, str], Metric]:
@@ -208,16 +246,50 @@ def notes(arms: Sequence[Arm]) -> list[str]:
 
 def _copied(arms: Sequence[Arm]) -> list[str]:
     """Which arms were run more than once, and why that made no difference."""
-    seeds = {arm.key: sorted({each.run["config"]["seed"] for each in (arm.results, *arm.copies)}) for arm in arms}
-    drawn = [f"{arm.label} ({', '.join(map(str, seeds[arm.key]))})" for arm in arms if len(seeds[arm.key]) > 1]
-    again = [f"{arm.label} ({1 + len(arm.copies)} runs)" for arm in arms if len(seeds[arm.key]) == 1]
+    by_settings: dict[tuple[str, ...], list[str]] = {}
+    renamed, again = [], []
+    for arm in arms:
+        values = _values_without_effect(arm)
+        if values:
+            told = [shown if len(values) == 1 else f"{name}: {shown}" for name, shown in values.items()]
+            by_settings.setdefault(tuple(values), []).append(f"{arm.label} ({'; '.join(told)})")
+        others = {
+            f"{word('intervention', own['intervention'])}, fraction {in_print(own['fraction'])}": None
+            for own in arm.all_settings[1:]
+            if own["intervention"] != arm.settings["intervention"]
+        }
+        if others:
+            renamed.append(f"{arm.label} (also {'; '.join(others)})")
+        if not (values or others):
+            again.append(f"{arm.label} ({1 + len(arm.copies)} runs)")
     sentences = []
-    if drawn:
-        these = "this arm" if len(drawn) == 1 else "these arms"
+    for names, told in by_settings.items():
+        these = "this arm" if len(told) == 1 else "these arms"
+        subject = " and ".join("the seed" if name == "seed" else name for name in names)
         sentences.append(
-            f"The seed has no effect on {these}: {'; '.join(drawn)}. The runs of the seeds in brackets had the same "
-            f"text and the same start; they are one arm, and counted once."
+            f"{subject[0].upper() if names[0] == 'seed' else subject[0]}{subject[1:]} "
+            f"{'has' if len(names) == 1 else 'have'} no effect on {these}: {'; '.join(told)}. The runs of the "
+            f"{'seeds' if names == ('seed',) else 'values'} in brackets had the same text and the same start; they are "
+            f"one arm, and counted once."
+        )
+    if renamed:
+        sentences.append(
+            f"The same text and the same start under several names are one arm, counted once: {'; '.join(renamed)}."
         )
     if again:
         sentences.append(f"Run more than once alike, and counted once: {'; '.join(again)}.")
     return sentences
+
+
+def _values_without_effect(arm: Arm) -> dict[str, str]:
+    """What an arm's runs were set to where that had no effect, by the setting's name in the configuration."""
+    compared = arm.all_settings
+    found = {in_configuration(name): [each.get(name) for each in compared] for name in without_effect(compared)}
+    unread = [idle(each.run) for each in (arm.results, *arm.copies)]
+    found |= {name: [each.get(name) for each in unread] for name in sorted({name for each in unread for name in each})}
+    shown = {}
+    for name, values in found.items():
+        if len(different := {repr(value): value for value in values}) > 1:
+            ordered = sorted(different.values(), key=_sortable)
+            shown[name] = ", ".join("none" if value is None else in_print(value) for value in ordered)
+    return shown

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
@@ -67,10 +68,44 @@ _OUTCOMES = {
     "activation": "training.numerics.activation",
     "rope": "training.numerics.rope",
 }
+# What of the configuration is for one protocol alone, and for which it is read.
+_OF_PROTOCOLS = {
+    "audit.": ("audit",),
+    "fidelity.": ("counterfactual", "fidelity"),
+    "fidelity.optimizer_states": ("fidelity",),
+    "trajectory.": ("counterfactual", "trajectory"),
+}
+# What an intervention is set by; `intervention.` are its details.
+OF_INTERVENTION = ("intervention", "fraction", "unit", "start", "stop", "intervention.")
+_NOT_REPLAYED = ("exact", "neox", "fresh")
 # Sections in which the choice of a model sets something.
 _OF_A_MODEL = ("model.", "corpus.", "training.", "fidelity.")
 _OWN = "interventions/own/"
 _SHORT = 7
+
+
+class Content(str):
+    """SHA-256 of what a setting names on the machine, which is what counts of it; `name` is that of the file."""
+
+    name: str
+
+    def __new__(cls, sha256: str, place: Any) -> "Content":
+        content = super().__new__(cls, sha256)
+        content.name = PurePath(str(place)).name
+        return content
+
+
+def with_file_names(compared: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The settings, with the file's name for a content where that tells the contents of a setting apart as well."""
+    named: dict[str, dict[str, str]] = {}
+    for each in compared:
+        for key, value in each.items():
+            if isinstance(value, Content):
+                named.setdefault(key, {}).setdefault(str(value), value.name)
+    telling = {key for key, names in named.items() if 1 < len(names) == len(set(names.values()))}
+    return [
+        {k: named[k][v] if k in telling and isinstance(v, Content) else v for k, v in each.items()} for each in compared
+    ]
 
 
 def settings(run: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,16 +113,17 @@ def settings(run: Mapping[str, Any]) -> dict[str, Any]:
 
     They are the keys of `DESIGN`, then every other key of the configuration by its name, with what `auto` and `null`
     came to and the content of what is named on the machine, then the kind of device, the code and the versions of
-    packages. Left out are settings that decide no number, those of an intervention that does nothing, and the number of
-    threads, which changes last digits alone.
+    packages. Left out are settings that decide no number, those that are not read (see `idle`), those of an
+    intervention that does nothing, and the number of threads, which changes last digits alone.
 
     Args:
         run: a run.json; its entry `identity` may be missing.
     """
     config, identity = _flat(run["config"]), run.get("identity") or {}
     name = run["intervention"]["name"] if "intervention" in run else None
-    own = {key: value for key, value in config.items() if key not in (*_IN_DESIGN, *_DECIDES_NO_NUMBER, "device")}
-    own |= {key: content for key, content in identity.get("inputs", {}).items() if key in own}
+    left_out = {*_IN_DESIGN, *_DECIDES_NO_NUMBER, "device", *idle(run)}
+    own = {key: value for key, value in config.items() if key not in left_out}
+    own |= {key: Content(value, own[key]) for key, value in identity.get("inputs", {}).items() if key in own}
     made = _made_by(run, identity)
     if name in (None, "none", "audited"):
         own, made = ({k: v for k, v in each.items() if not k.startswith("intervention.")} for each in (own, made))
@@ -95,6 +131,25 @@ def settings(run: Mapping[str, Any]) -> dict[str, Any]:
         own.pop("corpus.seed", None)
     own |= {key: run["arithmetic"][entry] for entry, key in _OUTCOMES.items() if entry in run["arithmetic"]}
     return {**design(run), **own, **made}
+
+
+def idle(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that the run does not read: those of other protocols, and of replay where nothing is replayed."""
+    config = run["config"]
+    protocol = config["protocol"]
+    sections = tuple(section for section, protocols in _OF_PROTOCOLS.items() if protocol not in protocols)
+    sources = [config.get("optimizer_state")]
+    if protocol == "fidelity":
+        sources = (config.get("fidelity") or {}).get("optimizer_states") or ["unknown"]
+    if protocol in ("audit", "trajectory") or all(source in _NOT_REPLAYED for source in sources):
+        sections += ("replay.",)
+    return {key: value for key, value in _flat(config).items() if key.startswith(sections)}
+
+
+def in_configuration(name: str) -> str:
+    """What a key of `settings` is called in the configuration."""
+    spelled = [each for each in _IN_DESIGN if each != "model.seed"]  # model_seed is either
+    return dict(zip(DESIGN, spelled, strict=True)).get(name, name)
 
 
 def _follows_the_suite(config: Mapping[str, Any]) -> bool:
@@ -201,6 +256,7 @@ def labels(compared: Sequence[Mapping[str, Any]]) -> list[str]:
     Args:
         compared: settings of each, all of them or some.
     """
+    compared = with_file_names(compared)
     shown = [name for name in told_apart_by(compared) if name != "intervention"]
     named = any(each.get("intervention") is not None for each in compared)
     return [

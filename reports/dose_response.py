@@ -1,6 +1,7 @@
 """How a metric follows the share of the text that was changed: the mean over suites of a least-squares slope."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,14 +28,24 @@ def dose_points(arms: Sequence[Arm], *, benchmark: str, metric: str) -> pd.DataF
     """
     having = [(arm, arm.metric(benchmark, metric)) for arm in arms]
     found = [(arm, each) for arm, each in having if each is not None and "after" in each.levels]
-    groups: dict[str, list[tuple[Arm, Metric]]] = {}
+    groups: dict[str, dict[str, tuple[Arm, Metric]]] = {}
+    described: dict[str, dict[str, Any]] = {}
     for arm, each in found:
-        if arm.settings["fraction"]:
-            groups.setdefault(without(arm.settings, *SEEDS, *_DOSE), []).append((arm, each))
-    chosen = [own for own in groups.values() if len({arm.settings["fraction"] for arm, _ in own}) > 1]
-    names = labels([own[0][0].settings | dict.fromkeys((*SEEDS, *_DOSE)) for own in chosen]) if chosen else []
+        for alike in arm.all_settings if arm.settings["fraction"] else ():  # of each unit, where none has an effect
+            key = without(alike, *SEEDS, *_DOSE)
+            groups.setdefault(key, {})[arm.key] = arm, each
+            described.setdefault(key, alike)
+    several = {
+        key: list(members.values())
+        for key, members in groups.items()
+        if len({arm.settings["fraction"] for arm, _ in members.values()}) > 1
+    }
+    of_other_arms = {tuple(arm.key for arm, _ in members): key for key, members in reversed(several.items())}
+    chosen = [key for key in several if key in of_other_arms.values()]
+    names = labels([described[key] | dict.fromkeys((*SEEDS, *_DOSE)) for key in chosen]) if chosen else []
     rows = []
-    for name, own in zip(names, chosen, strict=True):
+    for name, key in zip(names, chosen, strict=True):
+        own = several[key]
         rows += [(name, arm.suite, arm.settings["fraction"], m.levels["after"].value) for arm, m in own]
         rows += [(name, suite, 0.0, value) for suite, value in _unmodified(own, found).items()]
     return pd.DataFrame(rows, columns=["cell", "suite", "fraction", "value"])

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from foundation import holm, write_text
-from reports.arms import Arm, asked, unique_labels
-from reports.comparison import DESIGN, SEEDS, design, in_print, settings, told_apart_by
+from reports.arms import Arm, asked, unique_labels, without_effect
+from reports.comparison import DESIGN, in_print, settings, told_apart_by, with_file_names
 from reports.dose_response import all_slopes
 from reports.manipulation import manipulation_rule
 from reports.over_suites import suite_effects
@@ -64,13 +64,15 @@ def study_tables(arms: Sequence[Arm], runs: Sequence[Results], *, study: Path) -
 
 def design_table(runs: Sequence[Results]) -> Table:
     """What was varied, and what was the same in all runs."""
-    compared = [settings(each.run) for each in runs]
+    compared = with_file_names([settings(each.run) for each in runs])
     varied = told_apart_by(compared)
     rows = []
     for name in [*varied, *(each for each in DESIGN if each not in varied)]:
         found = {repr(each.get(name)): each.get(name) for each in compared}
         if shown := [in_print(value) for value in sorted(found.values(), key=_sortable) if value is not None]:
-            shown += ["none"] if name not in DESIGN and any(value is None for value in found.values()) else []
+            having = [each for each in compared if each["unit"] is not None] if name == "stop" else compared
+            unset = (name not in DESIGN or name == "stop") and any(each.get(name) is None for each in having)
+            shown += ["none"] if unset else []
             spelled = name if "." in name else name.replace("_", " ")
             rows.append([spelled, ", ".join(shown).replace("_", " ") if name in DESIGN else ", ".join(shown)])
     return Table(
@@ -190,8 +192,10 @@ def labelled_runs(arms: Sequence[Arm]) -> list[tuple[str, Results]]:
     """Every run of the arms with its arm's label; copies, which are not counted as arms, say so."""
     found = []
     for arm in arms:
-        runs = (arm.results, *arm.copies)
-        names = unique_labels([{name: design(each.run)[name] for name in SEEDS} for each in runs], runs)
+        runs, shown = (arm.results, *arm.copies), ("intervention", *without_effect(arm.all_settings))
+        if len({own["intervention"] for own in arm.all_settings}) == 1:
+            shown = shown[1:]
+        names = unique_labels([{name: own.get(name) for name in shown} for own in arm.all_settings], runs)
         found += [
             (f"{arm.label}{f', copy: {name}' * (each is not arm.results)}", each)
             for name, each in zip(names, runs, strict=True)

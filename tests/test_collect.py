@@ -26,16 +26,24 @@ def finished(directory: Path, *, changes: Mapping[str, Any] | None = None, **opt
     content["config"]["seed"] = seed = options.pop("seed", 0)
     chosen = content["config"]["intervention"] = {"fraction": 1.0, "unit": "occurrence", "start": 0, "stop": None}
     chosen |= options
-    draw = seed if chosen["fraction"] < 1 else None
-    content["fingerprints"]["intervened_segment_sha256"] = f"{chosen['fraction']} {draw}"
     for name, value in (changes or {}).items():
         *sections, last = name.split(".")
         place = content
         for section in sections:
             place = place.setdefault(section, {})
         place[last] = value
+    if "fingerprints.intervened_segment_sha256" not in (changes or {}):
+        content["fingerprints"]["intervened_segment_sha256"] = _text(content["intervention"]["name"], chosen, seed)
     (directory / "run.json").write_text(json.dumps(content), "utf-8")
     return directory
+
+
+def _text(name: str, chosen: Mapping[str, Any], seed: int) -> str:
+    """A name for what the text became: it follows unit and seed only where something is drawn."""
+    if name == "none" or chosen["fraction"] == 0:
+        return "unmodified"
+    drawn = f"{chosen['unit']} {seed}" if chosen["fraction"] < 1 else ""
+    return f"{name} {chosen['fraction']} {drawn}"
 
 
 def test_a_row_for_each_run_benchmark_metric_and_moment_with_the_summarys_numbers(tmp_path: Path) -> None:

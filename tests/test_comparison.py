@@ -13,6 +13,7 @@ from fake_run import PRIMARY
 from reports import write_study
 from reports.arms import arms_of, cells, notes
 from reports.comparison import labels
+from reports.dose_response import dose_points
 from reports.fidelity import fidelity_tables
 from reports.over_suites import mean_over_suites, suite_effects
 from reports.results import read_results
@@ -191,6 +192,77 @@ def test_the_entry_arm_of_run_json_tells_copies_too(tmp_path: Path) -> None:
     assert [len(arm.copies) for arm in arms_of(found(tmp_path))] == [1]
 
 
+@pytest.mark.parametrize(
+    ("setting", "values", "also"),
+    [
+        ("intervention.unit", ("occurrence", "row", "document"), {}),
+        ("intervention.stop", (64, None), {}),
+        ("intervention.sample_rows", (1000, 1001), {}),
+        ("intervention.her", ("corpus", "language_model"), {}),
+        ("fidelity.optimizer_states", (["exact"], ["live"]), {}),
+        ("audit.expects", ("rise", "fall"), {}),
+        ("replay.live_steps", (60, 61), {"config.optimizer_state": "exact"}),
+    ],
+)
+@pytest.mark.parametrize("hashed", [True, False])
+def test_a_setting_that_changes_nothing_makes_no_arm_and_the_page_names_it(
+    setting: str, values: tuple[Any, ...], also: dict[str, Any], hashed: bool, tmp_path: Path
+) -> None:
+    arm = {"arm": "ab"} if hashed else {}
+    for number, value in enumerate(values):
+        finished(tmp_path / f"{number}", changes={f"config.{setting}": value, **also, **arm})
+    (arm_of_all,) = arms = arms_of(found(tmp_path))
+    assert len(arm_of_all.copies) == len(values) - 1
+    assert len(corrected(arms)) == len(PRIMARY)
+    assert notes(arms)[0].startswith(f"{setting} has no effect on this arm: masculine to feminine (")
+    assert len({label for label, _ in labelled_runs(arms)}) == len(values)
+
+
+def test_what_has_no_effect_beside_what_has_is_called_any(tmp_path: Path) -> None:
+    for unit in ("occurrence", "row"):
+        for dose in (0.5, 1.0):
+            finished(tmp_path / f"{unit}-{dose}", unit=unit, fraction=dose)
+    arms = arms_of(found(tmp_path))
+    assert [arm.label.removeprefix("masculine to feminine, ") for arm in arms] == [
+        "fraction 0.5, unit occurrence",
+        "fraction 0.5, unit row",
+        "fraction 1, any unit",
+    ]
+    points = dose_points(arms, benchmark="pronoun_prior", metric="share_she")
+    assert points.groupby("cell")["fraction"].apply(sorted).to_dict() == {
+        f"masculine to feminine, unit {unit}": [0.0, 0.5, 1.0] for unit in ("occurrence", "row")
+    }
+
+
+def test_doses_of_which_all_are_the_same_whatever_is_set_have_one_slope(tmp_path: Path) -> None:
+    for stop in (None, 64):
+        for dose in (0.5, 1.0):
+            finished(tmp_path / f"{stop}-{dose}", stop=stop, fraction=dose)
+    points = dose_points(arms_of(found(tmp_path)), benchmark="pronoun_prior", metric="share_she")
+    assert (points["cell"].nunique(), sorted(points["fraction"])) == (1, [0.0, 0.5, 1.0])
+
+
+@pytest.mark.parametrize("entry", [LR, "arithmetic.precision", "config.corpus.text", "config.model.recipe", "control"])
+def test_what_decides_how_an_arm_is_trained_or_compared_still_makes_an_arm(entry: str, tmp_path: Path) -> None:
+    for value in ("one", "other"):
+        finished(tmp_path / value, changes={entry: value})
+    assert len(arms_of(found(tmp_path))) == 2
+
+
+def test_a_dose_of_nothing_is_the_same_arm_as_none(tmp_path: Path) -> None:
+    finished(tmp_path / "zero", fraction=0.0)
+    finished(tmp_path / "none", changes={"intervention.name": "none"})
+    finished(tmp_path / "drop", fraction=0.0, changes={"intervention.name": "drop"})
+    drop, none = arms = arms_of(found(tmp_path))
+    assert [arm.settings["intervention"] for arm in arms] == ["drop", "none"]
+    assert (len(drop.copies), len(none.copies)) == (0, 1)
+    assert (
+        "under several names are one arm" in notes(arms)[0]
+        and "also masculine to feminine, fraction 0" in notes(arms)[0]
+    )
+    assert len({label for label, _ in labelled_runs(arms)}) == 3
+
+
 def test_draws_of_one_suite_give_no_interval_and_a_note_says_why(tmp_path: Path) -> None:
     for seed, change in enumerate((0.2, 0.3, 0.4)):
         set_change(finished(tmp_path / f"{seed}", fraction=0.5, seed=seed), change)
@@ -276,3 +348,25 @@ def test_fidelity_runs_of_other_settings_are_no_range_and_copies_count_once(tmp_
         (run / "run.json").write_text(json.dumps(content))
     table = fidelity_tables(found(tmp_path))
     assert dict(zip(table["arm"], table["distance"], strict=True)) == {"live, steps 64": 6.4, "live, steps 32": 3.2}
+
+
+def test_the_design_table_shows_that_a_bound_is_none(tmp_path: Path) -> None:
+    for stop in (None, 6):
+        finished(tmp_path / f"{stop}", stop=stop, changes={"fingerprints.intervened_segment_sha256": f"{stop}"})
+    finished(tmp_path / "none", changes={"intervention.name": "none"})
+    assert values(design_table(found(tmp_path)), "stop") == ["6, none"]
+    assert values(design_table(found(tmp_path / "6")), "stop") == ["6"]
+
+
+@pytest.mark.parametrize(("places", "shown"), [(("a/x.txt", "y.txt"), "x.txt, y.txt"), (("a/x", "b/x"), None)])
+def test_corpora_are_called_by_their_files_where_these_have_other_names(
+    places: tuple[str, str], shown: str | None, tmp_path: Path
+) -> None:
+    hashes = ("ab" * 32, "cd" * 32)
+    for number, (place, content) in enumerate(zip(places, hashes, strict=True)):
+        identity = {"inputs": {"corpus.text": content}}
+        finished(tmp_path / f"{number}", changes=suite(number) | {"config.corpus.text": place, "identity": identity})
+    runs, called = found(tmp_path), shown or ", ".join(each[:7] for each in hashes)
+    assert values(design_table(runs), "corpus.text") == [called]
+    assert [arm.label.partition("corpus.text ")[2] for arm in arms_of(runs)] == called.split(", ")
+    assert set(collect([tmp_path])["corpus.text"]) == set(hashes)

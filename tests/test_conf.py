@@ -158,3 +158,10 @@ def test_the_values_of_a_run_are_told_before_there_is_one():
     told = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
     assert "output_dir: null" in told.stdout
+
+
+def test_what_only_a_suite_of_the_kit_has_is_refused_for_pythia_with_the_way_to_its_command() -> None:
+    with pytest.raises(
+        UserError, match=r"model.pretraining.seed cannot be set: .*/NAME.yaml has the command for Pythia"
+    ):
+        configure(["model=410m", "model.pretraining.seed=1"])

@@ -10,11 +10,19 @@ import pytest
 
 from conf import plan
 from conf.compose import configure
-from conf.finding import choose_control, differences_from_suite, find_benchmarks, held_out_place
+from conf.finding import (
+    choose_control,
+    differences_from_suite,
+    find_benchmarks,
+    has_true_end,
+    held_out_place,
+    read_these_rows,
+)
 from conf.plan import plan_lines
 from conf.schema import Control
 from corpus import Segment, open_corpus
 from fake_run import write_fake_run
+from foundation import UserError
 from reports.manipulation import manipulation_sentence
 from reports.results import answer_sentences, read_results
 
@@ -63,6 +71,45 @@ def test_the_default_run_of_pythia_trains_its_control_and_published_is_the_cheap
     assert chosen("control=none") is Control.none
     audited = ("protocol=audit", "intervention=none", "audit.checkpoints=hf://a/b")
     assert chosen(*audited) is Control.published
+
+
+def of_corpus(directory, own, suites, *overrides):
+    """Control, its differences and whether there is a true end, of a run on a corpus and the checkpoints of another."""
+    if suites is not None:
+        (directory / "plan.json").write_text(json.dumps({"corpus_sha256": suites}))
+    config = configure([f"model.checkpoints={directory}", "step=4", "steps=4", *overrides])
+    batch = config.training.sequences_per_step
+    corpus = SimpleNamespace(sha256=own, location="rows.bin", num_rows=100 * batch)
+    segment = Segment(corpus, step=4, steps=4, sequences_per_step=batch, rows_before=4 * batch)
+    suite = SimpleNamespace(steps=lambda: [4, 8], location=str(directory))
+    control, same = choose_control(config, segment, suite, "fp32"), read_these_rows(config, segment, suite)
+    return control, differences_from_suite(config, "fp32", same_rows=same), has_true_end(config, segment, suite)
+
+
+def test_a_suite_of_another_corpus_is_no_control_and_nothing_to_be_near_to(tmp_path):
+    assert of_corpus(tmp_path, "a", "a", "control=published") == (Control.published, [], True)
+    with pytest.raises(UserError, match=r"trained on another corpus .*; take the corpus of the suite, or set control="):
+        of_corpus(tmp_path, "b", "a", "control=published")
+    assert of_corpus(tmp_path, "b", "a") == (Control.train, ["its corpus"], False)
+    assert of_corpus(tmp_path, "b", "a", "control=train")[2] is False
+    audit = ("protocol=audit", "intervention=none", "audit.checkpoints=hf://a/b")
+    assert of_corpus(tmp_path, "b", "a", *audit)[::2] == (Control.published, True)
+
+
+@pytest.mark.parametrize(("own", "suites"), [(None, "a"), ("a", None), (None, None)])
+def test_a_suite_of_which_it_is_not_known_what_it_read_allows_no_causal_statement(own, suites, tmp_path):
+    unknown = ["its corpus, which is not known to be this one"]
+    assert of_corpus(tmp_path, own, suites, "control=published") == (Control.published, unknown, True)
+    assert of_corpus(tmp_path, own, suites) == (Control.train, unknown, True)
+
+
+def test_pythia_on_rows_of_another_place_trains_its_control():
+    exact = "optimizer_state=exact"
+    assert chosen(exact, "corpus=local", "corpus.location=rows.bin") is Control.train
+    assert chosen(exact, "corpus=local", "corpus.location=rows.bin", "control=published") is Control.published
+    assert chosen(exact, "corpus=pile_deduped", "model.deduped=false") is Control.train
+    with pytest.raises(UserError, match="trained on another corpus"):
+        chosen(exact, "corpus=pile_deduped", "model.deduped=false", "control=published")
 
 
 def test_what_differs_is_named_with_both_values():
@@ -124,6 +171,12 @@ def counted(tmp_path):
         (4, 1, "the 8 rows after the segment, which no arm has read"),
         (4, None, "the 8 rows after the segment; whether their text had been read in earlier rows is not known"),
         (4, 2, "the 8 rows after the segment; the corpus holds each document 2 times, so much of their text may have"),
+        (
+            10,
+            1,
+            "the 8 rows up to the end of the segment, as fewer than 8 rows follow it: training read them; "
+            "benchmarks.held_out.rows=4 would be rows that training did not read",
+        ),
         (12, 1, "the 8 rows up to the end of the segment, where the corpus ends: training read them"),
         (12, 2, "the 8 rows up to the end of the segment, where the corpus ends: training read them"),
     ],

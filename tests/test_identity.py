@@ -180,6 +180,12 @@ def test_what_is_shared_depends_on_every_setting_but_those_that_cannot_matter():
     ]
 
 
+@pytest.mark.parametrize(("state", "same"), [("exact", True), ("neox", True), ("fresh", True), ("replay", False)])
+def test_how_moments_are_rebuilt_does_not_matter_where_none_are(state, same):
+    one, other = ({"optimizer_state": state, "replay": {"live_steps": steps}} for steps in (60, 61))
+    assert (shared_settings(one) == shared_settings(other)) is same
+
+
 def test_the_identity_of_a_run_leaves_out_where_its_inputs_lie():
     one, moved, other = (
         make_identity(
