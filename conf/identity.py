@@ -3,18 +3,15 @@
 import platform
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from conf.schema import RunConfig
-from reports import COMPUTING, cpu_model, hash_of, make_identity, source_hashes, versions
+from foundation import code as code_of_the_kit
+from foundation import source_hashes
+from reports import COMPUTING, cpu_model, hash_of, make_identity, versions
 from training import choose_device
-
-ROOT = Path(__file__).resolve().parents[1]
-# The packages that can decide a number. What `reports` makes of a run's files can be made again.
-DECIDING = ("conf", "corpus", "eval", "foundation", "interventions", "training")
 
 OWN_INTERVENTIONS = "interventions/own/"
 
@@ -29,7 +26,7 @@ def run_identity(config: RunConfig, values: Mapping[str, Any], inputs: Mapping[s
     device = choose_device(config.device)
     opens_corpus, _, _ = config.corpus["_target_"].rpartition(".")
     code = hashes_of_code("run", opens_corpus, f"interventions.own.{config.intervention.name}")
-    assert "run.py" in code, f"{ROOT} is not where the code is"
+    assert "run.py" in code, f"{code_of_the_kit.ROOT} is not where the code is"
     return make_identity(
         config=values,
         code=code,
@@ -41,10 +38,13 @@ def run_identity(config: RunConfig, values: Mapping[str, Any], inputs: Mapping[s
     )
 
 
-@cache  # a process computes by the code that it has imported, whatever becomes of the files meanwhile
+@cache
 def hashes_of_code(*modules: str) -> dict[str, str]:
-    """SHA-256 of each source file of the kit that modules, and what they import, can decide a number by."""
-    return source_hashes(ROOT, modules=modules, packages=DECIDING)
+    """SHA-256 of each source file of the kit that modules, and what they import, can decide a number by.
+
+    As they were when this process began, since it computes by them, whatever becomes of the files meanwhile.
+    """
+    return source_hashes(code_of_the_kit.SOURCES, modules=modules, packages=code_of_the_kit.DECIDING)
 
 
 def made_with(device: torch.device) -> dict[str, Any]:

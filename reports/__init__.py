@@ -2,7 +2,7 @@
 
 from reports.fidelity import print_fidelity, write_fidelity
 from reports.html import write_report
-from reports.identity import content_hash, flat, hash_of, make_identity, source_hashes
+from reports.identity import content_hash, flat, hash_of, make_identity
 from reports.model_card import write_model_cards
 from reports.provenance import COMPUTING, cpu_model, provenance, versions
 from reports.record import RunRecord, is_finished, kept_rows, open_record, with_machine, write_swaps
@@ -25,7 +25,6 @@ __all__ = [
     "print_summary",
     "print_trajectory",
     "provenance",
-    "source_hashes",
     "trajectory_table",
     "versions",
     "with_machine",

@@ -5,10 +5,9 @@ left, take what it shares, or skip what it finished. Git is not asked: a commit 
 and a clean clone nothing of the text beside it.
 """
 
-import ast
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,50 +19,6 @@ ELSEWHERE = "set another hydra.run.dir (for a study another hydra.sweep.dir)"
 _WHOLE_BYTES = 4 * 2**30
 _BLOCK_BYTES, _BLOCKS = 2**20, 256
 _NAMED = 4  # differences that a refusal spells out
-
-
-def source_hashes(root: Path, *, modules: Iterable[str], packages: Collection[str]) -> dict[str, str]:
-    """SHA-256 of each source file that `modules` import, directly or not, themselves included, by path below `root`.
-
-    Imports are read in the text, those within functions too; nothing is imported.
-
-    Args:
-        modules: dotted names; one that has no file is left out.
-        packages: those below `root` that are followed.
-    """
-    found: dict[str, str] = {}
-    waiting = [path for module in modules for path in _files_of(root, module)]
-    while waiting:
-        path = waiting.pop()
-        name = path.relative_to(root).as_posix()
-        if name in found:
-            continue
-        source = path.read_bytes()
-        found[name] = hashlib.sha256(source).hexdigest()
-        for module in _imported(source, package=path.relative_to(root).parent.parts):
-            if module.partition(".")[0] in packages:
-                waiting += _files_of(root, module)
-    return dict(sorted(found.items()))
-
-
-def _files_of(root: Path, module: str) -> list[Path]:
-    """What Python would read for a module: its own file, and the `__init__.py` of each package above it."""
-    parts = module.split(".")
-    places = [root.joinpath(*parts[: count + 1]) for count in range(len(parts))]
-    files = [file for place in places for file in (place / "__init__.py", place.with_name(f"{place.name}.py"))]
-    return [file for file in files if file.is_file()]
-
-
-def _imported(source: bytes, *, package: tuple[str, ...]) -> Iterator[str]:
-    """Every name that may be an imported module's."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else ()
-            base = ".".join([*above, *filter(None, [node.module])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 def content_hash(files: Mapping[str, Path]) -> str:

@@ -17,9 +17,10 @@ from conf.compose import configure
 from conf.inputs import hash_inputs
 from conf.sharing import shared_settings
 from conftest import invented_sentences
-from foundation import sha256_of_file
+from foundation import code as foundation_code
+from foundation import read_sources, sha256_of_file, source_hashes
 from interventions import Dose
-from reports import content_hash, make_identity, source_hashes, with_machine
+from reports import content_hash, make_identity, with_machine
 from reports.identity import mixture_caveats
 from reports.record import machine_caveats
 from smoke import ROOT, results
@@ -91,13 +92,23 @@ def test_code_is_what_is_imported_and_of_own_interventions_the_chosen_one(tmp_pa
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(source)
     packages = ("corpus", "training", "interventions")
-    found = source_hashes(tmp_path, modules=("run", "interventions.own.mine", "none.at.all"), packages=packages)
+    found = source_hashes(
+        read_sources(tmp_path, [*packages, "reports", "tests"]),
+        modules=("run", "interventions.own.mine", "none.at.all"),
+        packages=packages,
+    )
     assert list(found) == [
         *("corpus/__init__.py", "corpus/rows.py", "corpus/view.py"),
         *("interventions/lexicon.py", "interventions/own/mine.py"),
         *("run.py", "training/__init__.py", "training/loop.py", "training/trainer.py"),
     ]
     assert found["run.py"] == sha256_of_file(tmp_path / "run.py")
+
+
+def test_code_is_that_which_the_process_began_with_also_of_an_intervention_asked_for_later(kit):
+    before = conf_identity.hashes_of_code("run", "interventions.own.first")
+    with tripled_rate(kit):
+        assert conf_identity.hashes_of_code("run", "interventions.own.second") == before
 
 
 def test_all_that_a_run_imports_of_the_kit_is_code_of_its_identity():
@@ -108,7 +119,9 @@ def test_all_that_a_run_imports_of_the_kit_is_code_of_its_identity():
     of_the_kit = {path for path in map(Path, filter(None, json.loads(loaded.stdout))) if path.is_relative_to(ROOT)}
     names = {path.relative_to(ROOT).as_posix() for path in of_the_kit}
     counted = conf_identity.hashes_of_code("run")
-    of_reports = source_hashes(ROOT, modules=("reports",), packages=("reports", "foundation")).keys()
+    of_reports = source_hashes(
+        read_sources(ROOT, ("reports", "foundation")), modules=("reports",), packages=("reports", "foundation")
+    ).keys()
     assert {name for name in names - counted.keys() - of_reports if not name.startswith("interventions/own/")} == set()
     assert not {name for name in counted if "preview" in name or "show" in name or name.startswith("reports/")}
 
@@ -315,12 +328,17 @@ def job(study, **values):
     return found
 
 
+def begun_by(kit, monkeypatch):
+    """From here on this process is taken to have begun with the code that lies there now."""
+    monkeypatch.setattr(foundation_code, "SOURCES", read_sources(kit))
+    conf_identity.hashes_of_code.cache_clear()
+
+
 @pytest.fixture
 def kit(tmp_path, monkeypatch):
     """The code that this process is taken to compute by: a copy, which may be edited."""
     kit = copy_of_the_kit(tmp_path)
-    monkeypatch.setattr(conf_identity, "ROOT", kit)
-    conf_identity.hashes_of_code.cache_clear()
+    begun_by(kit, monkeypatch)
     yield kit
     conf_identity.hashes_of_code.cache_clear()
 
@@ -344,6 +362,7 @@ def test_a_finished_job_is_skipped_by_a_copy_of_the_same_code(place, study, kit,
 
 def test_a_finished_job_is_not_skipped_after_the_code_was_changed(place, study, kit, monkeypatch):
     with tripled_rate(kit):
+        begun_by(kit, monkeypatch)
         told = again(place, monkeypatch, study)
     assert f"holds a run with {OPTIMIZER}=" in told
     assert f"; undo the edit of {OPTIMIZER}, or {ELSEWHERE}" in told
@@ -367,6 +386,7 @@ def test_a_finished_job_is_not_skipped_by_another_number_of_threads(place, study
 
 def test_edited_code_takes_no_control_that_other_code_trained(place, study, kit, monkeypatch, capsys):
     with tripled_rate(kit):
+        begun_by(kit, monkeypatch)
         assert again(place, monkeypatch, study, "none") is None
     told = capsys.readouterr().out
     assert (told.count(TRAINED), told.count(TAKEN)) == (1, 0)
