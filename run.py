@@ -108,6 +108,7 @@ def run_fidelity(config: RunConfig, record: RunRecord) -> None:
     for source in config.fidelity.optimizer_states:
         check_stored(start, source)
     record.identify(**describe_parts(parts, start, None))
+    record.update(caveats=[*filter(None, [parts.made_otherwise()])])
     rows = {"before": record.rows("before", lambda: parts.measure(start))}
     rows["true"] = record.rows("true", lambda: parts.measure(parts.load(parts.segment.stop)))
     found = {}
@@ -135,6 +136,7 @@ def run_audit(config: RunConfig, record: RunRecord) -> None:
         **{"swap_examples": [], "fidelity": None, "control": Control.published.value, "fingerprints": {}},
         caveats=[
             *config.model.caveats,
+            *filter(None, [parts.made_otherwise()]),
             "Both checkpoints were trained by others: whether they differ in the text alone is not recorded.",
         ],
     )
@@ -152,6 +154,7 @@ def run_trajectory(config: RunConfig, record: RunRecord) -> None:
     steps = find_trajectory(config)
     first = parts.load(steps[0])
     record.identify(**describe_parts(parts, first, None))
+    record.update(caveats=[*filter(None, [parts.made_otherwise()])])
     rows = parts.measure_along(first, steps)
     last = f"step{steps[-1]}"
     rows[f"bf16_{last}"] = record.rows(f"bf16_{last}", lambda: parts.measure(parts.load(steps[-1]), precision="bf16"))

@@ -116,6 +116,7 @@ def describe_reading(
             *parts.suite.caveats(config.step),
             *INTERVENTIONS[intervention.name].caveats,
             *find_caveats(parts),
+            *filter(None, [parts.made_otherwise()]),
             *([without_true_end] if without_true_end else []),
         ],
     }

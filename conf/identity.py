@@ -1,20 +1,20 @@
 """What decides a run's numbers beside its settings: see `reports.identity`."""
 
+import importlib.util
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from conf.schema import RunConfig
-from reports import COMPUTING, cpu_model, hash_of, make_identity, source_hashes, versions
+from foundation import code as code_of_the_kit
+from foundation import source_hashes
+from interventions import INTERVENTIONS, own
+from reports import AS_READ, COMPUTING, OF_A_CPU, cpu_model, hash_of, make_identity, versions
 from training import choose_device
-
-ROOT = Path(__file__).resolve().parents[1]
-# The packages that can decide a number. What `reports` makes of a run's files can be made again.
-DECIDING = ("conf", "corpus", "eval", "foundation", "interventions", "training")
 
 OWN_INTERVENTIONS = "interventions/own/"
 
@@ -28,8 +28,9 @@ def run_identity(config: RunConfig, values: Mapping[str, Any], inputs: Mapping[s
     """
     device = choose_device(config.device)
     opens_corpus, _, _ = config.corpus["_target_"].rpartition(".")
-    code = hashes_of_code("run", opens_corpus, f"interventions.own.{config.intervention.name}")
-    assert "run.py" in code, f"{ROOT} is not where the code is"
+    code = dict(hashes_of_code("run", opens_corpus, f"interventions.own.{config.intervention.name}"))
+    code |= _content_of_own(config.intervention.name)
+    assert "run.py" in code, f"{code_of_the_kit.ROOT} is not where the code is"
     return make_identity(
         config=values,
         code=code,
@@ -38,13 +39,27 @@ def run_identity(config: RunConfig, values: Mapping[str, Any], inputs: Mapping[s
         python=_python(),
         device=device.type,
         threads=_threads(device),
+        cpu_capability=_cpu_capability(device),
     )
 
 
-@cache  # a process computes by the code that it has imported, whatever becomes of the files meanwhile
+def _content_of_own(name: str) -> dict[str, str]:
+    """SHA-256 of what an intervention of one's own came out as: it may have read other files than the kit's.
+
+    Of the kit's own interventions the code says it all.
+    """
+    if importlib.util.find_spec(f"{own.__name__}.{name}") is None:
+        return {}
+    return {f"{OWN_INTERVENTIONS}{name}.py{AS_READ}": hash_of(asdict(INTERVENTIONS[name]))}
+
+
+@cache
 def hashes_of_code(*modules: str) -> dict[str, str]:
-    """SHA-256 of each source file of the kit that modules, and what they import, can decide a number by."""
-    return source_hashes(ROOT, modules=modules, packages=DECIDING)
+    """SHA-256 of each source file of the kit that modules, and what they import, can decide a number by.
+
+    As they were when this process began, since it computes by them, whatever becomes of the files meanwhile.
+    """
+    return source_hashes(code_of_the_kit.SOURCES, modules=modules, packages=code_of_the_kit.DECIDING)
 
 
 def made_with(device: torch.device) -> dict[str, Any]:
@@ -55,6 +70,7 @@ def made_with(device: torch.device) -> dict[str, Any]:
         "python": _python(),
         "device": device.type,
         "threads": _threads(device),
+        "cpu_capability": _cpu_capability(device),
         "cpu": cpu_model(),
     }
 
@@ -72,7 +88,7 @@ def made_otherwise(suite: list[dict[str, Any]] | None, device: torch.device) -> 
     differing: dict[str, tuple[list[str], str]] = {}
     for each in suite:
         comparable = [
-            name for name in now if name in each and not (name == "threads" and None in (each[name], now[name]))
+            name for name in now if name in each and not (name in OF_A_CPU and None in (each[name], now[name]))
         ]
         for name in comparable:
             if each[name] != now[name]:
@@ -96,7 +112,7 @@ def _in_words(name: str, old: Any, new: Any) -> tuple[str, str]:
             was, is_ = (f"{each} thread{'' if each == 1 else 's'}" for each in (old, new))
             return was, is_
         case _:
-            called = {"cpu": "processor", "python": "Python"}.get(name, name)
+            called = {"cpu": "processor", "cpu_capability": "kernels for", "python": "Python"}.get(name, name)
             return f"{called} {old}", f"{called} {new}"
 
 
@@ -107,3 +123,8 @@ def _python() -> str:
 def _threads(device: torch.device) -> int | None:
     """PyTorch's on a CPU, where they change the order of sums."""
     return torch.get_num_threads() if device.type == "cpu" else None
+
+
+def _cpu_capability(device: torch.device) -> str | None:
+    """The vector instructions that PyTorch's kernels use on a CPU: others give other last bits."""
+    return torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else None

@@ -1,13 +1,20 @@
 """The files on this machine that a configuration names, and their content."""
 
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from conf.finding import find_replays, find_steps_along, find_trajectory, given_suite
 from conf.schema import Protocol, RunConfig
+from corpus.build import BUG
 from reports import content_hash
 from training import Suite
 
+_NO_PLACES = ("_target_", "revision")  # options of a corpus that name nothing on this machine
+_TOKENIZER_FILES = (  # what transformers may read a tokenizer from; "" is a file that is named itself
+    *("", "tokenizer*.json", "vocab.json", "vocab.txt", "merges.txt", "*.model", "*.tiktoken"),
+    *("special_tokens_map.json", "added_tokens.json", "config.json", "chat_template.*"),
+)
 _CORPUS_FILES = (".bin", ".idx", ".npy")  # of a directory; one may also hold other things
 
 
@@ -21,7 +28,7 @@ def hash_inputs(config: RunConfig) -> dict[str, str]:
 
 def _inputs(config: RunConfig) -> Iterator[tuple[str, dict[str, Path]]]:
     for option, value in config.corpus.items():
-        if isinstance(value, str) and option != "_target_":
+        if isinstance(value, str) and option not in _NO_PLACES and (option, value) != ("text", BUG):
             files = _files_at(Path(value))
             yield f"corpus.{option}", files if "" in files else _ending(files, *_CORPUS_FILES)
     for benchmark, options in config.benchmarks.items():
@@ -29,7 +36,7 @@ def _inputs(config: RunConfig) -> Iterator[tuple[str, dict[str, Path]]]:
             yield f"benchmarks.{benchmark}.path", _files_at(Path(path))
     model = config.model
     if model.tokenizer is not None:
-        yield "model.tokenizer", _files_at(Path(model.tokenizer))
+        yield "model.tokenizer", _of_a_tokenizer(_files_at(Path(model.tokenizer)))
     if model.checkpoints is not None and Path(model.checkpoints).is_dir():
         suite = given_suite(config)
         assert suite is not None
@@ -55,9 +62,13 @@ def _ending(files: dict[str, Path], *endings: str) -> dict[str, Path]:
     return {name: path for name, path in files.items() if path.name.endswith(endings)}
 
 
+def _of_a_tokenizer(files: dict[str, Path]) -> dict[str, Path]:
+    return {name: path for name, path in files.items() if any(fnmatchcase(name, each) for each in _TOKENIZER_FILES)}
+
+
 def _checkpoints(directory: Path, steps: set[int]) -> dict[str, Path]:
     """The files of the checkpoints of some steps, in any format, and what lies beside them all, as a tokenizer does."""
-    found = _ending(_files_at(directory), ".json")
+    found = _of_a_tokenizer(_files_at(directory))
     for step in steps:
         for place in (directory / f"step{step}", directory / f"global_step{step}"):
             files = (path for path in place.rglob("*") if path.is_file() and path.suffix != ".md")

@@ -264,9 +264,13 @@ class Parts:
         found = fidelity(begun_at.model, ended.on(self.device), self.load(segment.stop).model, rows=rows)
         reference = f"{self.config.model.name} step {segment.stop}"
         told = {"reference": reference, "rows": [first, first + len(rows)], "rows_unseen": unseen, **asdict(found)}
-        by_the_kit = given_suite(self.config) is None and not found.bitwise_equal
-        made = made_otherwise(suite_made_with(Path(self.suite.location)), self.device) if by_the_kit else None
-        return {**told, "made_otherwise": made}
+        return {**told, "made_otherwise": None if found.bitwise_equal else self.made_otherwise()}
+
+    def made_otherwise(self) -> str | None:
+        """In words, how the suite was made otherwise than this run computes; None of one that the kit did not make."""
+        if given_suite(self.config) is not None:
+            return None
+        return made_otherwise(suite_made_with(Path(self.suite.location)), self.device)
 
 
 def check_same_vocabulary(checkpoint: Checkpoint, corpus: Corpus) -> None:

@@ -25,7 +25,7 @@ import pandas as pd
 from conf.finding import find_moments_along
 from conf.identity import OWN_INTERVENTIONS
 from conf.parts import Parts
-from foundation import exclusive, remove_leftovers, write_text
+from foundation import UserError, exclusive, remove_leftovers, write_text
 from interventions import Intervention
 from reports import flat, hash_of, kept_rows, with_machine
 from training import Batch, Checkpoint, TokenLosses, read_journal, spread
@@ -79,7 +79,7 @@ class Common:
         settings = shared_settings(record.known("config"))
         self.identity = {
             "settings": {name: value for name, value in settings.items() if name not in own["inputs"]},
-            **{name: own[name] for name in ("packages", "python", "device", "threads")},
+            **{name: own[name] for name in ("packages", "python", "device", "threads", "cpu_capability")},
             "inputs": {name: value for name, value in own["inputs"].items() if name in settings},
             **{name: _without_place(entry) for name, entry in described.items() if name != "intervention"},
         }
@@ -212,9 +212,7 @@ class Common:
     def _rows_of(self, moment: str, directory: Path) -> dict[str, dict[str, pd.DataFrame]]:
         """The rows of an arm by moment, copied to the run's directory from where it was trained."""
         moments = [*find_moments_along(self._parts.config, moment), moment]
-        return {
-            name: self._parts.record.rows(name, partial(kept_rows, directory / "rows" / name, dict)) for name in moments
-        }
+        return {name: self._parts.record.rows(name, partial(_kept_rows, directory, name)) for name in moments}
 
     def _token_losses(self, directory: Path) -> TokenLosses:
         segment, steps = self._parts.segment, self._parts.config.steps
@@ -231,6 +229,13 @@ class Common:
         segment = self._parts.segment
         _, ledger = self._intervention(segment.batch(step), first_row=segment.first_row(step))
         return {f"loss_{group}": loss for group, loss in losses.by_group(step, ledger.groups()).items()}
+
+
+def _kept_rows(directory: Path, moment: str) -> dict[str, pd.DataFrame]:
+    """The rows of a moment of an arm that is finished."""
+    if not any((directory / "rows" / moment).glob("*.parquet")):
+        raise UserError(f"the rows of {moment} are gone from {directory}; remove it, so that the arm is trained again")
+    return kept_rows(directory / "rows" / moment, dict)
 
 
 def _without_place(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from foundation import (
     cache_directory,
     exclusive,
     fetch,
+    hash_of_source,
     sha256_of_file,
     write_text,
 )
@@ -50,6 +51,7 @@ class _Plan:
     vocab_size: int
     row_tokens: int
     seed: int
+    code: str  # SHA-256 of what builds it
     tokenizers_version: str = tokenizers.__version__
     layout: int = 2
 
@@ -81,7 +83,7 @@ def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> P
         raise UserError(f"row_tokens={row_tokens}: a row holds at least one token and the one that follows it")
     if not 0 <= seed < 2**32:
         raise UserError(f"corpus.seed={seed} must lie between 0 and {2**32 - 1}, as GPT-NeoX's shuffles take it")
-    plan = _Plan(_text_sha256(text), vocab_size, row_tokens, seed)
+    plan = _Plan(_text_sha256(text), vocab_size, row_tokens, seed, hash_of_source("corpus.build", "corpus"))
     directory = cache_directory() / "corpora" / plan.identity[:16]
     with exclusive(directory.with_suffix(".lock"), wait=True):
         if not directory.exists():

@@ -25,7 +25,7 @@ from corpus.sample_order import (
     sample_order,
     save_order,
 )
-from foundation import UserError, atomic_directory, cache_directory, exclusive
+from foundation import UserError, atomic_directory, cache_directory, exclusive, hash_of_source
 
 log = logging.getLogger(__name__)
 
@@ -173,7 +173,7 @@ def _built_maps(dataset: IndexedDataset, *, seed: int, num_samples: int, seq_len
         raise UserError(f"{dataset.source.location} has {dataset.num_tokens} tokens, too few for one row")
     sizes = np.asarray(dataset.index.sizes)
     identity = {"sizes": hashlib.sha256(sizes.data).hexdigest(), "seed": seed, "num_samples": num_samples}
-    identity |= {"seq_length": seq_length}
+    identity |= {"seq_length": seq_length, "code": hash_of_source("corpus.sample_order", "corpus")}
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     directory = cache_directory() / "orders" / name
     with exclusive(directory.with_suffix(".lock"), wait=True):

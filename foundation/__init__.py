@@ -1,5 +1,6 @@
 """What every part stands on: errors a user can mend, files that are never half-written, data of known origin."""
 
+from foundation.code import hash_of_source, read_sources, source_hashes
 from foundation.commands import file_errors_for_users, mistakes_in_one_line, one_line, quiet_libraries, run_command
 from foundation.errors import UserError
 from foundation.files import (
@@ -37,16 +38,19 @@ __all__ = [
     "fetch",
     "fetch_package",
     "file_errors_for_users",
+    "hash_of_source",
     "holm",
     "mistakes_in_one_line",
     "one_line",
     "quiet_libraries",
+    "read_sources",
     "remove_directory",
     "remove_leftovers",
     "remove_unfinished",
     "run_command",
     "sha256_of_file",
     "size_text",
+    "source_hashes",
     "without_secrets",
     "write_bytes",
     "write_text",

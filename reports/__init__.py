@@ -2,7 +2,7 @@
 
 from reports.fidelity import print_fidelity, write_fidelity
 from reports.html import write_report
-from reports.identity import content_hash, flat, hash_of, make_identity, source_hashes
+from reports.identity import AS_READ, OF_A_CPU, content_hash, flat, hash_of, make_identity
 from reports.model_card import write_model_cards
 from reports.provenance import COMPUTING, cpu_model, provenance, versions
 from reports.record import RunRecord, is_finished, kept_rows, open_record, with_machine, write_swaps
@@ -11,7 +11,9 @@ from reports.terminal import print_summary
 from reports.trajectory import print_trajectory, trajectory_table, write_trajectory
 
 __all__ = [
+    "AS_READ",
     "COMPUTING",
+    "OF_A_CPU",
     "RunRecord",
     "content_hash",
     "cpu_model",
@@ -25,7 +27,6 @@ __all__ = [
     "print_summary",
     "print_trajectory",
     "provenance",
-    "source_hashes",
     "trajectory_table",
     "versions",
     "with_machine",

@@ -197,14 +197,16 @@ def _fidelity(fidelity: Mapping[str, Any] | None) -> str:
         f"segment. 0 would be exact replay. The worst tensor, {fidelity['worst_parameter']}, is at "
         f"{fidelity['worst_distance']:.3g}. On {rows} the loss differs by "
         f"{fidelity['loss'] - fidelity['true_loss']:+.2g} nats, and the predictions by a mean KL divergence of "
-        f"{fidelity['mean_token_kl']:.2g} nats a token. {fidelity.get('made_otherwise') or ''}".rstrip()
+        f"{fidelity['mean_token_kl']:.2g} nats a token."
     )
 
 
 def _caveats(found: Results) -> list[str]:
     no_control = "There is no control arm: a change from before to after also holds what further training on "
     no_control += "unmodified text would have done."
-    return [*found.run["caveats"], *machine_caveats(found.run), *([] if found.has_control else [no_control])]
+    made_otherwise = (found.run["fidelity"] or {}).get("made_otherwise")  # a caveat too, but for earlier runs
+    own = dict.fromkeys([*found.run["caveats"], *filter(None, [made_otherwise])])
+    return [*own, *machine_caveats(found.run), *([] if found.has_control else [no_control])]
 
 
 def _identities(run: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -5,10 +5,9 @@ left, take what it shares, or skip what it finished. Git is not asked: a commit 
 and a clean clone nothing of the text beside it.
 """
 
-import ast
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,53 +16,13 @@ from foundation import UserError
 
 ELSEWHERE = "set another hydra.run.dir (for a study another hydra.sweep.dir)"
 
+AS_READ = " as read"  # behind the path of a source file: what came of it, which may depend on other files
+
+OF_A_CPU = ("threads", "cpu_capability")  # None where a GPU computes
+
 _WHOLE_BYTES = 4 * 2**30
 _BLOCK_BYTES, _BLOCKS = 2**20, 256
 _NAMED = 4  # differences that a refusal spells out
-
-
-def source_hashes(root: Path, *, modules: Iterable[str], packages: Collection[str]) -> dict[str, str]:
-    """SHA-256 of each source file that `modules` import, directly or not, themselves included, by path below `root`.
-
-    Imports are read in the text, those within functions too; nothing is imported.
-
-    Args:
-        modules: dotted names; one that has no file is left out.
-        packages: those below `root` that are followed.
-    """
-    found: dict[str, str] = {}
-    waiting = [path for module in modules for path in _files_of(root, module)]
-    while waiting:
-        path = waiting.pop()
-        name = path.relative_to(root).as_posix()
-        if name in found:
-            continue
-        source = path.read_bytes()
-        found[name] = hashlib.sha256(source).hexdigest()
-        for module in _imported(source, package=path.relative_to(root).parent.parts):
-            if module.partition(".")[0] in packages:
-                waiting += _files_of(root, module)
-    return dict(sorted(found.items()))
-
-
-def _files_of(root: Path, module: str) -> list[Path]:
-    """What Python would read for a module: its own file, and the `__init__.py` of each package above it."""
-    parts = module.split(".")
-    places = [root.joinpath(*parts[: count + 1]) for count in range(len(parts))]
-    files = [file for place in places for file in (place / "__init__.py", place.with_name(f"{place.name}.py"))]
-    return [file for file in files if file.is_file()]
-
-
-def _imported(source: bytes, *, package: tuple[str, ...]) -> Iterator[str]:
-    """Every name that may be an imported module's."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = package[: len(package) - node.level + 1] if node.level else ()
-            base = ".".join([*above, *filter(None, [node.module])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 def content_hash(files: Mapping[str, Path]) -> str:
@@ -108,21 +67,23 @@ def make_identity(
     python: str,
     device: str,
     threads: int | None,
+    cpu_capability: str | None = None,
 ) -> dict[str, Any]:
     """The entry `identity` of run.json.
 
     Args:
         config: the configuration. Settings that are `inputs` count by their content.
-        code: SHA-256 of source files by path.
+        code: SHA-256 of source files by path, and of what came of one, by its path and `AS_READ`.
         inputs: SHA-256 of what the settings that name something on this machine stand for, by setting.
         packages: versions of those that compute; None is not installed.
         python: its version, without the last number.
         device: cpu or cuda.
         threads: of PyTorch, on a CPU, where they change the last bits; else None.
+        cpu_capability: which of PyTorch's kernels compute, on a CPU, where they do too; else None.
     """
     identity = {
         **{"code": dict(code), "inputs": dict(inputs), "packages": dict(packages)},
-        **{"python": python, "device": device, "threads": threads},
+        **{"python": python, "device": device, "threads": threads, "cpu_capability": cpu_capability},
     }
     settings = {name: value for name, value in flat(config).items() if name not in inputs}
     return {"sha256": hash_of([identity, settings]), **identity}
@@ -167,7 +128,9 @@ def refuse_other_run(
     differing = {name: (old.get(name), new.get(name)) for name in _unequal(old, new)}
     remedies = ["go on with what it began with"] if differing else []
     for part, remedy in _REMEDIES.items():
-        if part == "threads" and before["device"] != identity["device"]:
+        if part in OF_A_CPU and before["device"] != identity["device"]:
+            continue
+        if part not in before:  # of an earlier version of the kit, whose code differs
             continue
         old, new = (_by_name(part, each[part]) for each in (before, identity))
         if names := _unequal(old, new):
@@ -184,7 +147,7 @@ def mixture_caveats(runs: Iterable[Mapping[str, Any]]) -> list[str]:
     identities = [run["identity"] for run in runs if "identity" in run]
     differing = []
     for part in _REMEDIES.keys() - {"inputs"}:
-        values = [_by_name(part, each[part]) for each in identities]
+        values = [_by_name(part, each[part]) for each in identities if part in each]
         names = {name for each in values for name in each if not name.startswith("interventions/own/")}
         differing += [name for name in names if len({each.get(name) for each in values}) > 1]
     if not differing:
@@ -222,8 +185,11 @@ def _short(value: Any) -> Any:
 
 
 def _undo(names: list[str], _: Mapping[str, Any]) -> str:
-    named = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} other files" if len(names) > _NAMED else "")
-    return f"undo the edit of {named}"
+    edited = [name for name in names if not name.endswith(AS_READ)]
+    read = [path for name in names if (path := name.removesuffix(AS_READ)) not in edited]
+    named = ", ".join(edited[:_NAMED]) + (f" and {len(edited) - _NAMED} other files" if len(edited) > _NAMED else "")
+    remedies = [f"undo the edit of {named}"] if edited else []
+    return " and ".join([*remedies, *(f"put back what {path} reads" for path in read)])
 
 
 def _put_back(names: list[str], _: Mapping[str, Any]) -> str:
@@ -238,6 +204,19 @@ def _set_device(_: list[str], were: Mapping[str, Any]) -> str:
     return "hide the GPU (CUDA_VISIBLE_DEVICES=)" if were["device"] == "cpu" else "start it where there is a GPU"
 
 
+def _set_threads(_: list[str], were: Mapping[str, Any]) -> str:
+    number = were["threads"]
+    return (
+        f"start it with {number} thread{'' if number == 1 else 's'} (OMP_NUM_THREADS={number}, and no other "
+        f"MKL_NUM_THREADS)"
+    )
+
+
+def _set_capability(_: list[str], were: Mapping[str, Any]) -> str:
+    name = {"AVX2": "avx2", "AVX512": "avx512"}.get(were["cpu_capability"], "default")
+    return f"start it with ATEN_CPU_CAPABILITY={name}, on a machine that has {were['cpu_capability']}"
+
+
 # what to do where a part of the identity differs, by the names of what does and the values that there were
 _REMEDIES: dict[str, Callable[[list[str], Mapping[str, Any]], str]] = {
     "code": _undo,
@@ -245,6 +224,7 @@ _REMEDIES: dict[str, Callable[[list[str], Mapping[str, Any]], str]] = {
     "packages": _install,
     "python": lambda _, were: f"start it with Python {were['python']}",
     "device": _set_device,
-    "threads": lambda _, were: f"start it with OMP_NUM_THREADS={were['threads']}",
+    "threads": _set_threads,
+    "cpu_capability": _set_capability,
 }
 _LABELS = {"inputs": "content of {}"}

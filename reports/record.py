@@ -24,6 +24,7 @@ from foundation import (
 from reports.identity import ELSEWHERE, flat, refuse, refuse_other_run
 
 _LOCK = ".lock"
+_GONE_ON_WITH = ("rows", "checkpoints", "train")  # what a run that was killed is gone on with
 _ELSEWHERE = "start the run again, in another hydra.run.dir"
 
 
@@ -210,7 +211,11 @@ def _open(
     command: str,
     provenance: Mapping[str, Any],
 ) -> dict[str, Any]:
-    if not (path.exists() and any((path.parent / "rows").glob("*"))):  # nothing yet that could be mixed
+    content = read_run(path) if path.exists() else {"status": "gone"}
+    if content["status"] == "finished":
+        raise UserError(f"{path.parent} holds a finished run, which is never overwritten; {ELSEWHERE}")
+    kept = [f"{name}/" for name in _GONE_ON_WITH if any((path.parent / name).glob("*"))]
+    if not kept:  # nothing yet that could be mixed
         return {
             "command": command,
             "status": "running",
@@ -222,9 +227,8 @@ def _open(
             **provenance,
             "machines": [],
         }
-    content = read_run(path)
-    if content["status"] == "finished":
-        raise UserError(f"{path.parent} holds a finished run, which is never overwritten; {ELSEWHERE}")
+    if content["status"] == "gone":
+        raise UserError(f"{path.parent} holds {' and '.join(kept)} of a run whose run.json is gone; {ELSEWHERE}")
     refuse_other_run(path.parent, content, config=config, identity=identity)
     return content
 

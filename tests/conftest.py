@@ -6,6 +6,7 @@ Where files of tests run side by side (`-n 2`), each process and what it starts 
 one another's.
 """
 
+import contextlib
 import itertools
 import os
 
@@ -17,6 +18,7 @@ import tokenizers
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
+from foundation import code
 from smoke import smoke
 
 TINY_VOCABULARY = 512
@@ -100,3 +102,15 @@ def finished(workshop):
     result = smoke(workshop, f"hydra.run.dir={workshop / 'finished'}")
     assert result.returncode == 0, result.stderr
     return workshop / "finished"
+
+
+@contextlib.contextmanager
+def edited_source(path):
+    """Within the block this process is taken to have begun with another source file."""
+    edited = {name: source + b"#" if name == path else source for name, source in code.SOURCES.items()}
+    assert edited != code.SOURCES
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(code, "SOURCES", edited)
+        code.hash_of_source.cache_clear()
+        yield
+    code.hash_of_source.cache_clear()

@@ -660,7 +660,7 @@ MACHINE = [
     Mistake(
         "a run directory of another number of threads",
         "holds a run with threads=7, this one has threads=1",
-        "start it with OMP_NUM_THREADS=7",
+        "start it with 7 threads (OMP_NUM_THREADS=7, and no other MKL_NUM_THREADS)",
         make=lambda place: place.begun_by(lambda identity: identity.update(threads=7)),
         leaves="what was there",
     ),

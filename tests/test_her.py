@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import interventions.her.corpus_reader as her_module
+from conftest import edited_source
 from interventions import CorpusReader
 from interventions.her import Accuracy, share_by_expectation_maximisation
 from interventions.her.context import _ending, _kind, company_of_words, text_hash, token_parts
-from interventions.her.kernels import WINDOW, words_around
+from interventions.her.kernels import WINDOW, bucket, words_around
 from interventions.matching import Matcher
 from interventions.vocabulary import read_vocabulary
 from sample_corpus import sample_rows, word_tokenizer
@@ -51,8 +52,7 @@ def test_it_learns_from_masculine_and_other_pronouns_what_her_is():
 
 def test_the_same_sample_gives_the_same_reader_from_the_cache_and_anew(tmp_path, monkeypatch):
     first = fitted()
-    (path,) = (tmp_path / "pythia-counterfactual" / "her").glob("*.npz")
-    assert path.stem == first.identity
+    assert len(list((tmp_path / "pythia-counterfactual" / "her").glob("*.npz"))) == 1
     monkeypatch.setattr(her_module, "_fit", None)
     again = fitted()
     assert np.array_equal(again.weights, first.weights)
@@ -61,6 +61,16 @@ def test_the_same_sample_gives_the_same_reader_from_the_cache_and_anew(tmp_path,
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
     assert np.array_equal(fitted().weights, first.weights)
+
+
+def test_a_reader_that_other_code_fitted_is_not_taken_and_one_that_learned_otherwise_is_another(monkeypatch):
+    first = fitted()
+    with edited_source("interventions/her/kernels.py"):
+        learn = her_module.learn
+        monkeypatch.setattr(her_module, "learn", lambda *given: 2 * learn(*given))  # what the edit is taken to do
+        again = fitted()
+    assert not np.array_equal(again.weights, first.weights)
+    assert again.identity != first.identity
 
 
 def test_another_sample_is_another_reader():
@@ -137,6 +147,6 @@ def test_a_word_keeps_the_company_that_it_is_seen_in():
     parts = token_parts(VOCABULARY)
     rows = np.array([TOKENIZER.encode(" the boat of" * 20 + " they jump to" * 20)], np.uint16)
     company = company_of_words(rows, parts)
-    boat, jump = (her_module.kernels.bucket(np.uint32(text_hash(word))) for word in ("boat", "jump"))
+    boat, jump = (bucket(np.uint32(text_hash(word))) for word in ("boat", "jump"))
     assert company[:, boat].tolist()[::2] == [1, 4]  # behind "the a an this", before "of in for ..."
     assert company[:, jump].tolist()[::2] == [5, 5]  # behind "they we you ...", before "to"

@@ -17,10 +17,12 @@ from conf.compose import configure
 from conf.inputs import hash_inputs
 from conf.sharing import shared_settings
 from conftest import invented_sentences
-from foundation import sha256_of_file
-from interventions import Dose
-from reports import content_hash, make_identity, source_hashes, with_machine
-from reports.identity import mixture_caveats
+from foundation import UserError, read_sources, sha256_of_file, source_hashes
+from foundation import code as foundation_code
+from interventions import INTERVENTIONS, Arm, Dose, own
+from interventions.lexicon import Pair
+from reports import content_hash, make_identity, open_record, with_machine
+from reports.identity import mixture_caveats, refuse_other_run
 from reports.record import machine_caveats
 from smoke import ROOT, results
 
@@ -91,13 +93,23 @@ def test_code_is_what_is_imported_and_of_own_interventions_the_chosen_one(tmp_pa
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(source)
     packages = ("corpus", "training", "interventions")
-    found = source_hashes(tmp_path, modules=("run", "interventions.own.mine", "none.at.all"), packages=packages)
+    found = source_hashes(
+        read_sources(tmp_path, [*packages, "reports", "tests"]),
+        modules=("run", "interventions.own.mine", "none.at.all"),
+        packages=packages,
+    )
     assert list(found) == [
         *("corpus/__init__.py", "corpus/rows.py", "corpus/view.py"),
         *("interventions/lexicon.py", "interventions/own/mine.py"),
         *("run.py", "training/__init__.py", "training/loop.py", "training/trainer.py"),
     ]
     assert found["run.py"] == sha256_of_file(tmp_path / "run.py")
+
+
+def test_code_is_that_which_the_process_began_with_also_of_an_intervention_asked_for_later(kit):
+    before = conf_identity.hashes_of_code("run", "interventions.own.first")
+    with tripled_rate(kit):
+        assert conf_identity.hashes_of_code("run", "interventions.own.second") == before
 
 
 def test_all_that_a_run_imports_of_the_kit_is_code_of_its_identity():
@@ -108,7 +120,9 @@ def test_all_that_a_run_imports_of_the_kit_is_code_of_its_identity():
     of_the_kit = {path for path in map(Path, filter(None, json.loads(loaded.stdout))) if path.is_relative_to(ROOT)}
     names = {path.relative_to(ROOT).as_posix() for path in of_the_kit}
     counted = conf_identity.hashes_of_code("run")
-    of_reports = source_hashes(ROOT, modules=("reports",), packages=("reports", "foundation")).keys()
+    of_reports = source_hashes(
+        read_sources(ROOT, ("reports", "foundation")), modules=("reports",), packages=("reports", "foundation")
+    ).keys()
     assert {name for name in names - counted.keys() - of_reports if not name.startswith("interventions/own/")} == set()
     assert not {name for name in counted if "preview" in name or "show" in name or name.startswith("reports/")}
 
@@ -128,6 +142,21 @@ def test_content_is_that_of_the_bytes_and_not_of_the_place(tmp_path, monkeypatch
     assert content_hash({"": other}) != sampled
     other.write_bytes(one.read_bytes() + b"x")
     assert content_hash({"": other}) != sampled
+
+
+def test_what_an_intervention_of_one_s_own_reads_elsewhere_is_part_of_what_a_run_is(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("")
+    monkeypatch.setattr(own, "__path__", [str(tmp_path)])
+    identities = []
+    for words in (("he", "she"), ("he", "they")):
+        monkeypatch.setitem(INTERVENTIONS, "mine", Arm("As a file says.", "rise", pairs=(Pair(*words),)))
+        config = configure([])
+        config.intervention.name = "mine"
+        identities.append(conf_identity.run_identity(config, {}, {}))
+    refuse_other_run(tmp_path, {"config": {}, "identity": identities[0]}, config={}, identity=identities[0])
+    with pytest.raises(UserError) as refused:
+        refuse_other_run(tmp_path, {"config": {}, "identity": identities[0]}, config={}, identity=identities[1])
+    assert f"; put back what interventions/own/mine.py reads, or {ELSEWHERE}" in str(refused.value)
 
 
 def test_the_local_files_that_settings_name_are_inputs_and_nothing_beside_them(tmp_path, monkeypatch):
@@ -161,6 +190,35 @@ def test_the_local_files_that_settings_name_are_inputs_and_nothing_beside_them(t
         assert [key for key in before if now[key] != before[key]] == [setting]
         before = now
     assert hash_inputs(configure([])) == {}
+
+
+def test_names_that_the_kit_resolves_itself_are_not_taken_for_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("bug", "main", "rows.bin", "rows.idx"):
+        (tmp_path / name).write_text(name)
+    assert hash_inputs(configure([])) == {}
+    assert hash_inputs(configure(["corpus.text=./bug"])).keys() == {"corpus.text"}
+    local = ["corpus=local", "corpus.location=rows", "corpus.revision=main", "model.checkpoints=nowhere"]
+    assert hash_inputs(configure(local)).keys() == {"corpus.location"}
+
+
+def test_only_what_a_tokenizer_is_read_from_counts_of_its_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("tokenizer/tokenizer.json", "suite/tokenizer.json", "suite/step0/model.safetensors"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    settings = ["model.tokenizer=tokenizer", "model.checkpoints=suite", "step=0", "steps=4", "optimizer_state=exact"]
+    before = hash_inputs(configure(settings))
+    assert before.keys() == {"model.tokenizer", "model.checkpoints"}
+    for name in ("tokenizer/README.md", "tokenizer/model.safetensors", "suite/notes.json"):
+        (tmp_path / name).write_text("other")
+    assert hash_inputs(configure(settings)) == before
+    for name, setting in [
+        ("tokenizer/tokenizer_config.json", "model.tokenizer"),
+        ("suite/special_tokens_map.json", "model.checkpoints"),
+    ]:
+        (tmp_path / name).write_text("{}")
+        assert hash_inputs(configure(settings))[setting] != before[setting]
 
 
 def test_what_is_shared_depends_on_every_setting_but_those_that_cannot_matter():
@@ -321,12 +379,17 @@ def job(study, **values):
     return found
 
 
+def begun_by(kit, monkeypatch):
+    """From here on this process is taken to have begun with the code that lies there now."""
+    monkeypatch.setattr(foundation_code, "SOURCES", read_sources(kit))
+    conf_identity.hashes_of_code.cache_clear()
+
+
 @pytest.fixture
 def kit(tmp_path, monkeypatch):
     """The code that this process is taken to compute by: a copy, which may be edited."""
     kit = copy_of_the_kit(tmp_path)
-    monkeypatch.setattr(conf_identity, "ROOT", kit)
-    conf_identity.hashes_of_code.cache_clear()
+    begun_by(kit, monkeypatch)
     yield kit
     conf_identity.hashes_of_code.cache_clear()
 
@@ -350,6 +413,7 @@ def test_a_finished_job_is_skipped_by_a_copy_of_the_same_code(place, study, kit,
 
 def test_a_finished_job_is_not_skipped_after_the_code_was_changed(place, study, kit, monkeypatch):
     with tripled_rate(kit):
+        begun_by(kit, monkeypatch)
         told = again(place, monkeypatch, study)
     assert f"holds a run with {OPTIMIZER}=" in told
     assert f"; undo the edit of {OPTIMIZER}, or {ELSEWHERE}" in told
@@ -366,13 +430,31 @@ def test_a_finished_job_is_not_skipped_by_another_number_of_threads(place, study
     torch.set_num_threads(2)
     told = again(place, monkeypatch, study)
     torch.set_num_threads(1)
-    assert (
-        f"holds a run with threads=1, this one has threads=2; start it with OMP_NUM_THREADS=1, or {ELSEWHERE}" in told
-    )
+    assert "holds a run with threads=1, this one has threads=2; start it with 1 thread (OMP_NUM_THREADS=1, " in told
+    assert f"and no other MKL_NUM_THREADS), or {ELSEWHERE}" in told
+
+
+def test_a_finished_job_is_not_skipped_where_pytorch_takes_other_kernels(place, study, monkeypatch):
+    here = torch.backends.cpu.get_cpu_capability()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX0")
+    told = again(place, monkeypatch, study)
+    assert f"holds a run with cpu_capability={here}, this one has cpu_capability=AVX0; start it with ATEN_CPU" in told
+    assert f", on a machine that has {here}, or {ELSEWHERE}" in told
+
+
+def test_a_shared_control_whose_rows_are_gone_is_refused_in_one_line(place, study, monkeypatch):
+    copied = place / "without_rows_of_the_control"
+    shutil.copytree(study, copied)
+    (control,) = (copied / "controls").glob("*/control.json")
+    shutil.rmtree(control.parent / "rows" / "control")
+    told = again(place, monkeypatch, copied, "none")
+    line = f"error: the rows of control are gone from {control.parent}; remove it, so that the arm is trained again"
+    assert line in told
 
 
 def test_edited_code_takes_no_control_that_other_code_trained(place, study, kit, monkeypatch, capsys):
     with tripled_rate(kit):
+        begun_by(kit, monkeypatch)
         assert again(place, monkeypatch, study, "none") is None
     told = capsys.readouterr().out
     assert (told.count(TRAINED), told.count(TAKEN)) == (1, 0)
@@ -398,4 +480,55 @@ def test_a_control_that_does_not_end_at_the_suite_s_checkpoint_tells_how_the_sui
     found = json.loads((directory / "run.json").read_text())["fidelity"]
     assert not found["bitwise_equal"]
     assert found["made_otherwise"] == "The suite was made with 1 thread; this run with 2 threads."
-    assert found["made_otherwise"] in (directory / "report.html").read_text()
+    assert (directory / "report.html").read_text().count(found["made_otherwise"]) == 1
+
+
+@pytest.mark.parametrize("setting", ["control=none", "protocol=trajectory"])
+def test_every_run_of_a_suite_that_was_made_otherwise_says_so(setting, place, study, monkeypatch):
+    directory = place / setting.replace("=", "_")
+    torch.set_num_threads(2)
+    ended = play(place, monkeypatch, setting, "benchmark=[pronoun_prior]", f"hydra.run.dir={directory}")
+    torch.set_num_threads(1)
+    assert ended is None
+    found = json.loads((directory / "run.json").read_text())["caveats"]
+    assert "The suite was made with 1 thread; this run with 2 threads." in found
+
+
+# What a directory still holds
+
+
+def without(path, *names):
+    for name in names:
+        shutil.rmtree(path / name)
+    return path
+
+
+def test_a_finished_run_whose_rows_are_gone_is_not_overwritten(place, study, kit, monkeypatch):
+    finished = place / "finished_without_rows"
+    shutil.copytree(job(study, intervention="masculine_to_feminine"), finished)
+    without(finished, "rows")
+    before = (finished / "run.json").read_bytes()
+    with tripled_rate(kit):
+        begun_by(kit, monkeypatch)
+        told = play(place, monkeypatch, f"hydra.run.dir={finished}")
+    assert told == f"error: {finished} holds a finished run, which is never overwritten; {ELSEWHERE}"
+    assert (finished / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("kept", ["rows/before/x.parquet", "checkpoints/control/step4/x", "train/control.jsonl"])
+def test_rows_checkpoints_and_journals_are_each_gone_on_with_by_the_same_run_only(kept, tmp_path):
+    def opened(code):
+        identity = make_identity(config={}, code={"a.py": code}, inputs={}, **IDENTITY)
+        with open_record(tmp_path, config={}, identity=identity, command="run", provenance={"hardware": {}}) as record:
+            record.update()
+
+    opened("1")
+    opened("2")  # nothing there yet that could be mixed
+    (tmp_path / kept).parent.mkdir(parents=True)
+    (tmp_path / kept).touch()
+    opened("2")
+    with pytest.raises(UserError, match=r"holds a run with a\.py=2, this one has a\.py=1"):
+        opened("1")
+    (tmp_path / "run.json").unlink()
+    with pytest.raises(UserError, match=r"of a run whose run\.json is gone"):
+        opened("2")

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conftest import edited_source
 from corpus import open_corpus, open_index_mapped
 from corpus.byte_source import local_files, pieces, shard_names
 from foundation import UserError, sha256_of_file
@@ -141,6 +142,17 @@ def test_the_unshuffled_corpus_through_maps_built_here(unshuffled):
     for _ in range(2):  # built, then kept
         corpus = open_index_mapped(directory / "pile_0.87_text_document", seed=1234, num_samples=num_samples)
         assert_reads_as(corpus, rows)
+
+
+def test_maps_that_other_code_built_are_built_again(unshuffled, monkeypatch, tmp_path):
+    directory, num_samples, _, _ = unshuffled
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for edited, kept in [("corpus/opening.py", 1), ("corpus/sample_order.py", 2)]:
+        open_index_mapped(directory / "pile_0.87_text_document", seed=1234, num_samples=num_samples)
+        with edited_source(edited):
+            open_index_mapped(directory / "pile_0.87_text_document", seed=1234, num_samples=num_samples)
+        orders = (tmp_path / "pythia-counterfactual" / "orders").iterdir()
+        assert sum(path.is_dir() for path in orders) == kept
 
 
 def test_the_unshuffled_corpus_through_maps_from_files(unshuffled, tmp_path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from conftest import edited_source
 from corpus import build_corpus, fingerprint
 from foundation import UserError, mistakes_in_one_line
 from test_recipe import pythia
@@ -51,6 +52,15 @@ def cache(tmp_path, monkeypatch):
 
 def corpus_of(text):
     return build_corpus(text, vocab_size=320, row_tokens=17, seed=1234)
+
+
+def test_a_corpus_that_other_code_built_is_built_again(text):
+    built = corpus_of(text)
+    assert corpus_of(text).location == built.location
+    with edited_source("corpus/sample_order.py"):
+        assert corpus_of(text).location != built.location
+    with edited_source("training/loop.py"):
+        assert corpus_of(text).location == built.location
 
 
 def batch_of(corpus):

@@ -15,18 +15,19 @@ import logging
 import math
 import zipfile
 import zlib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numba
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 from transformers import PreTrainedTokenizerBase
 
-from foundation import UserError, atomic_file, cache_directory
+from foundation import UserError, atomic_file, cache_directory, hash_of_source
 from interventions.dose import Stream
-from interventions.her import context, kernels
 from interventions.her.context import TokenParts, company_of_words, token_parts
 from interventions.her.kernels import learn, score
 from interventions.independence import Independence
@@ -95,7 +96,7 @@ class CorpusReader:
     """A fitted model.
 
     Attributes:
-        identity: of the sample and of all that is done with it.
+        identity: of what was learned.
         weights: of the hashed features; the last one is the constant.
         company: see `context.company_of_words`.
         shift: log-odds to add for the base rate of her.
@@ -138,8 +139,7 @@ class CorpusReader:
         """
         vocabulary.check(sample)
         sample = np.ascontiguousarray(sample)
-        identity = _identity(sample, vocabulary)
-        path = cache_directory() / "her" / f"{identity}.npz"
+        path = cache_directory() / "her" / f"{_key(sample, vocabulary)}.npz"
         parts = token_parts(vocabulary)
         stored = _read(path)
         if stored is None:
@@ -151,7 +151,8 @@ class CorpusReader:
             stored = {"weights": weights, "company": company, "facts": np.array(facts)}
         facts = json.loads(str(stored["facts"]))
         accuracy = Accuracy(**facts["accuracy"]) if facts["accuracy"] else None
-        return cls(identity, parts, stored["weights"], stored["company"], facts["shift"], accuracy)
+        weights, company, shift = stored["weights"], stored["company"], facts["shift"]
+        return cls(_identity(weights, company, shift, vocabulary), parts, weights, company, shift, accuracy)
 
 
 def _read(path: Path) -> dict[str, NDArray[Any]] | None:
@@ -166,17 +167,22 @@ def _read(path: Path) -> dict[str, NDArray[Any]] | None:
         return None
 
 
-def _identity(sample: NDArray[np.integer], vocabulary: Vocabulary) -> str:
-    """SHA-256 of the sample, the vocabulary, every constant of the method and what is stored of it."""
+def _key(sample: NDArray[np.integer], vocabulary: Vocabulary) -> str:
+    """SHA-256 of the sample, the vocabulary, and the code and packages that learn from them."""
     method = [
-        *(POSSESSIVES, OBJECTS, HELD_OUT_EVERY, _EPOCHS, _EM_ROUNDS),
-        *(kernels.LONGEST_WORD, kernels.WORDS_AHEAD, kernels.COMPANY_BITS, kernels.WEIGHT_BITS),
-        *(kernels.FEATURES, kernels.RATE, context.LEAST_SEEN),
-        *([field.name for field in fields(Accuracy)],),
-        *(context.CLOSED_CLASS, context.COMPANY_BEFORE, context.COMPANY_BEHIND, context.ENDINGS),
+        hash_of_source("interventions.her.corpus_reader", "interventions"),
+        *(numba.__version__, np.__version__, scipy.__version__),
     ]
     content = hashlib.sha256(json.dumps([method, vocabulary.fingerprint, sample.shape]).encode())
     content.update(np.ascontiguousarray(sample, "<u4" if vocabulary.size > 1 << 16 else "<u2").tobytes())
+    return content.hexdigest()
+
+
+def _identity(weights: NDArray[np.float32], company: NDArray[np.uint8], shift: float, vocabulary: Vocabulary) -> str:
+    """SHA-256 of what was learned, whatever it was learned from."""
+    content = hashlib.sha256(json.dumps([vocabulary.fingerprint, shift]).encode())
+    for learned in (weights, company):
+        content.update(np.ascontiguousarray(learned).tobytes())
     return content.hexdigest()
 
 
