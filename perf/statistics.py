@@ -50,14 +50,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--draws", type=int, default=2000, help="simulated data sets of each kind and size")
     draws = parser.parse_args().draws
-    for title, table in (
-        ("Coverage of 95 % intervals, %, by clusters", coverage(draws)),
-        ("False alarms of sign flips at the 5 % level, %, by clusters", false_alarms(draws)),
-        ("Power at the smallest detectable effect, by clusters", power(draws)),
-        ("Verdicts where arms share noise, %", verdicts(draws)),
-        ("Tests below 5 % in studies of 60 arms, half of them with an effect", studies(max(1, draws // 100))),
+    for title, simulate, number in (
+        ("Coverage of 95 % intervals, %, by clusters", coverage, draws),
+        ("False alarms of sign flips at the 5 % level, %, by clusters", false_alarms, draws),
+        ("Power at the smallest detectable effect, by clusters", power, draws),
+        ("Verdicts where arms share noise, %", verdicts, draws),
+        ("Tests below 5 % in studies of 60 arms, half of them with an effect", studies, max(1, draws // 100)),
     ):
-        sys.stdout.write(f"{title}\n\n{table.to_markdown()}\n\n")
+        sys.stdout.write(f"{title}\n\n{simulate(number).to_string()}\n\n")
         sys.stdout.flush()
 
 
@@ -277,7 +277,7 @@ def _power_of_mcnemar(draws: int, n: int, changed: float) -> float:
 def _certain(random: Random, n: int, effect: float) -> tuple[Metric, Metric]:
     labels = np.arange(n)
     after = (random.random(n) < effect).astype(np.float64)
-    return _metric(np.zeros(n), labels, outcomes=SHARE), _metric(after, labels, is_share=True)
+    return _metric(np.zeros(n), labels, outcomes=SHARE), _metric(after, labels, outcomes=SHARE)
 
 
 def verdicts(draws: int) -> pd.DataFrame:
