@@ -29,21 +29,17 @@ def test_a_run_killed_again_and_again_ends_with_the_same_numbers(workshop, finis
     assert not list(directory.rglob(".aside*"))
 
 
-def test_a_run_of_another_configuration_is_not_gone_on_with(workshop):
-    directory = workshop / "other"
-    died = smoke(workshop, f"hydra.run.dir={directory}", script="killed_run.py forward 4")
-    assert died.returncode == -signal.SIGKILL
-    refused = smoke(workshop, f"hydra.run.dir={directory}", "seed=3")
-    assert refused.returncode == 1
-    assert "holds a run with seed=0, this one has seed=3" in refused.stderr.splitlines()[-1]
-
-
-def test_a_run_is_not_gone_on_with_on_other_text(workshop):
+@pytest.mark.usefixtures("finished")  # whose suite there is, so that the run itself is killed
+def test_a_killed_run_is_not_gone_on_with_by_another_configuration_or_on_other_text(workshop):
     directory, text = workshop / "changed", workshop / "changing.txt"
     text.write_text((workshop / "text.txt").read_text())
     arguments = (f"hydra.run.dir={directory}", f"corpus.text={text}")
     died = smoke(workshop, *arguments, script="killed_run.py forward 8", text=None)
     assert died.returncode == -signal.SIGKILL, died.stderr
+    assert (directory / "rows" / "before").exists()
+    refused = smoke(workshop, *arguments, "seed=3", text=None)
+    assert refused.returncode == 1
+    assert "holds a run with seed=0, this one has seed=3" in refused.stderr.splitlines()[-1]
     text.write_text(text.read_text().replace(" he ", " she "))
     refused = smoke(workshop, *arguments, text=None)
     assert refused.returncode == 1
