@@ -38,6 +38,7 @@ _SHARED = 0.51
 # how a verdict begins -> its column
 _VERDICTS = {
     "taken": "taken",
+    "moved the other": "moved the other way",
     "not taken": "not taken",
     "nothing moved": "nothing moved",
     "moved no more": "no more than noise",
