@@ -3,11 +3,11 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from reports.comparison import (
     ANY,
@@ -27,6 +27,8 @@ from reports.comparison import (
     word,
 )
 from reports.results import Metric, Results
+
+Member = TypeVar("Member")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,18 +120,10 @@ def copies(runs: Sequence[Results]) -> list[list[Results]]:
     that it was trained on and the settings of its training, or, where others trained the model, by its weights. Runs
     that are evaluated or controlled in other ways are no copies of one another, nor those of which nothing is recorded.
     """
-    groups: list[list[Results]] = []
-    known: dict[str, list[Results]] = {}
     compared = {id(each): settings(each.run) for each in runs}
     order = dict.fromkeys([*DESIGN, *told_apart_by(list(compared.values()))])
-    for each in sorted(runs, key=lambda each: [_sortable(compared[id(each)].get(name)) for name in order]):
-        keys = _done(each, compared[id(each)])
-        group = next((known[key] for key in keys if key in known), None)
-        if group is None:
-            group = []
-            groups.append(group)
-        group.append(each)
-        known |= dict.fromkeys(keys, group)
+    ordered = sorted(runs, key=lambda each: [_sortable(compared[id(each)].get(name)) for name in order])
+    groups = _sharing_a_key((each, _done(each, compared[id(each)])) for each in ordered)
     for group in groups:  # unmodified text is that of `none`, whatever else would have left it so
         group.sort(key=lambda each: compared[id(each)]["intervention"] != "none")
     return groups
@@ -210,17 +204,21 @@ def _telling_parts(paths: Sequence[Path]) -> dict[Path, str]:
 
 def cells(arms: Sequence[Arm]) -> list[list[Arm]]:
     """Arms that differ in their seeds alone, together, or in what has no effect on one of them."""
-    found: list[list[Arm]] = []
-    known: dict[str, list[Arm]] = {}
-    for arm in arms:
-        keys = [without(each, *SEEDS) for each in arm.all_settings]
-        cell = next((known[key] for key in keys if key in known), None)
-        if cell is None:
-            cell = []
-            found.append(cell)
-        cell.append(arm)
-        known |= dict.fromkeys(keys, cell)
-    return found
+    return _sharing_a_key((arm, [without(each, *SEEDS) for each in arm.all_settings]) for arm in arms)
+
+
+def _sharing_a_key(keyed: Iterable[tuple[Member, Sequence[str]]]) -> list[list[Member]]:
+    """Members in their order, each in the group of the first of its keys that an earlier member has."""
+    groups: list[list[Member]] = []
+    known: dict[str, list[Member]] = {}
+    for member, keys in keyed:
+        group = next((known[key] for key in keys if key in known), None)
+        if group is None:
+            group = []
+            groups.append(group)
+        group.append(member)
+        known |= dict.fromkeys(keys, group)
+    return groups
 
 
 def asked(arms: Sequence[Arm]) -> dict[tuple[str, str], Metric]:

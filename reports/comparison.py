@@ -1,6 +1,5 @@
 """What tells runs apart, and what their control differs in, from run.json alone."""
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -8,6 +7,8 @@ from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
+
+from reports.identity import hash_of
 
 # What is said of every run, in this order in tables and labels.
 DESIGN = (
@@ -167,18 +168,14 @@ def _made_by(run: Mapping[str, Any], identity: Mapping[str, Any]) -> dict[str, A
         own = {
             file: value for file, value in code.items() if file.startswith(_OWN) and not file.endswith("__init__.py")
         }
-        code = _hash({file: value for file, value in code.items() if file not in own})
+        code = hash_of({file: value for file, value in code.items() if file not in own})
     made = {
         "device": identity.get("device", kind),
         "code": code,
         "packages": identity.get("packages", run["packages"]),
         "python": identity.get("python", ".".join(run["python"].split(".")[:2])),
     }
-    return _flat(made) | ({"intervention.code": _hash(own)} if own else {})
-
-
-def _hash(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return _flat(made) | ({"intervention.code": hash_of(own)} if own else {})
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
