@@ -13,7 +13,9 @@ from transformers import PreTrainedTokenizerBase
 from conf.identity import made_with
 from conf.schema import AdamStepChoice, Control, HerChoice, OptimizerStateSource, Protocol, RunConfig
 from corpus import Corpus, Segment, fingerprint
+from corpus.build import BUG, bug_professions
 from eval import Benchmark, load_benchmark
+from eval.occupations import read_terms
 from foundation import UserError
 from interventions import INTERVENTIONS, HerReader, Intervention, load_intervention
 from training import (
@@ -352,8 +354,8 @@ def find_rows(config: RunConfig, segment: Segment, suite: Suite | None, precisio
     """
     if not config.protocol.trains:
         first, _ = segment.held_out_rows(held_out_count(config))
-        return first, first + held_out_count(config)
-    learned_first, learned_stop = segment.first_row(config.step), segment.stop_row
+        return _with_sample(config, segment, (first, first + held_out_count(config)))
+    learned_first, learned_stop = _with_sample(config, segment, (segment.first_row(config.step), segment.stop_row))
     if config.protocol is Protocol.counterfactual and INTERVENTIONS[config.intervention.name].learns:
         sample_first, sample_stop = segment.sample_rows(config.intervention.sample_rows)
         learned_first, learned_stop = min(learned_first, sample_first), max(learned_stop, sample_stop)
@@ -374,6 +376,14 @@ def find_rows(config: RunConfig, segment: Segment, suite: Suite | None, precisio
         held_out, _ = segment.held_out_rows(count)
         first, stop = min(first, held_out), max(stop, held_out + count)
     return first, stop
+
+
+def _with_sample(config: RunConfig, segment: Segment, rows: tuple[int, int]) -> tuple[int, int]:
+    """`rows`, with those that the benchmark `occupations` counts in."""
+    if not sampled_count(config):
+        return rows
+    first, stop = segment.sample_rows(sampled_count(config))
+    return (min(first, rows[0]), max(stop, rows[1])) if rows[0] < rows[1] else (first, stop)
 
 
 def find_replay(config: RunConfig, suite: Suite, source: str) -> ReplayPlan:
@@ -437,7 +447,35 @@ def find_benchmarks(config: RunConfig, segment: Segment) -> dict[str, Benchmark]
             "token_rows": segment.corpus.rows(first, first + count),
             "where": held_out_place(config, segment),
         }
+    if "occupations" in options:
+        options["occupations"] = _with_associations(config, segment, options["occupations"])
     return {name: load_benchmark(name, **given) for name, given in options.items()}
+
+
+def _with_associations(config: RunConfig, segment: Segment, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of `occupations`, its rows and its file of terms read."""
+    count, file = sampled_count(config), options.pop("terms")
+    options.pop("rows")
+    if not count:
+        return options
+    terms = read_terms(Path(file)) if file is not None else ()
+    if file is None and config.corpus.get("text") == BUG:
+        terms = bug_professions()
+    first, stop = segment.sample_rows(count)
+    where = f"the {stop - first} rows " + (
+        "before the segment" if stop <= segment.first_row(config.step) else "that the corpus begins with"
+    )
+    return {**options, "terms": terms, "token_rows": segment.corpus.rows(first, stop), "where": where}
+
+
+def sampled_count(config: RunConfig) -> int:
+    """Rows that the benchmark `occupations` counts in, 0 without it."""
+    if "occupations" not in config.benchmarks:
+        return 0
+    count = config.benchmarks["occupations"]["rows"]
+    if not (isinstance(count, int) and count >= 0):
+        raise UserError(f"benchmarks.occupations.rows={count} is no number of rows; set 0, for none, or more")
+    return count
 
 
 def held_out_place(config: RunConfig, segment: Segment) -> str:

@@ -126,6 +126,11 @@ def _read_documents(text: str) -> list[str]:
     return documents
 
 
+def bug_professions() -> list[str]:
+    """The professions that BUG annotates, in lower case."""
+    return sorted(pd.read_csv(fetch(BUG), usecols=["profession"])["profession"].str.lower().unique())
+
+
 def _build(directory: Path, documents: Sequence[str], plan: _Plan) -> None:
     log.info("building the corpus: %d documents, %d tokens of vocabulary", len(documents), plan.vocab_size)
     tokenizer = _train_tokenizer(documents, vocab_size=plan.vocab_size)

@@ -70,6 +70,7 @@ class Metric:
         clusters: (n,), labels of what is not independent of one another.
         weights: (n,) when the metric is sum(values) / sum(weights), as a loss by its number of tokens; None: a mean.
         regressor: (n,) when the metric is the slope of `values` on it.
+        correlation: the metric is their correlation instead, of which no change is tested: it is no mean of changes.
         outcomes: the least and the largest value of an example, where values are outcomes (`SHARE`) or differences of
             two (`GAP`).
         neutral: what an unbiased model would get, None where no such value exists.
@@ -81,6 +82,7 @@ class Metric:
     clusters: npt.NDArray[Any]
     weights: Floats | None = None
     regressor: Floats | None = None
+    correlation: bool = False
     outcomes: tuple[float, float] | None = None
     neutral: float | None
     description: str
@@ -125,7 +127,7 @@ def summarize(
         changed = [
             {"moment": f"{later}-{earlier}", **_summarize_change(moments[later], moments[earlier])}
             for later, earlier in changes
-            if later in moments and earlier in moments
+            if later in moments and earlier in moments and not metric.correlation
         ]
         labels = {"benchmark": benchmark, "metric": name, "n": len(metric.values), "description": metric.description}
         rows += [{**labels, "primary": metric.primary, **row} for row in levels + changed]
@@ -171,6 +173,8 @@ def _summarize_level(metric: Metric) -> dict[str, float]:
         low, high = max(low, least), min(high, largest)
     else:
         low, high = interval(value, contributions)
+    if metric.correlation:
+        value, low, high = (float(np.tanh(z)) for z in (value, low, high))
     return {"value": value, "ci_low": low, "ci_high": high}
 
 
@@ -207,8 +211,9 @@ def _estimate(values: Floats, metric: Metric) -> tuple[float, Floats]:
         functional = _ratio
     else:
         x = metric.regressor - metric.regressor.mean()  # a slope is the same for any origin; this one rounds least
-        terms = [np.ones_like(values), x, values, x * values, x * x]
-        functional = _slope
+        y = values - values.mean() if metric.correlation else values
+        terms = [np.ones_like(values), x, y, x * y, x * x, y * y]
+        functional = _fisher_z if metric.correlation else _slope
     sums_CK = np.stack([_sums_by_cluster(term, metric) for term in terms], axis=1)
     sums_CK = sums_CK[sums_CK[:, 0] > 0]  # rows without a pronoun tell nothing of the loss on pronouns
     totals_K, clusters = sums_CK.sum(axis=0), len(sums_CK)
@@ -226,8 +231,15 @@ def _ratio(sums_K: Floats) -> Floats:
 
 
 def _slope(sums_K: Floats) -> Floats:
-    n, x, y, xy, xx = np.moveaxis(sums_K, -1, 0)
+    n, x, y, xy, xx, _ = np.moveaxis(sums_K, -1, 0)
     return np.asarray((n * xy - x * y) / (n * xx - x * x))
+
+
+def _fisher_z(sums_K: Floats) -> Floats:
+    """arctanh of the correlation: its error is near to normal, and an interval of it stays between -1 and 1."""
+    n, x, y, xy, xx, yy = np.moveaxis(sums_K, -1, 0)
+    correlation = (n * xy - x * y) / np.sqrt((n * xx - x * x) * (n * yy - y * y))
+    return np.asarray(np.arctanh(np.clip(correlation, -1 + 1e-12, 1 - 1e-12)))
 
 
 def _flipped_terms(differences: Floats, metric: Metric) -> Floats:

@@ -58,7 +58,9 @@ WORDS = ["the", "nurse", "Nurse", "chief", "she", "Her", "he", "his", "went", "o
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(WORDS), st.sampled_from([" ", ". ", "? ", ", ", "\n", "\n\n", "-"])), max_size=30)
+    st.lists(
+        st.tuples(st.sampled_from(WORDS), st.sampled_from([" ", ". ", "? ", ", ", "\n", "\n\n", "-"])), max_size=30
+    )
 )
 def test_counts_are_those_of_a_regular_expression_over_the_text(tiny_tokenizer, words):
     text = "".join(word + after for word, after in words)
