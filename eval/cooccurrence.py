@@ -145,7 +145,7 @@ class _Text:
     def sentences(self, forms: Sequence[tuple[int, ...]]) -> npt.NDArray[np.int64]:
         """The sentence of each place where a word stands, whole, in one of its forms."""
         ends = np.unique(np.concatenate([self._ends(form) for form in forms]))  # " HE" may be cut as " " and "HE"
-        return self.sentence[ends]
+        return np.asarray(self.sentence[ends])
 
     def _ends(self, form: tuple[int, ...]) -> npt.NDArray[np.int64]:
         low, high = np.searchsorted(self.tokens[self.places], [form[0], form[0] + 1])
@@ -154,4 +154,4 @@ class _Text:
             starts = starts[starts + offset < len(self.tokens)]
             starts = starts[self.tokens[starts + offset] == token]
         ends = starts + len(form) - 1
-        return ends[~self.continued[ends] & (self.sentence[starts] == self.sentence[ends])]
+        return np.asarray(ends[~self.continued[ends] & (self.sentence[starts] == self.sentence[ends])])
