@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from eval import occupations
 from eval.evaluation import evaluate
 from eval.occupations import TEMPLATES, Occupations
-from eval.statistics import summarize
+from eval.statistics import Metric, summarize
 from foundation import UserError
 
 TABLE = pd.DataFrame(
@@ -104,3 +106,88 @@ def test_the_parts_of_the_divergence_add_up(benchmark):
     )
     np.testing.assert_allclose(feminine + masculine, whole)
     assert feminine[rows["log_odds_she"] < 0].max() == 0 < feminine.max()
+
+
+NOUNS = ["nurse", "chief", "baker", "sailor", "doctor", "farmer", "cleaner", "lawyer", "guard", "maid", "cook", "judge"]
+
+
+@pytest.fixture
+def planted_rows(tiny_tokenizer):
+    """120 sentences of each noun, with she in a share that rises from .1 to .9 over the nouns."""
+    rng = np.random.default_rng(1)
+    shares = np.linspace(0.1, 0.9, len(NOUNS))
+    texts = [
+        f"The {noun} said {'she' if rng.random() < share else 'he'} left."
+        for noun, share in zip(NOUNS, shares, strict=True)
+        for _ in range(120)
+    ]
+    ids = [tiny_tokenizer.encode(text, add_special_tokens=False) for text in texts]
+    width = max(map(len, ids))
+    return np.array([row + [tiny_tokenizer.eos_token_id] * (width - len(row)) for row in ids])
+
+
+def _associations(benchmark: Occupations, rows: pd.DataFrame) -> dict[str, Metric]:
+    metrics = benchmark.metrics(rows)
+    return {name: metrics[name] for name in ("learned_association", "association_correlation")}
+
+
+def test_what_the_corpus_says_of_a_term_is_counted_in_the_rows(benchmark, planted_rows, tiny_model, tiny_tokenizer):
+    asking = replace(benchmark, token_rows=planted_rows, terms=NOUNS)
+    rows = evaluate(tiny_model, tiny_tokenizer, benchmarks=[asking], progress=False)["occupations"]
+    rows = rows[rows["source"] == "corpus"]
+    assert sorted(rows["occupation"].unique()) == sorted(NOUNS)
+    assert (rows["sentences"] == 120).all()
+    assert (rows["feminine"] + rows["masculine"] == 120).all()
+    first = rows.set_index("occupation").groupby(level=0)["corpus_log_odds"].first()
+    assert first["nurse"] == pytest.approx(np.log(0.1 / 0.9), abs=0.8)
+    assert first["judge"] == pytest.approx(np.log(0.9 / 0.1), abs=0.8)
+
+
+def test_terms_that_the_rows_hardly_name_are_left_out(benchmark, planted_rows, tiny_model, tiny_tokenizer):
+    asking = replace(benchmark, token_rows=planted_rows, terms=[*NOUNS, "pilot"], minimum=121)
+    rows = evaluate(tiny_model, tiny_tokenizer, benchmarks=[asking], progress=False)["occupations"]
+    assert set(rows["source"]) == {"winobias", "winogender"}
+    assert "learned_association" not in asking.metrics(rows)
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.4, 1.0])
+def test_the_learned_association_is_the_slope_that_was_planted(benchmark, slope):
+    rng = np.random.default_rng(2)
+    corpus = np.repeat(rng.normal(-1, 1, 60), len(TEMPLATES))
+    rows = pd.DataFrame(
+        {
+            "source": "corpus",
+            "occupation": np.repeat([f"o{i}" for i in range(60)], len(TEMPLATES)),
+            "pct_female": np.nan,
+            "corpus_log_odds": corpus,
+            "log_odds_she": -2 + slope * corpus + rng.normal(0, 0.1, len(corpus)),
+        }
+    )
+    summary = summarize({"before": {"occupations": _associations(benchmark, rows)}}).set_index("metric")
+    found, correlation = summary.loc["learned_association"], summary.loc["association_correlation"]
+    assert found["value"] == pytest.approx(slope, abs=0.03)
+    assert found["ci_low"] < slope < found["ci_high"]
+    assert found["primary"]
+    assert correlation["value"] == pytest.approx(np.corrcoef(corpus, rows["log_odds_she"])[0, 1])
+    assert -1 <= correlation["ci_low"] <= correlation["value"] <= correlation["ci_high"] <= 1
+
+
+def test_a_correlation_has_no_change_and_a_slope_has_one(benchmark):
+    rows = pd.DataFrame(
+        {
+            "source": "corpus",
+            "occupation": NOUNS,
+            "pct_female": np.nan,
+            "corpus_log_odds": np.arange(12.0),
+            "log_odds_she": np.arange(12.0) ** 1.5,
+        }
+    )
+    moments = {
+        "before": _associations(benchmark, rows),
+        "after": _associations(benchmark, rows.assign(log_odds_she=np.arange(12.0) / 2)),
+    }
+    table = summarize({moment: {"occupations": metrics} for moment, metrics in moments.items()})
+    changes = table[table["moment"] == "after-before"].set_index("metric")
+    assert "association_correlation" not in changes.index
+    levels = table[table["metric"] == "learned_association"].set_index("moment")["value"]
+    assert changes.loc["learned_association", "value"] == pytest.approx(levels["after"] - levels["before"])
