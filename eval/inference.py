@@ -163,10 +163,10 @@ def detectable_by_sign_flips(contributions: Floats, terms: Floats, loads: Floats
 
     Were the effect alike for all clusters, sign flips would have the power of the t-test. Power is averaged over what
     the standard error, an estimate, may be; where few clusters carry most of it, as those at the ends of a slope do, it
-    has fewer degrees of freedom. Where some clusters did not change at all, as with outcomes, an effect is clusters that
-    do, and the sign test of them is looked at too: the larger effect counts. Missing with fewer than ten clusters, where
-    power depends on the distribution of their differences (and is zero with five or fewer), where one of them carries
-    nearly all, and if nothing varies.
+    has fewer degrees of freedom. Where some clusters did not change at all, as with outcomes, an effect is clusters
+    that do, and the sign test of them is looked at too: the larger effect counts. Missing with fewer than ten clusters,
+    where power depends on the distribution of their differences (and is zero with five or fewer), where one of them
+    carries nearly all, and if nothing varies.
 
     Args:
         terms: (G,), what the test flips, see `sign_flip`, in the unit of the estimate: their sum is the estimate.

@@ -141,7 +141,7 @@ def _detectable(terms: np.ndarray) -> float:
     return detectable_by_sign_flips(terms - terms.mean(), terms, np.ones_like(terms))
 
 
-@pytest.mark.parametrize(("clusters", "known"), [(1, False), (5, False), (6, False), (9, False), (10, True), (40, True)])
+@pytest.mark.parametrize(("clusters", "known"), [(1, False), (5, False), (6, False), (9, False), (10, True)])
 def test_the_detectable_effect_of_sign_flips_is_known_from_ten_clusters_on(clusters, known):
     terms = np.random.default_rng(2).normal(size=clusters)
     assert math.isnan(_detectable(terms)) is not known
