@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerB
 
 from foundation import UserError, atomic_directory, remove_directory, sha256_of_file
 from training.optimizer import OptimizerState
-from training.weights import check_plain_config
+from training.weights import read_config
 
 _MOMENTS = "optimizer.safetensors"
 _POSITION = "training_state.json"
@@ -107,11 +107,11 @@ def load_own_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         DamagedCheckpoint: a file is not what was saved.
-        UserError: its configuration asks for other code or files than the kit's.
+        UserError: its configuration asks for other code or files than the kit's, or for another computation.
     """
     position = _read_position(path)
     _check_files(path, position["sha256"])
-    check_plain_config(path / "config.json")
+    config = read_config(path)
     moments = load_file(path / _MOMENTS)
 
     def named(prefix: str) -> dict[str, torch.Tensor]:
@@ -119,7 +119,7 @@ def load_own_checkpoint(path: Path) -> Checkpoint:
 
     return Checkpoint(
         model=GPTNeoXForCausalLM.from_pretrained(
-            path, dtype=torch.float32, use_safetensors=True, local_files_only=True
+            path, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True
         ),
         tokenizer=cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(path, trust_remote_code=False)),
         optimizer_state=OptimizerState(
