@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
 from foundation import UserError
@@ -36,12 +37,12 @@ YML = """{
    # parallelism settings
    "pipe-parallel-size": 1,
    "num-layers": 2,   # comments come anywhere
-   "hidden-size": 16,
+   "hidden-size": 32,
    "num-attention-heads": 4,
    #"num-attention-heads": 5,
    "max-position-embeddings": 64,
    "pos-emb": "rotary",
-   "rotary_pct": 0.5,
+   "rotary_pct": 0.25,
    "no-weight-tying": true,
    "gpt_j_residual": true,
    "attention-config": [[["flash"], 36]]
@@ -104,12 +105,10 @@ def test_every_tensor_of_a_zero_1_checkpoint_comes_back_by_name(tmp_path):
     )
     assert checkpoint.loss_scaler == {"scale": 8192.0, "iteration": 7.0, "last_overflow": 1.0, "hysteresis": 2.0}
     assert dataclasses.asdict(checkpoint.architecture) == {
-        "hidden_size": 16,
+        "hidden_size": 32,
         "num_layers": 2,
         "num_attention_heads": 4,
-        "intermediate_size": 64,
-        "rotary_pct": 0.5,
-        "rotary_emb_base": 10000.0,
+        "intermediate_size": 128,
         "vocab_size": 40,
         "max_position_embeddings": 64,
     }
@@ -142,7 +141,7 @@ def test_bf16_is_checked_in_bf16_and_has_no_loss_scaler(tmp_path):
 
 
 def test_the_last_sub_partitions_may_be_short_or_empty(tmp_path):
-    toy = draw_toy(layers=1, hidden=8, vocab=8)
+    toy = draw_toy(layers=1, hidden=8, heads=1, vocab=8)
     target = write_checkpoint(tmp_path, toy, dp=5, intervals=(1, 3), slack=6)
     with edited(zero_file(target, 4)) as content:
         masters = content["optimizer_state_dict"]["local_sub_partitions_of_fp32_groups"]
@@ -156,7 +155,7 @@ def test_the_last_sub_partitions_may_be_short_or_empty(tmp_path):
     intervals=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     mp=st.sampled_from([1, 2, 4]),
     layers=st.integers(1, 3),
-    head_size=st.sampled_from([2, 3, 6]),
+    head_size=st.sampled_from([8, 9, 11]),
     vocab=st.integers(1, 9),
     slack=st.integers(0, 9),
     seed=st.integers(0, 99),
@@ -204,7 +203,7 @@ def test_a_model_holds_copies_of_the_masters_and_computes(tmp_path):
     assert torch.equal(torch.get_rng_state(), state)
     assert_equal(dict(model.named_parameters()), toy.masters)
     assert model.config.hidden_act == "gelu"
-    assert model.config.rope_parameters["partial_rotary_factor"] == 0.5
+    assert model.config.rope_parameters["partial_rotary_factor"] == 0.25
     with torch.inference_mode():
         assert model(torch.arange(40)[None]).logits.isfinite().all()
     with torch.no_grad():
@@ -229,6 +228,9 @@ def test_transformers_loads_what_is_written_with_equal_logits(tmp_path, dtype):
     write_transformers(checkpoint, tmp_path / "step7")
     assert {path.name for path in tmp_path.iterdir()} == {"global_step7", "step7"}
     halves = {name: value.half() for name, value in checkpoint.weights.items()}
+    with safe_open(tmp_path / "step7" / "model.safetensors", framework="pt") as file:
+        names = set(file.keys())
+    assert names == {name.replace("lm_head", "embed_out") for name in halves}
     stored = AutoModelForCausalLM.from_pretrained(tmp_path / "step7", dtype="auto")
     assert_equal(dict(stored.named_parameters()), halves)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "step7", dtype=torch.float32)
@@ -401,8 +403,8 @@ def test_one_changed_weight_is_caught(tmp_path):
     [
         (lambda layer: layer.pop("mlp.dense_4h_to_h.bias"), ["no mlp.dense_4h_to_h.bias in layer 2"]),
         (
-            lambda layer: layer.update({"attention.dense.weight": torch.zeros(16, 15).half()}),
-            ["attention.dense.weight in layer 2", "(16, 15), expected (16, 16)"],
+            lambda layer: layer.update({"attention.dense.weight": torch.zeros(32, 31).half()}),
+            ["attention.dense.weight in layer 2", "(32, 31), expected (32, 32)"],
         ),
         (
             lambda layer: layer.update({"attention.dense.weight": layer["attention.dense.weight"].float()}),
@@ -485,7 +487,7 @@ def test_the_configuration_files_serve_where_no_arguments_are_stored(tmp_path, f
     (tmp_path / folder).mkdir()
     (tmp_path / folder / "pythia.yml").write_text(YML)
     architecture = read_neox(target).architecture
-    assert (architecture.num_attention_heads, architecture.rotary_pct) == (4, 0.5)
+    assert architecture.num_attention_heads == 4
     assert architecture.max_position_embeddings == 64
 
 
@@ -500,8 +502,13 @@ def test_hyphens_in_the_stored_arguments_are_read(tmp_path):
     ("old", "new", "parts"),
     [
         ('"num-layers": 2', '"num-layers": 40', ["num_layers=40, its tensors say 2"]),
-        ('"rotary_pct": 0.5', '"rotary_pct": 0.25', ["rotary_pct=0.25", "store 1 frequencies, which rotate 2"]),
-        ('"num-attention-heads": 4', '"num-attention-heads": 2', ["num_attention_heads=2 and rotary_pct=0.5"]),
+        ('"num-attention-heads": 4', '"num-attention-heads": 2', ["store 1 frequencies, which rotate 2 of 16"]),
+        ('"rotary_pct": 0.25', '"rotary_pct": 1', ["rotary_pct=1, Pythia has 0.25"]),
+        ('"rotary_pct": 0.25', '"rotary-emb-base": 5e5', ["rotary_emb_base=5e5, Pythia has 10000"]),
+        ('"rotary_pct": 0.25', '"hidden-dropout": 0.1', ["hidden_dropout=0.1, Pythia has 0.0"]),
+        ('"rotary_pct": 0.25', '"attention_dropout": 0.1', ["attention_dropout=0.1, Pythia has 0.0"]),
+        ('"rotary_pct": 0.25', '"layernorm-epsilon": 1.0e-12', ["layernorm_epsilon=1.0e-12, Pythia has 1e-05"]),
+        ('"gpt_j_residual": true', '"gpt-j-residual": False', ["gpt_j_residual=False, Pythia has True"]),
         ('"num-attention-heads": 4', '"num-attention-heads": 3', ["num_attention_heads=3, which does not divide"]),
         ('"num-attention-heads": 4', '"num-attention-heads": many', ["num_attention_heads=many, a number"]),
         ('"pos-emb": "rotary"', '"pos-emb": "learned"', ["pos_emb=learned, Pythia has rotary"]),

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerB
 
 from foundation import UserError, atomic_directory, remove_directory, sha256_of_file
 from training.optimizer import OptimizerState
-from training.weights import read_config
+from training.weights import read_config, save_weights
 
 _MOMENTS = "optimizer.safetensors"
 _POSITION = "training_state.json"
@@ -164,7 +164,7 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     moments = {f"exp_avg.{name}": value for name, value in state.exp_avg.items()}
     moments |= {f"exp_avg_sq.{name}": value for name, value in state.exp_avg_sq.items()}
     try:
-        checkpoint.model.save_pretrained(directory)
+        save_weights(checkpoint.model, directory)
         save_file({name: value.cpu().contiguous() for name, value in moments.items()}, directory / _MOMENTS)
         checkpoint.tokenizer.save_pretrained(directory)
     except Exception as error:

@@ -166,6 +166,16 @@ def load_into(model: GPTNeoXForCausalLM, directory: Path) -> None:
         set_weights(model, {_model_name(name): value for name, value in _read_tensors(path).items()})
 
 
+def save_weights(model: GPTNeoXForCausalLM, directory: Path) -> None:
+    """Write config.json and the weights under the names that Pythia's have on the hub.
+
+    transformers itself writes those names or its own, by what a model was read from; its version 4 knows only the
+    published ones, and draws an output embedding that it does not find.
+    """
+    published = {re.sub(r"^lm_head\.", "embed_out.", name): value for name, value in model.state_dict().items()}
+    model.save_pretrained(directory, state_dict=published, save_original_format=False)
+
+
 def check_finite(model: GPTNeoXForCausalLM, *, where: str) -> None:
     """Raise UserError where a weight is no number: nothing that a model with one says means anything."""
     for name, value in model.named_parameters():

@@ -241,7 +241,7 @@ def _check_shapes(layers: list[_Layers], *, directory: Path) -> tuple[Shapes, li
         intermediate_size=widening.shape[0] * ranks,
         vocab_size=embedding.shape[0] * ranks,
         model_parallel_size=ranks,
-        frequencies=None if rotary is None else rotary.numel(),
+        frequencies=None if rotary is None else tuple(rotary.float().flatten().tolist()),
     )
     for rank, own in enumerate(layers):
         for each in listed:
