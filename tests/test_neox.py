@@ -1,6 +1,7 @@
 import dataclasses
 import os
 import pickle
+import random
 import shutil
 import tempfile
 from pathlib import Path
@@ -529,3 +530,108 @@ def test_two_configurations_that_differ_are_refused(tmp_path):
     (target / "configs" / "one.yml").write_text(YML)
     (target / "configs" / "two.yml").write_text("num-attention-heads: 8\n")
     refused(target, "two.yml says num_attention_heads=8", "one.yml says 4")
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("stage", [0, 1])
+def test_a_flipped_bit_anywhere_in_a_checkpoint_changes_nothing_or_is_refused(tmp_path, stage, seed):
+    target = write_checkpoint(tmp_path, draw_toy(), stage=stage, dp=1 if stage == 0 else 3)
+    expected = {kind: clones(getattr(read_neox(target), kind)) for kind in ("masters", "exp_avg", "exp_avg_sq")}
+    rng = random.Random(seed)
+    for _ in range(20):
+        file = rng.choice(sorted(target.iterdir()))
+        whole = file.read_bytes()
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        file.write_bytes(damaged)
+        try:
+            found = read_neox(target)
+        except UserError as error:
+            assert file.name in str(error) and "\n" not in str(error)
+        else:
+            for kind, tensors in expected.items():
+                assert_equal(getattr(found, kind), tensors)
+        file.write_bytes(whole)
+
+
+def clones(tensors):
+    return {name: value.clone() for name, value in tensors.items()}
+
+
+def all_moments(content):
+    """The moments in a file of either stage, group by group."""
+    state = content.get("optimizer_state_dict") or content["optimizer"]["optimizer_state_dict"]
+    if "state" in state:
+        return list(state["state"].values())
+    return [moment for group in state["base_optimizer_state"] for moment in group]
+
+
+def one(value):
+    return lambda moments, kind: moments[0][kind].flatten()[3:4].fill_(value)
+
+
+def zeros(moments, kind):
+    for moment in moments:
+        moment[kind].zero_()
+
+
+def of_elsewhere(moments, kind):
+    moments[0][kind].copy_(moments[0][kind].roll(1))
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+@pytest.mark.parametrize(
+    ("kind", "change", "part"),
+    [
+        ("exp_avg", one(float("nan")), "(exp_avg) that are no numbers"),
+        ("exp_avg", one(float("-inf")), "(exp_avg) that are no numbers"),
+        ("exp_avg_sq", one(float("nan")), "(exp_avg_sq) that are no numbers"),
+        ("exp_avg_sq", one(float("inf")), "(exp_avg_sq) that are no numbers"),
+        ("exp_avg_sq", one(-1e-12), "(exp_avg_sq) down to -1e-12"),
+        ("exp_avg_sq", zeros, "larger than their second moments"),
+        ("exp_avg", one(1e4), "1 first moments (exp_avg) that are larger than their second moments"),
+        ("exp_avg", of_elsewhere, "the two are not of one step"),
+    ],
+)
+def test_moments_that_no_training_leaves_are_refused(tmp_path, stage, kind, change, part):
+    target = write_checkpoint(tmp_path, draw_toy(), stage=stage, dp=1 if stage == 0 else 3)
+    file = state_file(target) if stage == 0 else zero_file(target, 1)
+    with edited(file) as content:
+        change(all_moments(content), kind)
+    refused(target, str(file), part, "fetch it again")
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_moments_of_one_rank_that_are_all_zero_are_refused_once_the_model_has_moved(tmp_path, stage):
+    arguments = {"stage": stage, "dp": 1 if stage == 0 else 3}
+    target = write_checkpoint(tmp_path, draw_toy(), **arguments)
+    still = write_checkpoint(tmp_path, draw_toy(), step=0, skipped=0, **arguments)
+    for directory in (target, still):
+        with edited(state_file(directory) if stage == 0 else zero_file(directory, 2)) as content:
+            for kind in ("exp_avg", "exp_avg_sq"):
+                zeros(all_moments(content), kind)
+    refused(target, "only zeros as second moments", "5 updates")
+    assert read_neox(still).updates == 0
+
+
+@pytest.mark.parametrize("step", [5, 6, None])
+def test_the_moments_of_stage_0_say_of_which_step_they_are(tmp_path, step):
+    target = write_checkpoint(tmp_path, draw_toy(), stage=0, dp=1)
+
+    def say(number):
+        with edited(state_file(target)) as content:
+            for group in content["optimizer"]["optimizer_state_dict"]["param_groups"]:
+                group["step"] = number
+
+    say(step)
+    assert read_neox(target).adam_step == step
+    for other in (4, 7, 143_000):
+        say(other)
+        refused(target, f"moments of Adam's step {other}, but the model has made 5 updates")
+
+
+def test_a_loss_scaler_that_has_seen_more_steps_than_were_made_is_refused(tmp_path):
+    target = write_checkpoint(tmp_path, draw_toy(), dp=1, intervals=(1, 1))
+    with edited(zero_file(target, 0)) as content:
+        content["optimizer_state_dict"]["loss_scaler"].cur_iter = 8
+    refused(target, "loss scaler of iteration 8", "saved at iteration 7")

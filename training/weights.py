@@ -26,6 +26,7 @@ from safetensors.torch import load_file
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from foundation import UserError, cache_directory, sha256_of_file, write_text
+from training.archives import find_damage
 from training.config_fields import SIZES, check_computes_as_pythia, check_known_keys
 from training.published import UNMOVED_STEPS
 
@@ -296,6 +297,9 @@ def _read_header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
                     for name, piece in slices.items()
                 }
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        damage = find_damage(path)
+        if damage is not None:
+            raise zipfile.BadZipFile(damage)
     except _UNREADABLE as error:
         raise UserError(_why_unreadable(path, error)) from error
     if not isinstance(content, dict):
