@@ -86,7 +86,7 @@ def test_a_model_takes_no_weights_of_another_model(directory, tiny_model):
     config.num_attention_heads = 2
     config.save_pretrained(directory / "step6")
     suite = open_suite(directory)
-    with pytest.raises(UserError, match="step6 has num_attention_heads=2.*expected checkpoints of one model"):
+    with pytest.raises(UserError, match=r"step6 has num_attention_heads=2.*expected checkpoints of one model"):
         suite.load_into(suite.load(5).model, 6)
 
 

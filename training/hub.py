@@ -36,6 +36,7 @@ _TIMEOUT_S = 5
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WEIGHTS = re.compile(r"(model|pytorch_model)(-\d{5}-of-\d{5})?\.(safetensors|bin)")
+_SHARDS = re.compile(r"-of-(\d{5})\.")
 _SMALL_FILES = (
     "config.json",
     "generation_config.json",
@@ -89,8 +90,19 @@ class _Listing:
 
     @property
     def weights(self) -> dict[str, str]:
-        """Published hashes of the weight files."""
+        """Published hashes of the weight files, in whatever format."""
         return {name: file.sha256 for name, file in self.files.items() if _WEIGHTS.fullmatch(name) and file.sha256}
+
+    @property
+    def loaded_weights(self) -> dict[str, str]:
+        """The same of the format that is loaded: as `choose_weights`, without reading an index."""
+        names = [name for name in self.files if _WEIGHTS.fullmatch(name)]
+        safetensors = [name for name in names if name.endswith(".safetensors")]
+        lone = [name for name in safetensors if not _SHARDS.search(name)]
+        shards = [_SHARDS.search(name) for name in safetensors]
+        whole = bool(lone) or (bool(shards) and len(shards) == max(int(shard[1]) for shard in shards if shard))
+        chosen = (lone or safetensors) if whole else [name for name in names if name not in safetensors]
+        return {name: sha256 for name, sha256 in self.weights.items() if name in chosen}
 
 
 class _UnreachableError(Exception):
@@ -187,10 +199,11 @@ def check_not_final(repository: str, *, step: int) -> bool:
         except (_NoRevisionError, _UnreachableError) as error:
             log.info("%s step%d is not compared with %s (%s)", repository, step, revision, error)
             continue
-        common = mine.weights.keys() & others.weights.keys()
-        same = sorted(name for name in common if mine.weights[name] == others.weights[name])
+        own = mine.loaded_weights
+        common = own.keys() & others.weights.keys()
+        same = sorted(name for name in common if own[name] == others.weights[name])
         if same:
-            raise UserError(_why_same(repository, step, revision, same, len(mine.weights), is_final=revision in final))
+            raise UserError(_why_same(repository, step, revision, same, len(own), is_final=revision in final))
         compared |= bool(common) and revision in final
     return compared or _not_compared(repository, step, "there are no published hashes to compare")
 
