@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from corpus.byte_source import Cost
 from corpus.indexed_dataset import IndexedDataset, read_indexed_dataset
+from corpus.inspection import check_files
 from corpus.remote import is_remote
 from corpus.rows import PYTHIA_ROW_TOKENS, check_rows
 from corpus.sample_order import (
@@ -149,7 +150,11 @@ def open_index_mapped(
         )
     dataset = read_indexed_dataset(Path(documents))
     if dataset.index.dtype != np.uint16:
-        raise UserError(f"{documents}.idx says that tokens are {dataset.index.dtype}, expected uint16")
+        raise UserError(
+            f"{documents}.idx says that tokens are {dataset.index.dtype}, expected uint16; have the corpus "
+            f"preprocessed again, with a vocabulary below 65,500 tokens (GPT-NeoX then writes uint16)"
+        )
+    check_files(dataset.source)
     seq_length = row_tokens - 1
     epochs = (num_samples * seq_length + 1) / max(dataset.num_tokens, 1)
     if max_epochs is not None and epochs > max_epochs:
