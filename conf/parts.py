@@ -52,7 +52,9 @@ from training import (
     autocast,
     check_architecture,
     check_finite,
+    check_made_rows,
     check_processes,
+    check_same_tokens,
     check_tokenizer,
     check_tracker,
     choose_compile,
@@ -77,12 +79,17 @@ log = logging.getLogger(__name__)
 
 Kept = Callable[[str, Callable[[], Mapping[str, pd.DataFrame]]], dict[str, pd.DataFrame]]
 
+_ROWS_LOOKED_AT = 16
 _ROOM = "free what other processes hold, or take a device with more (device=cpu has the machine's memory)"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is made of, and what its stages do with it."""
+    """What a run is made of, and what its stages do with it.
+
+    Attributes:
+        rows: the first that the run reads, and the one behind its last.
+    """
 
     config: RunConfig
     record: RunRecord
@@ -93,6 +100,7 @@ class Parts:
     benchmarks: dict[str, Benchmark]
     segment: Segment
     suite: Suite
+    rows: tuple[int, int]
 
     def load(self, step: int, *, suite: Suite | None = None, numerics: Numerics | None = None) -> Checkpoint:
         """A new copy of the suite's checkpoint, or another's, that computes as `numerics` or the configuration says."""
@@ -101,7 +109,7 @@ class Parts:
         if model.architecture is not None:
             check_architecture(checkpoint.model, model.architecture, name=model.name, where=str(checkpoint.path))
         check_tokenizer(checkpoint)
-        check_same_vocabulary(checkpoint, self.segment.corpus)
+        check_same_tokenizer(checkpoint, self.segment.corpus, self.rows)
         check_finite(checkpoint.model, where=str(checkpoint.path))
         set_numerics(checkpoint.model, **asdict(numerics or self.config.training.numerics))
         return checkpoint
@@ -273,20 +281,27 @@ class Parts:
         return made_otherwise(suite_made_with(Path(self.suite.location)), self.device)
 
 
-def check_same_vocabulary(checkpoint: Checkpoint, corpus: Corpus) -> None:
-    """Raise UserError where it is known that the corpus was made with another tokenizer than the checkpoint has.
+def check_same_tokenizer(checkpoint: Checkpoint, corpus: Corpus, rows: tuple[int, int]) -> None:
+    """Raise UserError where the corpus was made with another tokenizer than the checkpoint has.
 
-    Of a corpus that comes without one it is not known: only ids without a token are noticed there.
+    Of a corpus that comes without one, some rows are turned into text and back.
+
+    Args:
+        rows: the first that the run reads, and the one behind its last.
     """
+    where = str(checkpoint.path)
     if corpus.tokenizer is None:
-        return
-    theirs, own = Tokenizer.from_file(str(corpus.tokenizer)).get_vocab(), checkpoint.tokenizer.get_vocab()
+        looked_at = corpus.rows(rows[0], min(rows[1], rows[0] + _ROWS_LOOKED_AT))
+        return check_made_rows(checkpoint.tokenizer, looked_at, where=where, corpus=corpus.location)
+    made_rows = Tokenizer.from_file(str(corpus.tokenizer))
+    theirs, own = made_rows.get_vocab(), checkpoint.tokenizer.get_vocab()
     if theirs != own:
         differing = min(theirs.items() ^ own.items(), key=lambda pair: pair[1])[1]
         raise UserError(
-            f"the tokenizer of {checkpoint.path} is not that of the corpus {corpus.location}: they differ from token "
-            f"id {differing} on; take the corpus of this model, or leave model.tokenizer out"
+            f"the tokenizer of {where} is not that of the corpus {corpus.location}: they differ from token id "
+            f"{differing} on; take the corpus of this model, or leave model.tokenizer out"
         )
+    check_same_tokens(checkpoint.tokenizer, made_rows, where=where, corpus=corpus.location)
 
 
 def assemble(config: RunConfig, record: RunRecord) -> Parts:
@@ -311,7 +326,7 @@ def assemble(config: RunConfig, record: RunRecord) -> Parts:
     micro_batch = began_at or find_micro_batch(
         config, segment, room=room_on(device), precision=precision, processes=number_of_processes()
     )
-    return Parts(config, record, device, precision, compile_layers, micro_batch, benchmarks, segment, suite)
+    return Parts(config, record, device, precision, compile_layers, micro_batch, benchmarks, segment, suite, rows)
 
 
 def resume_from(parts: Parts, source: str, *, directory: Path | None = None) -> Callable[[], Checkpoint]:

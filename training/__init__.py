@@ -24,6 +24,7 @@ from training.recipe import Recipe, learning_rate
 from training.replay import ReplayMethod, ReplayPlan, plan_replay, replay, with_adam_step, without_moments
 from training.suites import Architecture, Suite, check_architecture, check_tokenizer, load_checkpoint, open_suite
 from training.token_losses import TokenLosses, spread
+from training.tokenization import check_made_rows, check_same_tokens
 from training.tracking import Tracker, check_tracker
 from training.trainer import Batch, Sharding
 from training.weights import check_finite
@@ -53,9 +54,11 @@ __all__ = [
     "autocast",
     "check_architecture",
     "check_finite",
+    "check_made_rows",
     "check_not_v0",
     "check_processes",
     "check_same_model",
+    "check_same_tokens",
     "check_step",
     "check_stored",
     "check_tokenizer",
