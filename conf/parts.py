@@ -52,7 +52,6 @@ from training import (
     autocast,
     check_architecture,
     check_finite,
-    check_made_rows,
     check_processes,
     check_same_tokens,
     check_tokenizer,
@@ -79,17 +78,12 @@ log = logging.getLogger(__name__)
 
 Kept = Callable[[str, Callable[[], Mapping[str, pd.DataFrame]]], dict[str, pd.DataFrame]]
 
-_ROWS_LOOKED_AT = 16
 _ROOM = "free what other processes hold, or take a device with more (device=cpu has the machine's memory)"
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What a run is made of, and what its stages do with it.
-
-    Attributes:
-        rows: the first that the run reads, and the one behind its last.
-    """
+    """What a run is made of, and what its stages do with it."""
 
     config: RunConfig
     record: RunRecord
@@ -100,7 +94,6 @@ class Parts:
     benchmarks: dict[str, Benchmark]
     segment: Segment
     suite: Suite
-    rows: tuple[int, int]
 
     def load(self, step: int, *, suite: Suite | None = None, numerics: Numerics | None = None) -> Checkpoint:
         """A new copy of the suite's checkpoint, or another's, that computes as `numerics` or the configuration says."""
@@ -109,7 +102,7 @@ class Parts:
         if model.architecture is not None:
             check_architecture(checkpoint.model, model.architecture, name=model.name, where=str(checkpoint.path))
         check_tokenizer(checkpoint)
-        check_same_tokenizer(checkpoint, self.segment.corpus, self.rows)
+        check_same_tokenizer(checkpoint, self.segment.corpus)
         check_finite(checkpoint.model, where=str(checkpoint.path))
         set_numerics(checkpoint.model, **asdict(numerics or self.config.training.numerics))
         return checkpoint
@@ -281,19 +274,14 @@ class Parts:
         return made_otherwise(suite_made_with(Path(self.suite.location)), self.device)
 
 
-def check_same_tokenizer(checkpoint: Checkpoint, corpus: Corpus, rows: tuple[int, int]) -> None:
-    """Raise UserError where the corpus was made with another tokenizer than the checkpoint has.
+def check_same_tokenizer(checkpoint: Checkpoint, corpus: Corpus) -> None:
+    """Raise UserError where it is known that the corpus was made with another tokenizer than the checkpoint has.
 
-    Of a corpus that comes without one, some rows are turned into text and back.
-
-    Args:
-        rows: the first that the run reads, and the one behind its last.
+    Of a corpus that comes without one it is not known: see `foreign_rows`.
     """
-    where = str(checkpoint.path)
     if corpus.tokenizer is None:
-        looked_at = corpus.rows(rows[0], min(rows[1], rows[0] + _ROWS_LOOKED_AT))
-        return check_made_rows(checkpoint.tokenizer, looked_at, where=where, corpus=corpus.location)
-    made_rows = Tokenizer.from_file(str(corpus.tokenizer))
+        return
+    where, made_rows = str(checkpoint.path), Tokenizer.from_file(str(corpus.tokenizer))
     theirs, own = made_rows.get_vocab(), checkpoint.tokenizer.get_vocab()
     if theirs != own:
         differing = min(theirs.items() ^ own.items(), key=lambda pair: pair[1])[1]
@@ -326,7 +314,7 @@ def assemble(config: RunConfig, record: RunRecord) -> Parts:
     micro_batch = began_at or find_micro_batch(
         config, segment, room=room_on(device), precision=precision, processes=number_of_processes()
     )
-    return Parts(config, record, device, precision, compile_layers, micro_batch, benchmarks, segment, suite, rows)
+    return Parts(config, record, device, precision, compile_layers, micro_batch, benchmarks, segment, suite)
 
 
 def resume_from(parts: Parts, source: str, *, directory: Path | None = None) -> Callable[[], Checkpoint]:

@@ -24,7 +24,7 @@ from training.recipe import Recipe, learning_rate
 from training.replay import ReplayMethod, ReplayPlan, plan_replay, replay, with_adam_step, without_moments
 from training.suites import Architecture, Suite, check_architecture, check_tokenizer, load_checkpoint, open_suite
 from training.token_losses import TokenLosses, spread
-from training.tokenization import check_made_rows, check_same_tokens
+from training.tokenization import check_same_tokens, foreign_rows
 from training.tracking import Tracker, check_tracker
 from training.trainer import Batch, Sharding
 from training.weights import check_finite
@@ -54,7 +54,6 @@ __all__ = [
     "autocast",
     "check_architecture",
     "check_finite",
-    "check_made_rows",
     "check_not_v0",
     "check_processes",
     "check_same_model",
@@ -71,6 +70,7 @@ __all__ = [
     "cost_lines",
     "fidelity",
     "fitting_micro_batch",
+    "foreign_rows",
     "launcher",
     "learning_rate",
     "load_checkpoint",

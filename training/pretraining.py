@@ -14,6 +14,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 from foundation import UserError, cache_directory, exclusive, remove_directory, remove_leftovers, write_text
 from training.checkpoint import Checkpoint, saved_steps
 from training.loop import train
+from training.neox.architecture import ROTARY_PCT
 from training.numerics import Numerics, set_numerics
 from training.published import checkpoint_steps
 from training.recipe import Recipe
@@ -32,7 +33,6 @@ class Pretraining:
         hidden_size: width of the residual stream.
         num_layers: transformer layers.
         num_attention_heads: heads in each layer.
-        rotary_pct: share of each head's dimensions that is rotated.
         train_iters: updates of the whole suite.
         checkpoint_every: steps between checkpoints, apart from those at 0, 1, 2, 4, ... 512.
         seed: of the initial weights.
@@ -44,7 +44,6 @@ class Pretraining:
     hidden_size: int
     num_layers: int
     num_attention_heads: int
-    rotary_pct: float
     train_iters: int
     checkpoint_every: int
     seed: int
@@ -59,11 +58,12 @@ class Pretraining:
                 f"change one of them"
             )
         head = self.hidden_size // self.num_attention_heads
-        rotated = int(head * self.rotary_pct)
-        if not 2 <= rotated <= head or rotated % 2:
+        rotated = int(head * ROTARY_PCT)
+        if rotated < 2 or rotated % 2:
             raise UserError(
-                f"model.pretraining.rotary_pct={self.rotary_pct} rotates {rotated} of the {head} dimensions of a head, "
-                f"but it must be an even number of them, 2 or more"
+                f"hidden_size={self.hidden_size} num_attention_heads={self.num_attention_heads} makes heads of {head} "
+                f"dimensions, of which Pythia would rotate {rotated}, but it must be an even number, 2 or more; take a "
+                f"multiple of 8 for each head"
             )
         if self.seed < 0:
             raise UserError(f"model.pretraining.seed={self.seed}, but it must be 0 or more")
@@ -159,7 +159,7 @@ def _initial_checkpoint(
         rope_parameters={
             "rope_type": "default",
             "rope_theta": 10000.0,
-            "partial_rotary_factor": pretraining.rotary_pct,
+            "partial_rotary_factor": ROTARY_PCT,
         },
         bos_token_id=0,
         eos_token_id=0,
