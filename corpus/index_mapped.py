@@ -20,6 +20,7 @@ from corpus.rows import PYTHIA_ROW_TOKENS, check_rows
 from corpus.sample_order import (
     SampleOrder,
     check_order,
+    check_windows,
     find_maps,
     load_order,
     map_names,
@@ -162,15 +163,26 @@ def open_index_mapped(
             f"{documents} has {dataset.num_tokens} tokens, which {num_samples} rows would read {epochs:.3g} times, "
             f"expected {max_epochs} at most; this is not the corpus that is meant"
         )
-    if maps is None:
-        directory = _built_maps(dataset, seed=seed, num_samples=num_samples, seq_length=seq_length)
-        origin = f"GPT-NeoX's order of {num_samples} samples, seed {seed}"
-    else:
+    if maps is not None:
         directory = _fetched_maps(str(maps), seed) if is_remote(str(maps)) else Path(maps)
-        origin = str(maps)
+        order = _checked_order(dataset, directory, seed=seed, seq_length=seq_length, origin=str(maps))
+        return IndexMapped(dataset, order, str(maps))
+    directory = _built_maps(dataset, seed=seed, num_samples=num_samples, seq_length=seq_length)
+    try:
+        order = _checked_order(dataset, directory, seed=seed, seq_length=seq_length, origin=str(directory))
+    except UserError as error:
+        raise UserError(
+            f"the maps in {directory} are not what was built there ({str(error).partition(';')[0]}); remove it, and "
+            f"they are built again"
+        ) from error
+    return IndexMapped(dataset, order, f"GPT-NeoX's order of {num_samples} samples, seed {seed}")
+
+
+def _checked_order(dataset: IndexedDataset, directory: Path, *, seed: int, seq_length: int, origin: str) -> SampleOrder:
     order = load_order(find_maps(directory, seq_length=seq_length, seed=seed), seq_length=seq_length)
     check_order(order, num_documents=len(dataset), origin=origin)
-    return IndexMapped(dataset, order, origin)
+    check_windows(order, np.asarray(dataset.index.sizes), origin=origin)
+    return order
 
 
 def _built_maps(dataset: IndexedDataset, *, seed: int, num_samples: int, seq_length: int) -> Path:
