@@ -101,7 +101,7 @@ def _arithmetic(arithmetic: Mapping[str, Any]) -> list[str]:
     call = f'training.numerics.set_numerics(model, activation="{activation}", rope="{rope}")'
     return [
         f"The model was trained and scored with rotary tables in {rope.removeprefix('neox_')}, for which config.json "
-        f"has no field: transformers alone computes them in fp32, and gives slightly other numbers. To compute as here, "
-        f"call `{call}` of the kit once it is loaded.",
+        f"has no field: transformers alone computes them in fp32, and gives slightly other numbers. To compute as "
+        f"here, call `{call}` of the kit once it is loaded.",
         "",
     ]

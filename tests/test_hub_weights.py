@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -493,3 +494,19 @@ def test_the_hub_is_where_the_environment_says(hub, model_files, tmp_path):
     assert said == commit
     assert Path(directory).is_relative_to(tmp_path / "home")
     assert "%|" not in process.stderr
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("way", ["flip", "cut", "empty"])
+def test_a_small_file_that_is_not_what_git_knows_is_refused_and_fetched_again(hub, model_files, name, way):
+    hub.publish_model(REPOSITORY, "step8", model_files)
+    path = (fetch_revision(REPOSITORY, revision="step8", progress=False).directory / name).resolve()
+    content = path.read_bytes()
+    place = len(content) // 2
+    damaged = {"flip": content[:place] + b"7" + content[place + 1 :], "cut": content[:place], "empty": b""}[way]
+    path.write_bytes(damaged if damaged != content else b"8" + content[1:])
+    with pytest.raises(UserError, match=rf"{name} of .*step8 is damaged: git knows it as") as caught:
+        fetch_revision(REPOSITORY, revision="step8", progress=False)
+    assert "\n" not in str(caught.value)
+    Path(re.search(r"remove (\S+) and", str(caught.value))[1]).unlink()
+    assert (fetch_revision(REPOSITORY, revision="step8", progress=False).directory / name).read_bytes() == content

@@ -5,7 +5,6 @@ network, and cannot know that a step serves another step's weights.
 """
 
 import hashlib
-import json
 import logging
 import re
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import tqdm
 
-from foundation import UserError, cache_directory, write_text
+from foundation import UserError, cache_directory, read_kept, write_kept
 from training.checkpoint import check_step
 from training.published import FINAL_STEP, STEPS, UNMOVED_STEPS, check_not_v0
 from training.weights import choose_weights, remembered_sha256
@@ -150,6 +149,8 @@ def fetch_revision(repository: str, *, revision: str, progress: bool = True) -> 
     weights = choose_weights(listing.files, read, where=where)
     small = [name for name in _SMALL_FILES if name in listing.files]
     _fetch(repository, listing, [*small, *weights], where=where, bar=bar)
+    for name in small:
+        _check_blob(_cached(repository, name, listing.commit), what=f"{name} of {where}")
     hashes = {}
     for name in weights:
         path = _cached(repository, name, listing.commit)
@@ -279,7 +280,7 @@ def _listing(repository: str, revision: str, *, ask: bool = True) -> _Listing:
         return _Listing(known.commit, known.files, unreachable=str(error))
     files = {name: asdict(file) for name, file in listing.files.items()}
     for name in {revision, listing.commit}:
-        write_text(_memory(repository, name), json.dumps({"commit": listing.commit, "files": files}, indent=1))
+        write_kept(_memory(repository, name), {"commit": listing.commit, "files": files})
     return listing
 
 
@@ -324,11 +325,13 @@ def _memory(repository: str, revision: str) -> Path:
 
 def _kept(repository: str, revision: str) -> _Listing | None:
     """The files as the hub last listed them."""
+    content = read_kept(_memory(repository, revision))
+    if content is None:
+        return None
     try:
-        content = json.loads(_memory(repository, revision).read_text())
         return _Listing(content["commit"], {name: _HubFile(**file) for name, file in content["files"].items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # never asked, damaged, or of another version of the kit
+    except (KeyError, TypeError, AttributeError):
+        return None  # of another version of the kit
 
 
 def _listed_by_cache(repository: str, revision: str) -> _Listing | None:
@@ -375,6 +378,20 @@ def _fetch(repository: str, listing: _Listing, names: list[str], *, where: str, 
             f"{where} did not come wholly ({type(error).__name__}: {reason[:160]}); files that did are kept: check the "
             f"network and the space in {constants.HF_HUB_CACHE} (HF_HOME), and give the same command again"
         ) from error
+
+
+def _check_blob(path: Path, *, what: str) -> None:
+    """Raise UserError where a small file is not what its name in the hub's cache says: the hash that git has of it."""
+    blob = path.resolve()
+    if not _COMMIT.fullmatch(blob.name):
+        return  # large, or of a cache without links
+    content = blob.read_bytes()
+    found = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    if found != blob.name:
+        raise UserError(
+            f"{what} is damaged: git knows it as {blob.name[:16]}…, it is {found[:16]}…; remove {blob} and "
+            f"start again, it is then fetched again"
+        )
 
 
 def _verified(path: Path, published: _HubFile, *, what: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from foundation import UserError, cache_directory, exclusive, remove_directory, remove_leftovers, write_text
+from foundation import UserError, cache_directory, exclusive, read_kept, remove_directory, remove_leftovers, write_kept
 from training.checkpoint import Checkpoint, saved_steps
 from training.loop import train
 from training.neox.architecture import ROTARY_PCT
@@ -107,7 +107,7 @@ def pretrained_suite(
             _remove_after_gap(directory, steps)
             known = (suite_made_with(directory) or [{}]) if saved_steps(directory) else []
             makers = [*known, *([] if made_with in known else [made_with])]
-            write_text(directory / _PLAN, json.dumps(plan | {"made_with": makers}, indent=2))
+            write_kept(directory / _PLAN, plan | {"made_with": makers})
             log.info("pre-training a suite of %d checkpoints, once; it is kept in %s", len(steps), directory)
             train(
                 _initial_checkpoint(pretraining, numerics, tokenizer_file, seq_length, directory),
@@ -127,9 +127,8 @@ def pretrained_suite(
 
 
 def suite_made_with(directory: Path) -> list[dict[str, Any]] | None:
-    """What each start had that made a part of a suite; None where it was not written down."""
-    path = directory / _PLAN
-    found = json.loads(path.read_text("utf-8")).get("made_with") if path.exists() else None
+    """What each start had that made a part of a suite; None where it was not written down, or is damaged."""
+    found = (read_kept(directory / _PLAN) or {}).get("made_with")
     return found if isinstance(found, list) else None
 
 

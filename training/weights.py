@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from foundation import UserError, cache_directory, sha256_of_file, write_text
+from foundation import UserError, cache_directory, read_kept, sha256_of_file, write_kept
 from training.archives import find_damage
 from training.config_fields import SIZES, check_computes_as_pythia, check_known_keys
 from training.published import UNMOVED_STEPS
@@ -383,16 +383,15 @@ def remembered_sha256(path: Path) -> str:
     memory = cache_directory() / "hashes" / f"{name}.json"
     before = path.stat()
     state = {"path": str(path), "size": before.st_size, "mtime_ns": before.st_mtime_ns, "inode": before.st_ino}
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # never read before, or the memory is damaged
-        known = json.loads(memory.read_text())
-        if known["file"] == state:
-            return str(known["sha256"])
+    known = read_kept(memory)
+    if known is not None and known["file"] == state:
+        return str(known["sha256"])
     if before.st_size > 1 << 30:
         log.info("hashing %s (%.1f GB), once", path, before.st_size / 1e9)
     started = time.time()
     sha256 = sha256_of_file(path)
     if started - before.st_mtime > _SETTLED_S and path.stat().st_mtime_ns == before.st_mtime_ns:
-        write_text(memory, json.dumps({"file": state, "sha256": sha256}))
+        write_kept(memory, {"file": state, "sha256": sha256})
     return sha256
 
 
