@@ -90,13 +90,19 @@ def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> P
             with atomic_directory(directory) as aside:
                 _build(aside, _read_documents(text), plan)
     for name in _HASHED:
-        if sha256_of_file(directory / name) != _hash_of(directory / name).read_text(errors="replace"):
+        if not _is_as_built(directory / name):
             raise UserError(
                 f"{directory / name} is not what was built there; remove {directory}, and it is built again"
             )
     corpus = open_corpus(directory / "rows.bin", row_tokens=row_tokens)
     sha256 = _hash_of(directory / "rows.bin").read_text()
     return replace(corpus, tokenizer=directory / "tokenizer.json", sha256=sha256, layouts=1)
+
+
+def _is_as_built(path: Path) -> bool:
+    if not (path.is_file() and _hash_of(path).is_file()):
+        return False
+    return sha256_of_file(path) == _hash_of(path).read_text(errors="replace")
 
 
 def _hash_of(path: Path) -> Path:

@@ -18,6 +18,7 @@ from training.weights import read_config, save_weights
 
 _MOMENTS = "optimizer.safetensors"
 _POSITION = "training_state.json"
+_POSITION_KEYS = {"step", "updates", "adam_step", "scaler", "sha256"}
 
 
 class DamagedCheckpoint(UserError):
@@ -191,7 +192,7 @@ def _read_position(path: Path) -> dict[str, Any]:
         own_sha256 = position.pop("own_sha256")
     except (OSError, ValueError, KeyError):
         raise DamagedCheckpoint(f"{path / _POSITION} is damaged: it is not what was saved") from None
-    if own_sha256 != _sha256_of(position):
+    if own_sha256 != _sha256_of(position) or not position.keys() >= _POSITION_KEYS:
         raise DamagedCheckpoint(f"{path / _POSITION} is damaged: it is not what was saved")
     return position
 

@@ -144,6 +144,7 @@ def fetch_revision(repository: str, *, revision: str, progress: bool = True) -> 
 
     def read(name: str) -> str:
         _fetch(repository, listing, [name], where=where, bar=bar)
+        _check_blob(_cached(repository, name, listing.commit), what=f"{name} of {where}")
         return _cached(repository, name, listing.commit).read_text(errors="replace")
 
     weights = choose_weights(listing.files, read, where=where)
@@ -336,11 +337,14 @@ def _kept(repository: str, revision: str) -> _Listing | None:
 
 def _listed_by_cache(repository: str, revision: str) -> _Listing | None:
     """The files of a revision that another program fetched; the hub's cache calls large ones by their hash."""
-    config = try_to_load_from_cache(repository, "config.json", revision=revision)
+    try:
+        config = try_to_load_from_cache(repository, "config.json", revision=revision)
+    except ValueError:  # the file that says which commit the revision is holds no text
+        return None
     if not isinstance(config, str):
         return None
     files = {}
-    for path in Path(config).parent.iterdir():
+    for path in filter(Path.exists, Path(config).parent.iterdir()):
         blob = path.resolve().name
         files[path.name] = _HubFile(path.stat().st_size, blob if _SHA256.fullmatch(blob) else None)
     return _Listing(Path(config).parent.name, files)

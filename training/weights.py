@@ -122,7 +122,10 @@ def weight_files(directory: Path) -> list[Path]:
 
 
 def _text(path: Path) -> str:
-    return path.read_bytes().decode(errors="replace")
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged: it is no UTF-8 ({error.reason}); fetch it again") from error
 
 
 def load_weights(directory: Path) -> GPTNeoXForCausalLM:
