@@ -67,8 +67,8 @@ def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> P
     token, then GPT-NeoX's sample order, written as preshuffled rows. Two processes may start together; one builds.
 
     Args:
-        text: "bug" for the sentences of the BUG corpus (Levy et al. 2021), or the path of a text file, see
-            `read_documents`.
+        text: "bug" for the sentences of the BUG corpus (Levy et al. 2021), or the path of a text file in UTF-8 that
+            holds one document a line, or JSON lines with a "text" each.
         vocab_size: of the tokenizer, end-of-document token (id 0) included.
         row_tokens: tokens per row, one more than are predicted.
         seed: of GPT-NeoX's shuffles.

@@ -25,7 +25,7 @@ def check_files(source: LocalFiles) -> None:
     """Look at the beginning of every file, and at parts of all, before tokens are read from them.
 
     Raises:
-        UserError: a file is empty, of another kind, has holes, or its tokens take more than two bytes each.
+        UserError: a file is empty or of another kind, or its tokens take more than two bytes each.
     """
     for path, size in zip(source.paths, source.sizes, strict=True):
         if size == 0:
@@ -36,12 +36,6 @@ def check_files(source: LocalFiles) -> None:
     whole = source.size // _CHUNK_BYTES
     places = np.unique(np.linspace(0, max(whole - 1, 0), _CHUNKS, dtype=np.int64)) * _CHUNK_BYTES
     chunks = [_read(source, int(place), min(_CHUNK_BYTES, source.size - int(place))) for place in places]
-    for place, chunk in zip(places, chunks, strict=True):
-        if len(chunk) == _CHUNK_BYTES and not chunk.any():
-            raise UserError(
-                f"{source.location} holds nothing but zeros in bytes {place} to {place + _CHUNK_BYTES}: it was not "
-                f"fetched or copied wholly; fetch it again"
-            )
     check_bytes(np.concatenate(chunks), location=source.location)
 
 
@@ -87,18 +81,22 @@ def converted(dtype: np.dtype[np.generic]) -> str:
 
 
 def check_rows_read(table: NDArray[np.uint16], *, first_row: int, location: str) -> None:
-    """Raise UserError where a row that was read holds nothing but token 0, or the rows hold wider numbers than uint16.
+    """Raise UserError where rows that were read hold wider numbers than uint16, or text.
 
     Args:
         table: rows as they lie in the corpus, from row `first_row` on.
     """
-    empty = np.flatnonzero(~table.any(axis=1))
-    if len(empty):
-        raise UserError(
-            f"{location} holds nothing but token 0 in row {first_row + int(empty[0])} ({len(empty)} of {len(table)} "
-            f"rows that were read): it was not fetched or copied wholly; fetch it again, python -m corpus.verify tells "
-            f"whether it is as published"
-        )
     to_eight = -2 * first_row * table.shape[1] % 8
     content = table.reshape(-1)[: _CHUNKS * _CHUNK_BYTES].view(np.uint8)[to_eight:]
     check_bytes(np.ascontiguousarray(content), location=location)
+
+
+def check_batch(batch: NDArray[np.uint16], *, first_row: int, location: str) -> None:
+    """Raise UserError where a row that is trained on holds nothing but token 0, as the holes of a file do."""
+    empty = np.flatnonzero(~batch.any(axis=1))
+    if len(empty):
+        raise UserError(
+            f"{location} holds nothing but token 0 in row {first_row + int(empty[0])} ({len(empty)} of {len(batch)} "
+            f"rows that were read): it was not fetched or copied wholly; fetch it again, python -m corpus.verify tells "
+            f"whether it is as published"
+        )

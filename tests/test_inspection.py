@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
-from corpus import open_corpus, open_index_mapped
+from corpus import Segment, open_corpus, open_index_mapped
 from corpus.inspection import check_bytes
 from foundation import UserError
 from range_server import RangeServer
@@ -128,21 +128,18 @@ def test_text_is_refused(tmp_path, text):
     refused(tmp_path / "rows.bin", "plain text", "corpus=demo corpus.text=FILE")
 
 
-def test_a_file_with_a_hole_is_refused(tmp_path):
+@pytest.mark.parametrize("hole", [slice(1234, 1236), slice(700, 1300)])
+def test_a_batch_from_a_hole_of_a_file_is_refused_when_it_is_read(tmp_path, hole):
     tokens = ids(2000).astype("<u2")
-    tokens[700:1400] = 0
-    tokens.tofile(tmp_path / "rows.bin")
-    refused(tmp_path / "rows.bin", "holds nothing but zeros in bytes")
-
-
-def test_an_empty_row_is_refused_when_it_is_read(tmp_path):
-    tokens = ids(2000).astype("<u2")
-    tokens[1234:1236] = 0
+    tokens[hole] = 0
     tokens.tofile(tmp_path / "rows.bin")
     corpus = open_corpus(tmp_path / "rows.bin", row_tokens=ROW)
-    assert corpus.rows(1200, 1234).shape == (34, ROW)
-    with pytest.raises(UserError, match=r"nothing but token 0 in row 1234 \(2 of 36 rows that were read\)"):
-        corpus.rows(1200, 1236)
+    segment = Segment(corpus, step=0, steps=50, sequences_per_step=40, rows_before=0)
+    assert segment.batch(0).shape == (40, ROW)
+    step = hole.start // 40
+    number = min(hole.stop, 40 * step + 40) - hole.start
+    with pytest.raises(UserError, match=rf"nothing but token 0 in row {hole.start} \({number} of 40 rows"):
+        segment.batch(step)
 
 
 @pytest.mark.parametrize("vocabulary", [3, 300, 50_277])
