@@ -174,15 +174,15 @@ def check_windows(order: SampleOrder, sizes: NDArray[np.int32], *, origin: str) 
     Raises:
         UserError: a window begins elsewhere, or at a document or token that is not there.
     """
-    lengths = sizes[order.documents].astype(np.int64)
-    starts = np.cumsum(lengths) - lengths
+    ends = np.cumsum(sizes[order.documents], dtype=np.int64)
     for first in range(0, len(order.windows), _WINDOWS_AT_ONCE):
         entries, offsets = order.windows[first : first + _WINDOWS_AT_ONCE].astype(np.int64).T
-        inside = (entries >= 0) & (entries < len(starts))
+        inside = (entries >= 0) & (entries < len(ends))
         known = np.where(inside, entries, 0)
-        inside &= (offsets >= 0) & (offsets < np.maximum(lengths[known], 1))
+        lengths = sizes[order.documents[known]]
+        inside &= (offsets >= 0) & (offsets < np.maximum(lengths, 1))
         expected = np.arange(first, first + len(entries)) * order.seq_length
-        wrong = np.flatnonzero(~inside | (starts[known] + offsets != expected))
+        wrong = np.flatnonzero(~inside | (ends[known] - lengths + offsets != expected))
         if len(wrong):
             window = int(wrong[0])
             raise UserError(

@@ -30,12 +30,13 @@ def check_moments(exp_avg: Tensor, exp_avg_sq: Tensor, *, file: Path) -> None:
             least, most = moments.aminmax()
             if not (least.isfinite() and most.isfinite()):
                 raise UserError(f"{file} holds moments ({name}) that are no numbers; it is damaged, fetch it again")
-        if second.min() < 0:
+        if least < 0:  # of the second ones, which came last
             raise UserError(
-                f"{file} holds second moments (exp_avg_sq) down to {second.min():.3g}, but means of squares are not "
-                f"negative; it is damaged, fetch it again"
+                f"{file} holds second moments (exp_avg_sq) down to {least:.3g}, but means of squares are not negative; "
+                f"it is damaged, fetch it again"
             )
-        excess = int((first.square() > second * (_MOST * _SLACK) + _UNDERFLOW).sum())
+        room = second.mul(_MOST * _SLACK).add_(_UNDERFLOW).addcmul_(first, first, value=-1)
+        excess = int((room < 0).sum()) if room.min() < 0 else 0
         if excess:
             raise UserError(
                 f"{file} holds {excess} first moments (exp_avg) that are larger than their second moments (exp_avg_sq) "
