@@ -51,7 +51,7 @@ def check_bytes(content: NDArray[np.uint8], *, location: str) -> None:
     Args:
         content: from a place that is a multiple of 8 bytes on.
     """
-    if len(content) < _LEAST_BYTES or not content.any():
+    if len(content) < _LEAST_BYTES:
         return
     for name, formats in _WIDE.items():
         for code in formats:
@@ -67,9 +67,10 @@ def check_bytes(content: NDArray[np.uint8], *, location: str) -> None:
 
 
 def _are_ids(numbers: NDArray[np.number]) -> bool:
+    """Whether all numbers may be ids, and most are more than 0, as holes are."""
     with np.errstate(invalid="ignore"):
         inside = bool(np.all((numbers >= 0) & (numbers < _LARGEST_ID)))
-    return inside and bool(np.all(numbers == np.floor(numbers)))
+    return inside and bool(np.all(numbers == np.floor(numbers)) and 2 * np.count_nonzero(numbers) > len(numbers))
 
 
 def converted(dtype: np.dtype[np.generic]) -> str:
@@ -80,19 +81,15 @@ def converted(dtype: np.dtype[np.generic]) -> str:
     )
 
 
-def check_rows_read(table: NDArray[np.uint16], *, first_row: int, location: str) -> None:
-    """Raise UserError where rows that were read hold wider numbers than uint16, or text.
+def check_batch(batch: NDArray[np.uint16], *, first_row: int, location: str) -> None:
+    """Raise UserError where rows to train on hold wider numbers than uint16, or one holds nothing but token 0.
 
     Args:
-        table: rows as they lie in the corpus, from row `first_row` on.
+        batch: rows from row `first_row` on, as they lie in the corpus.
     """
-    to_eight = -2 * first_row * table.shape[1] % 8
-    content = table.reshape(-1)[: _CHUNKS * _CHUNK_BYTES].view(np.uint8)[to_eight:]
+    to_eight = -2 * first_row * batch.shape[1] % 8
+    content = batch.reshape(-1)[: _CHUNKS * _CHUNK_BYTES // 2].view(np.uint8)[to_eight:]
     check_bytes(np.ascontiguousarray(content), location=location)
-
-
-def check_batch(batch: NDArray[np.uint16], *, first_row: int, location: str) -> None:
-    """Raise UserError where a row that is trained on holds nothing but token 0, as the holes of a file do."""
     empty = np.flatnonzero(~batch.any(axis=1))
     if len(empty):
         raise UserError(

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpus.byte_source import ByteSource, Cost
-from corpus.inspection import check_rows_read
 from foundation import UserError
 
 PYTHIA_ROW_TOKENS = 2049  # 2048 inputs and as many labels, shifted by one
@@ -49,7 +48,7 @@ class Corpus(Protocol):
         """Rows [start, stop), `stop` not included, as an array (stop - start, row_tokens) of its own.
 
         Raises:
-            UserError: the corpus does not hold them all, they cannot be fetched, or cannot be tokens.
+            UserError: the corpus does not hold them all, or they cannot be fetched.
         """
         ...
 
@@ -89,7 +88,6 @@ class Preshuffled:
         check_rows(self, start, stop)
         table = np.empty((stop - start, self.row_tokens), "<u2")
         self.source.read(start * self._row_bytes, table.reshape(-1).view(np.uint8).data)
-        check_rows_read(table, first_row=start, location=self.location)
         return table.astype(np.uint16, copy=False)
 
     def expect(self, start: int, stop: int) -> None:

@@ -65,7 +65,7 @@ class Segment:
         """(sequences_per_step, row_tokens) token ids of one step.
 
         Raises:
-            UserError: they cannot be read, or a row holds no token but the end of documents.
+            UserError: they cannot be read, are no uint16 tokens, or a row holds nothing but token 0.
         """
         first = self.first_row(step)
         rows = self.corpus.rows(first, self.first_row(step + 1))

@@ -57,9 +57,10 @@ def test_wide_tokens_of_a_server_are_refused_when_they_are_read(tmp_path):
     ids(400).astype("<i4").tofile(tmp_path / "wide.bin")
     with RangeServer({"wide.bin": tmp_path / "wide.bin"}) as server:
         corpus = open_corpus(f"{server.url}/wide.bin", row_tokens=ROW)
-        for start in range(5):
+        segment = Segment(corpus, step=0, steps=9, sequences_per_step=21, rows_before=0)
+        for step in range(5):
             with pytest.raises(UserError, match=r"wide\.bin holds tokens as int32, expected uint16"):
-                corpus.rows(start, start + 20)
+                segment.batch(step)
 
 
 def test_wide_tokens_with_their_index_are_refused_with_a_remedy(tmp_path):
