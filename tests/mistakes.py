@@ -807,4 +807,32 @@ BESIDE = [
     ),
 ]
 
-MISTAKES = [*WORDS, *VALUES, *TEXTS, *DATA, *CHECKPOINTS, *MACHINE, *BESIDE]
+
+def dropout(place):
+    config = json.loads((place.suite / "step6" / "config.json").read_text()) | {"hidden_dropout": 0.3}
+    return place.foreign_suite_with("step6/config.json", json.dumps(config).encode())
+
+
+def lower_casing(place):
+    tokenizer = json.loads((place.suite / "step6" / "tokenizer.json").read_text())
+    tokenizer["normalizer"] = {"type": "Lowercase"}
+    return place.foreign_suite_with("step6/tokenizer.json", json.dumps(tokenizer).encode())
+
+
+def wide_rows(place):
+    return rows_of(place, "rows.bin", np.fromfile(place.rows, "<u2").astype("<i4").tobytes())
+
+
+FOREIGN = [
+    Mistake("a model with dropout", "hidden_dropout=0.3", "Pythia has 0.0", make=dropout),
+    Mistake(
+        "a tokenizer that lowers capitals",
+        "but Pythia's keeps a text as it stands",
+        "set model.tokenizer",
+        arguments=("intervention=none",),
+        make=lower_casing,
+    ),
+    Mistake("rows of int32", "holds tokens as int32", "numpy.memmap", make=wide_rows),
+]
+
+MISTAKES = [*WORDS, *VALUES, *TEXTS, *DATA, *CHECKPOINTS, *MACHINE, *BESIDE, *FOREIGN]
