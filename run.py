@@ -27,7 +27,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from conf.arguments import CONF, check_arguments
 from conf.compose import config_errors_for_users, errors_through_hydra, typed_config
-from conf.description import describe_audited, describe_parts, describe_reading
+from conf.description import describe_audited, describe_parts, describe_reading, foreign_rows_of
 from conf.finding import choose_control, find_trajectory
 from conf.identity import run_identity
 from conf.inputs import hash_inputs
@@ -108,7 +108,7 @@ def run_fidelity(config: RunConfig, record: RunRecord) -> None:
     for source in config.fidelity.optimizer_states:
         check_stored(start, source)
     record.identify(**describe_parts(parts, start, None))
-    record.update(caveats=[*filter(None, [parts.made_otherwise()])])
+    record.update(caveats=[*filter(None, [foreign_rows_of(parts, start), parts.made_otherwise()])])
     rows = {"before": record.rows("before", lambda: parts.measure(start))}
     rows["true"] = record.rows("true", lambda: parts.measure(parts.load(parts.segment.stop)))
     found = {}

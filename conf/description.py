@@ -1,5 +1,6 @@
 """What run.json says of a run: what it is made of, and what a reader of its result must know."""
 
+import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +18,11 @@ from conf.parts import Parts
 from conf.schema import Control, OptimizerStateSource, RunConfig
 from corpus import fingerprint
 from interventions import INTERVENTIONS, SKIP_REASONS, Intervention, fact_sentences, swap_examples
-from training import Checkpoint, Suite, numerics_of, weights_sha256
+from training import Checkpoint, Suite, foreign_rows, numerics_of, weights_sha256
+
+log = logging.getLogger(__name__)
+
+_ROWS_LOOKED_AT = 16
 
 
 def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention | None) -> dict[str, dict[str, Any]]:
@@ -116,10 +121,22 @@ def describe_reading(
             *parts.suite.caveats(config.step),
             *INTERVENTIONS[intervention.name].caveats,
             *find_caveats(parts),
+            *filter(None, [foreign_rows_of(parts, start)]),
             *filter(None, [parts.made_otherwise()]),
             *([without_true_end] if without_true_end else []),
         ],
     }
+
+
+def foreign_rows_of(parts: Parts, start: Checkpoint) -> str | None:
+    """What to say where the segment's first rows are not what the start's tokenizer makes; a warning says it too."""
+    segment = parts.segment
+    first = segment.first_row(segment.step)
+    rows = segment.corpus.rows(first, min(first + _ROWS_LOOKED_AT, segment.stop_row))
+    told = foreign_rows(start.tokenizer, rows, corpus=segment.corpus.location)
+    if told is not None:
+        log.warning("%s", told)
+    return told
 
 
 def find_caveats(parts: Parts) -> list[str]:

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from corpus.byte_source import Cost
 from corpus.indexed_dataset import IndexedDataset, read_indexed_dataset
+from corpus.inspection import check_files
 from corpus.remote import is_remote
 from corpus.rows import PYTHIA_ROW_TOKENS, check_rows
 from corpus.sample_order import (
     SampleOrder,
     check_order,
+    check_windows,
     find_maps,
     load_order,
     map_names,
@@ -149,7 +151,11 @@ def open_index_mapped(
         )
     dataset = read_indexed_dataset(Path(documents))
     if dataset.index.dtype != np.uint16:
-        raise UserError(f"{documents}.idx says that tokens are {dataset.index.dtype}, expected uint16")
+        raise UserError(
+            f"{documents}.idx says that tokens are {dataset.index.dtype}, expected uint16; have the corpus "
+            f"preprocessed again, with a vocabulary below 65,500 tokens (GPT-NeoX then writes uint16)"
+        )
+    check_files(dataset.source)
     seq_length = row_tokens - 1
     epochs = (num_samples * seq_length + 1) / max(dataset.num_tokens, 1)
     if max_epochs is not None and epochs > max_epochs:
@@ -157,15 +163,26 @@ def open_index_mapped(
             f"{documents} has {dataset.num_tokens} tokens, which {num_samples} rows would read {epochs:.3g} times, "
             f"expected {max_epochs} at most; this is not the corpus that is meant"
         )
-    if maps is None:
-        directory = _built_maps(dataset, seed=seed, num_samples=num_samples, seq_length=seq_length)
-        origin = f"GPT-NeoX's order of {num_samples} samples, seed {seed}"
-    else:
+    if maps is not None:
         directory = _fetched_maps(str(maps), seed) if is_remote(str(maps)) else Path(maps)
-        origin = str(maps)
+        order = _checked_order(dataset, directory, seed=seed, seq_length=seq_length, origin=str(maps))
+        return IndexMapped(dataset, order, str(maps))
+    directory = _built_maps(dataset, seed=seed, num_samples=num_samples, seq_length=seq_length)
+    try:
+        order = _checked_order(dataset, directory, seed=seed, seq_length=seq_length, origin=str(directory))
+    except UserError as error:
+        raise UserError(
+            f"the maps in {directory} are not what was built there ({str(error).partition(';')[0]}); remove it, and "
+            f"they are built again"
+        ) from error
+    return IndexMapped(dataset, order, f"GPT-NeoX's order of {num_samples} samples, seed {seed}")
+
+
+def _checked_order(dataset: IndexedDataset, directory: Path, *, seed: int, seq_length: int, origin: str) -> SampleOrder:
     order = load_order(find_maps(directory, seq_length=seq_length, seed=seed), seq_length=seq_length)
     check_order(order, num_documents=len(dataset), origin=origin)
-    return IndexMapped(dataset, order, origin)
+    check_windows(order, np.asarray(dataset.index.sizes), origin=origin)
+    return order
 
 
 def _built_maps(dataset: IndexedDataset, *, seed: int, num_samples: int, seq_length: int) -> Path:

@@ -6,6 +6,7 @@ import numpy as np
 
 from corpus.byte_source import ByteSource, LocalFiles, local_files, stem_of
 from corpus.indexed_dataset import check_against, read_index
+from corpus.inspection import check_files, converted
 from corpus.remote import BlockStore, RemoteFiles, is_remote, remote_place
 from corpus.rows import PYTHIA_ROW_TOKENS, Preshuffled
 from foundation import UserError, cache_directory
@@ -35,8 +36,8 @@ def open_corpus(
         cache_gib: the most that the blocks of all remote corpora together may take on disk.
 
     Raises:
-        UserError: nothing is there, or a shard is missing; the bytes are no whole number of rows, or not `num_rows`; or
-            an `.idx` beside them contradicts them.
+        UserError: nothing is there, or a shard is missing; the bytes are no uint16 tokens, no whole number of rows, or
+            not `num_rows`; or an `.idx` beside them contradicts them.
     """
     if row_tokens < 2:
         raise UserError(f"row_tokens={row_tokens}: a row holds at least one token and the one that follows it")
@@ -55,6 +56,7 @@ def open_corpus(
             )
         source = local_files(location)
         _check_index(source, row_tokens)
+        check_files(source)
     size = source.size
     if size == 0 or size % row_bytes:
         raise UserError(
@@ -77,7 +79,7 @@ def _check_index(source: LocalFiles, row_tokens: int) -> None:
         return
     index = read_index(path)
     if index.dtype != np.uint16:
-        raise UserError(f"{path} says that tokens are {index.dtype}, expected uint16")
+        raise UserError(f"{path} says that tokens are {index.dtype}, expected uint16; {converted(index.dtype)}")
     check_against(index, source)
     if len(index) * row_tokens * 2 != source.size or np.any(index.sizes[:: max(1, len(index) // 256)] != row_tokens):
         raise UserError(

@@ -25,7 +25,7 @@ from rich.console import Console
 
 from conf.compose import configure
 from conf.finding import find_corpus, find_intervention, find_segment
-from corpus.build import END_OF_DOCUMENT
+from corpus.documents import END_OF_DOCUMENT
 from corpus.tokenizer import PYTHIA_TOKENIZER, decoder, open_tokenizer
 from corpus.view import Decode, Intervened, View, parse_sequences, show
 from foundation import UserError, atomic_file, run_command

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from corpus.build import END_OF_DOCUMENT
+from corpus.documents import END_OF_DOCUMENT
 from corpus.remote import check_model_on_hub
 from corpus.view import Decode
 from foundation import UserError

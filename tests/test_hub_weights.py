@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -394,6 +395,36 @@ def test_one_shard_of_the_final_weights_is_enough(hub):
         check_not_final(REPOSITORY, step=2000)
 
 
+SAFE_SHARDS = [f"model-{part:05d}-of-00002.safetensors" for part in (1, 2)]
+SAFE_INDEX = "model.safetensors.index.json"
+
+
+@pytest.mark.parametrize("other", ["main", "step143000", "step3000"])
+@pytest.mark.parametrize("own", [[LONE], [*SAFE_SHARDS, SAFE_INDEX]])
+def test_a_file_that_is_not_loaded_may_be_another_steps(hub, own, other):
+    """As where only the .safetensors of a step were uploaded again, beside an old .bin."""
+    publish_steps(hub, DISTINCT)
+    pickle = {"pytorch_model.bin": b"that of another step", SHARD.format("00001"): b"a part of it"}
+    others = {name: f"{name} of the other".encode() for name in own}
+    hub.publish_model(REPOSITORY, other, {"config.json": b"{}", **others, **pickle})
+    hub.publish_model(REPOSITORY, "step2000", {"config.json": b"{}", **{name: b"own" for name in own}, **pickle})
+    check_not_final(REPOSITORY, step=2000)
+    same = {**{name: b"own" for name in own}, own[0]: others[own[0]]}
+    hub.publish_model(REPOSITORY, "step2000", {"config.json": b"{}", **same, **pickle})
+    with pytest.raises(UserError, match=own[0]):
+        check_not_final(REPOSITORY, step=2000)
+
+
+def test_a_pickle_that_is_loaded_for_want_of_a_shard_must_be_the_steps_own(hub):
+    publish_steps(hub, DISTINCT)
+    pickle = {"pytorch_model.bin": b"the final weights"}
+    hub.publish_model(REPOSITORY, "step143000", {"config.json": b"{}", **pickle})
+    files = {SAFE_SHARDS[0]: b"own", SAFE_INDEX: b"{}"}
+    hub.publish_model(REPOSITORY, "step2000", {"config.json": b"{}", **files, **pickle})
+    with pytest.raises(UserError, match="serves the final weights"):
+        check_not_final(REPOSITORY, step=2000)
+
+
 @pytest.mark.parametrize(("step", "other"), [(2000, 1000), (2000, 3000), (4, 2), (2, 4)])
 def test_a_step_that_serves_its_neighbours_weights_is_refused(hub, step, other):
     publish_steps(hub, {**DISTINCT, f"step{step}": DISTINCT[f"step{other}"]})
@@ -463,3 +494,19 @@ def test_the_hub_is_where_the_environment_says(hub, model_files, tmp_path):
     assert said == commit
     assert Path(directory).is_relative_to(tmp_path / "home")
     assert "%|" not in process.stderr
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json"])
+@pytest.mark.parametrize("way", ["flip", "cut", "empty"])
+def test_a_small_file_that_is_not_what_git_knows_is_refused_and_fetched_again(hub, model_files, name, way):
+    hub.publish_model(REPOSITORY, "step8", model_files)
+    path = (fetch_revision(REPOSITORY, revision="step8", progress=False).directory / name).resolve()
+    content = path.read_bytes()
+    place = len(content) // 2
+    damaged = {"flip": content[:place] + b"7" + content[place + 1 :], "cut": content[:place], "empty": b""}[way]
+    path.write_bytes(damaged if damaged != content else b"8" + content[1:])
+    with pytest.raises(UserError, match=rf"{name} of .*step8 is damaged: git knows it as") as caught:
+        fetch_revision(REPOSITORY, revision="step8", progress=False)
+    assert "\n" not in str(caught.value)
+    Path(re.search(r"remove (\S+) and", str(caught.value))[1]).unlink()
+    assert (fetch_revision(REPOSITORY, revision="step8", progress=False).directory / name).read_bytes() == content

@@ -24,6 +24,7 @@ from training.recipe import Recipe, learning_rate
 from training.replay import ReplayMethod, ReplayPlan, plan_replay, replay, with_adam_step, without_moments
 from training.suites import Architecture, Suite, check_architecture, check_tokenizer, load_checkpoint, open_suite
 from training.token_losses import TokenLosses, spread
+from training.tokenization import check_same_tokens, foreign_rows
 from training.tracking import Tracker, check_tracker
 from training.trainer import Batch, Sharding
 from training.weights import check_finite
@@ -56,6 +57,7 @@ __all__ = [
     "check_not_v0",
     "check_processes",
     "check_same_model",
+    "check_same_tokens",
     "check_step",
     "check_stored",
     "check_tokenizer",
@@ -68,6 +70,7 @@ __all__ = [
     "cost_lines",
     "fidelity",
     "fitting_micro_batch",
+    "foreign_rows",
     "launcher",
     "learning_rate",
     "load_checkpoint",

@@ -5,7 +5,6 @@ network, and cannot know that a step serves another step's weights.
 """
 
 import hashlib
-import json
 import logging
 import re
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import tqdm
 
-from foundation import UserError, cache_directory, write_text
+from foundation import UserError, cache_directory, read_kept, write_kept
 from training.checkpoint import check_step
 from training.published import FINAL_STEP, STEPS, UNMOVED_STEPS, check_not_v0
 from training.weights import choose_weights, remembered_sha256
@@ -36,6 +35,7 @@ _TIMEOUT_S = 5
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WEIGHTS = re.compile(r"(model|pytorch_model)(-\d{5}-of-\d{5})?\.(safetensors|bin)")
+_SHARDS = re.compile(r"-of-(\d{5})\.")
 _SMALL_FILES = (
     "config.json",
     "generation_config.json",
@@ -89,8 +89,19 @@ class _Listing:
 
     @property
     def weights(self) -> dict[str, str]:
-        """Published hashes of the weight files."""
+        """Published hashes of the weight files, in whatever format."""
         return {name: file.sha256 for name, file in self.files.items() if _WEIGHTS.fullmatch(name) and file.sha256}
+
+    @property
+    def loaded_weights(self) -> dict[str, str]:
+        """The same of the format that is loaded: as `choose_weights`, without reading an index."""
+        names = [name for name in self.files if _WEIGHTS.fullmatch(name)]
+        safetensors = [name for name in names if name.endswith(".safetensors")]
+        lone = [name for name in safetensors if not _SHARDS.search(name)]
+        shards = [_SHARDS.search(name) for name in safetensors]
+        whole = bool(lone) or (bool(shards) and len(shards) == max(int(shard[1]) for shard in shards if shard))
+        chosen = (lone or safetensors) if whole else [name for name in names if name not in safetensors]
+        return {name: sha256 for name, sha256 in self.weights.items() if name in chosen}
 
 
 class _UnreachableError(Exception):
@@ -133,11 +144,14 @@ def fetch_revision(repository: str, *, revision: str, progress: bool = True) -> 
 
     def read(name: str) -> str:
         _fetch(repository, listing, [name], where=where, bar=bar)
+        _check_blob(_cached(repository, name, listing.commit), what=f"{name} of {where}")
         return _cached(repository, name, listing.commit).read_text(errors="replace")
 
     weights = choose_weights(listing.files, read, where=where)
     small = [name for name in _SMALL_FILES if name in listing.files]
     _fetch(repository, listing, [*small, *weights], where=where, bar=bar)
+    for name in small:
+        _check_blob(_cached(repository, name, listing.commit), what=f"{name} of {where}")
     hashes = {}
     for name in weights:
         path = _cached(repository, name, listing.commit)
@@ -187,10 +201,11 @@ def check_not_final(repository: str, *, step: int) -> bool:
         except (_NoRevisionError, _UnreachableError) as error:
             log.info("%s step%d is not compared with %s (%s)", repository, step, revision, error)
             continue
-        common = mine.weights.keys() & others.weights.keys()
-        same = sorted(name for name in common if mine.weights[name] == others.weights[name])
+        own = mine.loaded_weights
+        common = own.keys() & others.weights.keys()
+        same = sorted(name for name in common if own[name] == others.weights[name])
         if same:
-            raise UserError(_why_same(repository, step, revision, same, len(mine.weights), is_final=revision in final))
+            raise UserError(_why_same(repository, step, revision, same, len(own), is_final=revision in final))
         compared |= bool(common) and revision in final
     return compared or _not_compared(repository, step, "there are no published hashes to compare")
 
@@ -266,7 +281,7 @@ def _listing(repository: str, revision: str, *, ask: bool = True) -> _Listing:
         return _Listing(known.commit, known.files, unreachable=str(error))
     files = {name: asdict(file) for name, file in listing.files.items()}
     for name in {revision, listing.commit}:
-        write_text(_memory(repository, name), json.dumps({"commit": listing.commit, "files": files}, indent=1))
+        write_kept(_memory(repository, name), {"commit": listing.commit, "files": files})
     return listing
 
 
@@ -311,20 +326,25 @@ def _memory(repository: str, revision: str) -> Path:
 
 def _kept(repository: str, revision: str) -> _Listing | None:
     """The files as the hub last listed them."""
+    content = read_kept(_memory(repository, revision))
+    if content is None:
+        return None
     try:
-        content = json.loads(_memory(repository, revision).read_text())
         return _Listing(content["commit"], {name: _HubFile(**file) for name, file in content["files"].items()})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # never asked, damaged, or of another version of the kit
+    except (KeyError, TypeError, AttributeError):
+        return None  # of another version of the kit
 
 
 def _listed_by_cache(repository: str, revision: str) -> _Listing | None:
     """The files of a revision that another program fetched; the hub's cache calls large ones by their hash."""
-    config = try_to_load_from_cache(repository, "config.json", revision=revision)
+    try:
+        config = try_to_load_from_cache(repository, "config.json", revision=revision)
+    except ValueError:  # the file that says which commit the revision is holds no text
+        return None
     if not isinstance(config, str):
         return None
     files = {}
-    for path in Path(config).parent.iterdir():
+    for path in filter(Path.exists, Path(config).parent.iterdir()):
         blob = path.resolve().name
         files[path.name] = _HubFile(path.stat().st_size, blob if _SHA256.fullmatch(blob) else None)
     return _Listing(Path(config).parent.name, files)
@@ -362,6 +382,20 @@ def _fetch(repository: str, listing: _Listing, names: list[str], *, where: str, 
             f"{where} did not come wholly ({type(error).__name__}: {reason[:160]}); files that did are kept: check the "
             f"network and the space in {constants.HF_HUB_CACHE} (HF_HOME), and give the same command again"
         ) from error
+
+
+def _check_blob(path: Path, *, what: str) -> None:
+    """Raise UserError where a small file is not what its name in the hub's cache says: the hash that git has of it."""
+    blob = path.resolve()
+    if not _COMMIT.fullmatch(blob.name):
+        return  # large, or of a cache without links
+    content = blob.read_bytes()
+    found = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    if found != blob.name:
+        raise UserError(
+            f"{what} is damaged: git knows it as {blob.name[:16]}…, it is {found[:16]}…; remove {blob} and "
+            f"start again, it is then fetched again"
+        )
 
 
 def _verified(path: Path, published: _HubFile, *, what: str) -> str:

@@ -24,6 +24,7 @@ from training.hub import check_model_there, check_not_final, fetch_revision
 from training.neox import make_model, neox_config, neox_steps, read_neox
 from training.optimizer import OptimizerState
 from training.published import SIZES, STEPS, check_not_v0, known_caveats, published_repository
+from training.tokenization import check_reads_back
 from training.weights import check_distinct_steps, check_same_computation, load_into, load_weights, set_weights
 
 log = logging.getLogger(__name__)
@@ -215,13 +216,14 @@ def check_architecture(model: GPTNeoXForCausalLM, expected: Architecture, *, nam
 
 
 def check_tokenizer(checkpoint: Checkpoint) -> None:
-    """Raise UserError where the tokenizer has tokens that the model has no embeddings of."""
+    """Raise UserError where the tokenizer has tokens that the model has no embeddings of, or changes what it reads."""
     highest, rows = max(checkpoint.tokenizer.get_vocab().values()), checkpoint.model.config.vocab_size
     if highest >= rows:
         raise UserError(
             f"the tokenizer of {checkpoint.path} has token ids up to {highest}, but the model embeds those below "
             f"{rows}; set model.tokenizer to the one that it was trained with"
         )
+    check_reads_back(checkpoint.tokenizer, where=str(checkpoint.path))
 
 
 @contextlib.contextmanager

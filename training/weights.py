@@ -25,7 +25,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from foundation import UserError, cache_directory, sha256_of_file, write_text
+from foundation import UserError, cache_directory, read_kept, sha256_of_file, write_kept
+from training.archives import find_damage
+from training.config_fields import SIZES, check_computes_as_pythia, check_known_keys
 from training.published import UNMOVED_STEPS
 
 log = logging.getLogger(__name__)
@@ -35,16 +37,6 @@ _FORMATS = (
     ("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
 _BUFFER = re.compile(r"(.+\.)?(attention\.(bias|masked_bias)|rotary_emb\.inv_freq)")
-_ARCHITECTURE = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "layer_norm_eps",
-    "use_parallel_residual",
-    "rope_parameters",
-)
 # what makes transformers fetch and run a hub's code, ask for other packages, or read other files than were looked at
 _NOT_PLAIN = ("attn_implementation", "_attn_implementation", "quantization_config", "transformers_weights", "auto_map")
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
@@ -130,7 +122,10 @@ def weight_files(directory: Path) -> list[Path]:
 
 
 def _text(path: Path) -> str:
-    return path.read_bytes().decode(errors="replace")
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged: it is no UTF-8 ({error.reason}); fetch it again") from error
 
 
 def load_weights(directory: Path) -> GPTNeoXForCausalLM:
@@ -142,7 +137,7 @@ def load_weights(directory: Path) -> GPTNeoXForCausalLM:
     files = weight_files(directory)
     config, expected = _expected(directory)
     stored = _stored(files)
-    _check_tensors(stored, expected, tied=bool(config.tie_word_embeddings), where=str(directory))
+    _check_tensors(stored, expected, where=str(directory))
     loaded = GPTNeoXForCausalLM.from_pretrained(
         directory,
         config=config,
@@ -170,9 +165,19 @@ def load_into(model: GPTNeoXForCausalLM, directory: Path) -> None:
     files = weight_files(directory)
     config, expected = _expected(directory)
     check_same_computation(model, config, where=str(directory))
-    _check_tensors(_stored(files), expected, tied=bool(config.tie_word_embeddings), where=str(directory))
+    _check_tensors(_stored(files), expected, where=str(directory))
     for path in files:
         set_weights(model, {_model_name(name): value for name, value in _read_tensors(path).items()})
+
+
+def save_weights(model: GPTNeoXForCausalLM, directory: Path) -> None:
+    """Write config.json and the weights under the names that Pythia's have on the hub.
+
+    transformers itself writes those names or its own, by what a model was read from; its version 4 knows only the
+    published ones, and draws an output embedding that it does not find.
+    """
+    published = {re.sub(r"^lm_head\.", "embed_out.", name): value for name, value in model.state_dict().items()}
+    model.save_pretrained(directory, state_dict=published, save_original_format=False)
 
 
 def check_finite(model: GPTNeoXForCausalLM, *, where: str) -> None:
@@ -191,8 +196,11 @@ def set_weights(model: GPTNeoXForCausalLM, tensors: Mapping[str, torch.Tensor]) 
 
 
 def check_same_computation(model: GPTNeoXForCausalLM, config: GPTNeoXConfig, *, where: str) -> None:
-    """Raise UserError where a model of `config` would have other parameters than `model`, or do otherwise with them."""
-    for key in _ARCHITECTURE:
+    """Raise UserError where a model of `config` is of other sizes than `model`.
+
+    All else that decides what a model computes is the same for all that `read_config` lets pass.
+    """
+    for key in SIZES:
         if getattr(model.config, key) != getattr(config, key):
             raise UserError(
                 f"the model in {where} has {key}={getattr(config, key)}, the one before it has "
@@ -215,27 +223,43 @@ def _model_name(stored_name: str) -> str:
 
 def _expected(directory: Path) -> tuple[GPTNeoXConfig, dict[str, tuple[int, ...]]]:
     """The configuration of a directory, and the shapes that it gives the tensors."""
-    path = directory / "config.json"
-    if not path.is_file():
-        raise UserError(f"{directory} holds no config.json; expected a directory that transformers saved a model in")
-    kind = check_plain_config(path).get("model_type")
-    if kind != "gpt_neox":
-        raise UserError(f"{path} is of a model of type {kind}, expected gpt_neox; name a Pythia")
+    config = read_config(directory)
     try:
-        config = GPTNeoXConfig.from_pretrained(directory, local_files_only=True)
         with torch.device("meta"):
             state = GPTNeoXForCausalLM(config).state_dict()
-    except (*_UNREADABLE, StrictDataclassError, ZeroDivisionError) as error:
-        raise UserError(f"{path} makes no GPT-NeoX ({_first_line(error)}); fetch it again") from error
+    except (*_UNREADABLE, ZeroDivisionError) as error:
+        raise UserError(_makes_none(directory, error)) from error
     return config, {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def check_plain_config(path: Path) -> dict[str, Any]:
-    """The content of a config.json that describes a model and nothing else.
+def read_config(directory: Path) -> GPTNeoXConfig:
+    """The configuration of a model that computes what a Pythia of its sizes computes.
 
     Raises:
-        UserError: it is damaged, or asks transformers for more than a GPT-NeoX of its own: other code, other files.
+        UserError: config.json is missing or damaged, is of another kind of model or of one that computes otherwise, or
+            asks transformers for more than a GPT-NeoX of its own: other code, other files.
     """
+    path = directory / "config.json"
+    if not path.is_file():
+        raise UserError(f"{directory} holds no config.json; expected a directory that transformers saved a model in")
+    content = _plain_content(path)
+    kind = content.get("model_type")
+    if kind != "gpt_neox":
+        raise UserError(f"{path} is of a model of type {kind}, expected gpt_neox; name a Pythia")
+    check_known_keys(content, path)
+    try:
+        config = GPTNeoXConfig.from_pretrained(directory, local_files_only=True)
+    except (*_UNREADABLE, StrictDataclassError, ZeroDivisionError) as error:
+        raise UserError(_makes_none(directory, error)) from error
+    check_computes_as_pythia(config, path)
+    return config
+
+
+def _makes_none(directory: Path, error: Exception) -> str:
+    return f"{directory / 'config.json'} makes no GPT-NeoX ({_first_line(error)}); fetch it again"
+
+
+def _plain_content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(_text(path))
     except ValueError:
@@ -276,6 +300,9 @@ def _read_header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
                     for name, piece in slices.items()
                 }
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        damage = find_damage(path)
+        if damage is not None:
+            raise zipfile.BadZipFile(damage)
     except _UNREADABLE as error:
         raise UserError(_why_unreadable(path, error)) from error
     if not isinstance(content, dict):
@@ -309,9 +336,9 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:120]}"
 
 
-def _check_tensors(stored: dict[str, _Stored], expected: dict[str, tuple[int, ...]], *, tied: bool, where: str) -> None:
+def _check_tensors(stored: dict[str, _Stored], expected: dict[str, tuple[int, ...]], *, where: str) -> None:
     """Raise UserError where the files hold not exactly the model's tensors."""
-    missing = [name for name in expected if name not in stored and not (tied and name == "lm_head.weight")]
+    missing = [name for name in expected if name not in stored]
     if missing:
         raise UserError(
             f"{where} lacks {len(missing)} of the model's {len(expected)} tensors, first {missing[0]}; it is another "
@@ -359,16 +386,15 @@ def remembered_sha256(path: Path) -> str:
     memory = cache_directory() / "hashes" / f"{name}.json"
     before = path.stat()
     state = {"path": str(path), "size": before.st_size, "mtime_ns": before.st_mtime_ns, "inode": before.st_ino}
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # never read before, or the memory is damaged
-        known = json.loads(memory.read_text())
-        if known["file"] == state:
-            return str(known["sha256"])
+    known = read_kept(memory)
+    if known is not None and known["file"] == state:
+        return str(known["sha256"])
     if before.st_size > 1 << 30:
         log.info("hashing %s (%.1f GB), once", path, before.st_size / 1e9)
     started = time.time()
     sha256 = sha256_of_file(path)
     if started - before.st_mtime > _SETTLED_S and path.stat().st_mtime_ns == before.st_mtime_ns:
-        write_text(memory, json.dumps({"file": state, "sha256": sha256}))
+        write_kept(memory, {"file": state, "sha256": sha256})
     return sha256
 
 

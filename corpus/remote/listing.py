@@ -1,7 +1,6 @@
 """Which remote files make up a corpus: their addresses, sizes and versions, from the hub or from any web server."""
 
 import hashlib
-import json
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +21,7 @@ from huggingface_hub.utils import build_hf_headers
 
 from corpus.byte_source import series_of, shard_names
 from corpus.remote.ranges import Passing, RangeClient, asked_wait, is_passing
-from foundation import UserError, cache_directory, write_text
+from foundation import UserError, cache_directory, read_kept, write_kept
 
 FIRST_SHARD = "document-00000-of-00020.bin"  # of EleutherAI/pile-{standard,deduped}-pythia-preshuffled
 
@@ -115,19 +114,18 @@ class RemotePlace:
             return known
         listing = self.ask()
         for revision in {self.revision, listing.revision}:
-            write_text(self._kept(revision), json.dumps(asdict(listing), indent=1))
+            write_kept(self._kept(revision), asdict(listing))
         return listing
 
     def known_listing(self) -> Listing | None:
         """The files as they were listed last; None where they never were. Asks nobody."""
-        kept = self._kept(self.revision)
-        if not kept.exists():
+        content = read_kept(self._kept(self.revision))
+        if content is None:
             return None
         try:
-            content = json.loads(kept.read_text())
             return Listing(content["revision"], tuple(RemoteFile(**file) for file in content["files"]))
-        except (ValueError, KeyError, TypeError):
-            return None  # damaged, or of another version of the kit
+        except (KeyError, TypeError):
+            return None  # of another version of the kit
 
     def named(self, revision: str | None) -> str:
         """The place at a revision; None leaves the revision out."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from foundation import UserError
+from training.archives import find_damage
 
 T = TypeVar("T")
 
@@ -73,10 +74,14 @@ def load(file: Path) -> dict[str, object]:
     """The dictionary in `file`; its tensors lie on the CPU and are read from the file when they are used.
 
     Raises:
-        UserError: the file is missing, cut off, no checkpoint, or names code; none of that code runs.
+        UserError: the file is missing, cut off, damaged by its own checksums, no checkpoint, or names code; none of
+            that code runs.
     """
     if not file.is_file():
         raise UserError(f"{file} is missing; fetch every file of the checkpoint")
+    damage = find_damage(file)
+    if damage is not None:
+        raise UserError(f"{file} cannot be read ({damage}); it is cut off or damaged, fetch it again")
     try:
         with torch.serialization.safe_globals(_STAND_INS):  # type: ignore[arg-type]  # it takes such pairs
             content = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
