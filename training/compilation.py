@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
@@ -16,6 +17,9 @@ from foundation import UserError
 
 ActivationCheckpointing = Literal["none", "selective", "full"]
 Backend = str | Callable[..., Any]
+
+# Layers of all shapes share their code, and PyTorch's own limit of eight counts every shape that a process has trained.
+_ANY_NUMBER_OF_SHAPES = {"recompile_limit": sys.maxsize, "accumulated_recompile_limit": sys.maxsize}
 
 # A name that transformers knows an attention by, and no mask: https://huggingface.co/docs/transformers/attention_interface
 _CAUSAL_SDPA = "sdpa_causal_without_mask"
@@ -103,7 +107,8 @@ def called_by(model: GPTNeoXForCausalLM, calls: list[Callable[..., Any]]) -> Ite
     """Within the block the layers run as `calls` say, forward and backward; after it the model is as it was.
 
     Attention by `sdpa` is then causal and has no mask, and transformers does not ask whether rows hold several packed
-    sequences, for which it would wait for the device at each forward pass. There is no padding in training.
+    sequences, for which it would wait for the device at each forward pass. There is no padding in training. A process may
+    compile any number of shapes.
     """
     config, implementation = model.config, model.config._attn_implementation
     if implementation == "sdpa":
@@ -111,7 +116,8 @@ def called_by(model: GPTNeoXForCausalLM, calls: list[Callable[..., Any]]) -> Ite
     for layer, call in zip(model.gpt_neox.layers, calls, strict=True):
         vars(layer)["forward"] = call
     try:
-        yield
+        with torch._dynamo.config.patch(_ANY_NUMBER_OF_SHAPES):
+            yield
     finally:
         config._attn_implementation = implementation
         for layer in model.gpt_neox.layers:
