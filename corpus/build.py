@@ -85,10 +85,11 @@ def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> P
         raise UserError(f"corpus.seed={seed} must lie between 0 and {2**32 - 1}, as GPT-NeoX's shuffles take it")
     plan = _Plan(_text_sha256(text), vocab_size, row_tokens, seed, hash_of_source("corpus.build", "corpus"))
     directory = cache_directory() / "corpora" / plan.identity[:16]
-    with exclusive(directory.with_suffix(".lock"), wait=True):
-        if not directory.exists():
-            with atomic_directory(directory) as aside:
-                _build(aside, _read_documents(text), plan)
+    if not directory.exists():
+        with exclusive(directory.with_suffix(".lock"), wait=True):
+            if not directory.exists():
+                with atomic_directory(directory) as aside:
+                    _build(aside, _read_documents(text), plan)
     for name in _HASHED:
         if sha256_of_file(directory / name) != _hash_of(directory / name).read_text(errors="replace"):
             raise UserError(

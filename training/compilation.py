@@ -107,8 +107,7 @@ def called_by(model: GPTNeoXForCausalLM, calls: list[Callable[..., Any]]) -> Ite
     """Within the block the layers run as `calls` say, forward and backward; after it the model is as it was.
 
     Attention by `sdpa` is then causal and has no mask, and transformers does not ask whether rows hold several packed
-    sequences, for which it would wait for the device at each forward pass. There is no padding in training. A process may
-    compile any number of shapes.
+    sequences, for which it would wait for the device at each forward pass. There is no padding in training.
     """
     config, implementation = model.config, model.config._attn_implementation
     if implementation == "sdpa":

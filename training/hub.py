@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.utils import tqdm
 
-from foundation import UserError, cache_directory, write_text
+from foundation import UserError, cache_directory, remember
 from training.checkpoint import check_step
 from training.published import FINAL_STEP, STEPS, UNMOVED_STEPS, check_not_v0
 from training.weights import choose_weights, remembered_sha256
@@ -266,7 +266,7 @@ def _listing(repository: str, revision: str, *, ask: bool = True) -> _Listing:
         return _Listing(known.commit, known.files, unreachable=str(error))
     files = {name: asdict(file) for name, file in listing.files.items()}
     for name in {revision, listing.commit}:
-        write_text(_memory(repository, name), json.dumps({"commit": listing.commit, "files": files}, indent=1))
+        remember(_memory(repository, name), json.dumps({"commit": listing.commit, "files": files}, indent=1))
     return listing
 
 

@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from foundation import UserError, cache_directory, sha256_of_file, write_text
+from foundation import UserError, cache_directory, remember, sha256_of_file
 from training.published import UNMOVED_STEPS
 
 log = logging.getLogger(__name__)
@@ -368,7 +368,7 @@ def remembered_sha256(path: Path) -> str:
     started = time.time()
     sha256 = sha256_of_file(path)
     if started - before.st_mtime > _SETTLED_S and path.stat().st_mtime_ns == before.st_mtime_ns:
-        write_text(memory, json.dumps({"file": state, "sha256": sha256}))
+        remember(memory, json.dumps({"file": state, "sha256": sha256}))
     return sha256
 
 

@@ -22,7 +22,7 @@ from huggingface_hub.utils import build_hf_headers
 
 from corpus.byte_source import series_of, shard_names
 from corpus.remote.ranges import Passing, RangeClient, asked_wait, is_passing
-from foundation import UserError, cache_directory, write_text
+from foundation import UserError, cache_directory, remember
 
 FIRST_SHARD = "document-00000-of-00020.bin"  # of EleutherAI/pile-{standard,deduped}-pythia-preshuffled
 
@@ -115,7 +115,7 @@ class RemotePlace:
             return known
         listing = self.ask()
         for revision in {self.revision, listing.revision}:
-            write_text(self._kept(revision), json.dumps(asdict(listing), indent=1))
+            remember(self._kept(revision), json.dumps(asdict(listing), indent=1))
         return listing
 
     def known_listing(self) -> Listing | None:
