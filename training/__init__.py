@@ -1,5 +1,6 @@
 """Checkpoints, optimizer state, schedule, precision, and the loop that continues pre-training."""
 
+import foundation  # noqa: F401  # before torch is imported
 from training.checkpoint import Checkpoint, check_step, check_stored, save_checkpoint, saved_steps, weights_sha256
 from training.compilation import ActivationCheckpointing, choose_compile
 from training.cost import H100_BYTES, ROOM, cost_lines, fitting_micro_batch, room_on

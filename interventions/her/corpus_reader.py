@@ -148,7 +148,7 @@ class CorpusReader:
             facts = json.dumps({"shift": shift, "accuracy": asdict(accuracy) if accuracy else None})
             stored = {"weights": weights, "company": company, "facts": np.array(facts)}
             content = io.BytesIO()
-            np.savez(content, **stored)
+            np.savez(content, weights=weights, company=company, facts=stored["facts"])
             remember(path, content.getvalue())
         facts = json.loads(str(stored["facts"]))
         accuracy = Accuracy(**facts["accuracy"]) if facts["accuracy"] else None
