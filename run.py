@@ -128,7 +128,7 @@ def run_audit(config: RunConfig, record: RunRecord) -> None:
     """What an intervention changed that others trained: their checkpoint at step + steps against the suite's own."""
     parts = assemble(config, record)
     assert config.audit.checkpoints is not None
-    audited = open_suite(config.audit.checkpoints, tokenizer=config.model.tokenizer)
+    audited = open_suite(config.audit.checkpoints, tokenizer=config.model.tokenizer, setting="audit.checkpoints")
     check_step(parts.segment.stop, audited.steps(), where=audited.location)
     find_fault_of_true_end(parts)
     start, ended = parts.load(config.step), parts.load(parts.segment.stop, suite=audited)

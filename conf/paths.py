@@ -29,7 +29,7 @@ def names_a_path(setting: str) -> bool:
 def quote_paths(arguments: Sequence[str]) -> list[str]:
     """The arguments with what Hydra's grammar takes for something else than the path that it is in quotes.
 
-    Values that Hydra reads as they are stay as they are. In a sweep (-m) a comma outside quotes parts two paths. Else it
+    Values that Hydra reads as they are stay so. In a sweep (-m) a comma outside quotes parts two paths. Else it
     belongs to the path, unless what it parts are places that are there.
 
     Raises:

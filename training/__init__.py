@@ -8,6 +8,7 @@ from training.distributed import check_processes, launcher, number_of_processes,
 from training.fidelity import Fidelity, fidelity
 from training.flops import ModelShape
 from training.journal import read_journal
+from training.layouts import checkpoint_places
 from training.loop import Diverged, train
 from training.memory import memory_for_users
 from training.numerics import Numerics, numerics_of, set_numerics
@@ -62,6 +63,7 @@ __all__ = [
     "check_tokenizer",
     "check_tracker",
     "check_trained_precision",
+    "checkpoint_places",
     "checkpoint_steps",
     "choose_compile",
     "choose_device",

@@ -387,6 +387,8 @@ def check_distinct_steps(directory: Path, *, step: int) -> None:
         directory: holds the `step<N>` directories.
     """
     directories = step_directories(directory)
+    if step not in directories:  # the directory is itself the checkpoint, a suite of one step
+        return
     below = [other for other in directories if other < step]
     above = [other for other in directories if other > step]
     for other in sorted({*below[-1:], *above[:1], *above[-1:]}, reverse=True):
