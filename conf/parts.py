@@ -285,7 +285,8 @@ def check_same_vocabulary(checkpoint: Checkpoint, corpus: Corpus) -> None:
         differing = min(theirs.items() ^ own.items(), key=lambda pair: pair[1])[1]
         raise UserError(
             f"the tokenizer of {checkpoint.path} is not that of the corpus {corpus.location}: they differ from token "
-            f"id {differing} on; take the corpus of this model, or leave model.tokenizer out"
+            f"id {differing} on; take the corpus of this model, or, if it was made with the corpus's tokenizer, set "
+            f"model.tokenizer={corpus.tokenizer}"
         )
 
 

@@ -89,7 +89,7 @@ def _prefix_token(tokenizer: PreTrainedTokenizerBase) -> int:
     if not isinstance(token, int):
         raise UserError(
             f"the tokenizer's bos token is {tokenizer.bos_token!r} and its eos token {tokenizer.eos_token!r}, expected "
-            f"at least one of them to begin texts with; set bos_token, for Pythia to '<|endoftext|>'"
+            f"at least one of them to begin texts with; set tokenizer.bos_token, for Pythia to '<|endoftext|>'"
         )
     return token
 

@@ -166,7 +166,7 @@ WORDS = [
     setting("a setting within a section that is null", "model.architecture.vocab_size=9", "--cfg job", "is null"),
     setting("a section given for one that is null", "model.architecture={vocab_size: 9}", "--cfg job", "is null"),
     setting("a setting without a value", "model", "expected NAME=VALUE"),
-    setting("a bracket left open", "benchmark=[winobias", "quotes within quotes"),
+    setting("a bracket left open", "benchmark=[winobias", "is text, write"),
     setting("a setting with dashes", "--step=6", "a setting has no dashes: NAME=VALUE"),
     setting("an option between settings", "-m", "put it before them: run.py -m"),
     setting("two values without -m", "step=6,8", "with python run.py -m, each value is a run"),
@@ -400,7 +400,7 @@ CHECKPOINTS = [
     Mistake(
         "a directory without checkpoints",
         "it holds no checkpoint at all",
-        "name a place that does",
+        "name a directory that holds step<N>",
         make=lambda place: [f"model.checkpoints={place.scratch}"],
     ),
     Mistake(
@@ -744,7 +744,7 @@ BESIDE = [
     Mistake(
         "a list of hashes that is none",
         "the line 'nonsense'",
-        "expected a name and its SHA-256",
+        "expected lines HASH NAME",
         make=lambda place: hashes(place, "nonsense\n"),
         command="verify",
     ),

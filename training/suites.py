@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol
 
-from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerBase
+from tokenizers import Tokenizer
+from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from foundation import UserError
 from training.checkpoint import (
@@ -24,11 +25,19 @@ from training.layouts import checkpoint_places
 from training.neox import make_model, neox_config, read_neox
 from training.optimizer import OptimizerState
 from training.published import SIZES, STEPS, check_not_v0, known_caveats, published_repository
-from training.weights import check_distinct_steps, check_same_computation, load_into, load_weights, set_weights
+from training.weights import (
+    check_distinct_steps,
+    check_leads_somewhere,
+    check_same_computation,
+    load_into,
+    load_weights,
+    set_weights,
+)
 
 log = logging.getLogger(__name__)
 
 _HUB = "hf://"
+_END_OF_DOCUMENT = "<|endoftext|>"
 
 
 class Suite(Protocol):
@@ -247,18 +256,42 @@ def _told_how_to_mend(path: Path) -> Iterator[None]:
 def _tokenizer(named: str | None, *places: Path) -> PreTrainedTokenizerBase:
     place = named or next((str(place) for place in places if (place / "tokenizer.json").exists()), None)
     if place is None:
+        check_leads_somewhere(places[0] / "tokenizer.json")
         raise UserError(
-            f"{places[0]} holds no tokenizer.json; put Pythia's there or set model.tokenizer to its directory"
+            f"{places[0]} holds no tokenizer.json; put Pythia's there or set model.tokenizer to where it is"
         )
-    remedy = "set model.tokenizer to a directory that holds a tokenizer.json, Pythia's, or to OWNER/NAME of the hub"
+    remedy = "set model.tokenizer to Pythia's tokenizer.json, a directory that holds it, or OWNER/NAME of the hub"
     if not Path(place).exists():
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", place):
             raise UserError(f"there is no tokenizer {place}; {remedy}")
         check_model_there(place, remedy=remedy)
     try:
-        return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(place, trust_remote_code=False))
+        tokenizer: PreTrainedTokenizerBase = (
+            PreTrainedTokenizerFast(tokenizer_file=place)
+            if Path(place).is_file()
+            else AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+        )
     except Exception as error:  # whatever the file holds is met by other libraries, which raise what they like
         reason = (str(error).splitlines() or [""])[0]
         raise UserError(
             f"no tokenizer can be loaded from {place} ({type(error).__name__}: {reason}); {remedy}"
         ) from error
+    return _that_begins_texts(tokenizer, place)
+
+
+def _that_begins_texts(tokenizer: PreTrainedTokenizerBase, place: str) -> PreTrainedTokenizerBase:
+    """The tokenizer with the special tokens of Pythia's, where a tokenizer.json alone does not say which these are.
+
+    transformers would number a token that the file does not hold anew, as one that the model was never trained on.
+    """
+    begins = tokenizer.bos_token or tokenizer.eos_token or _END_OF_DOCUMENT
+    file = Path(place) if Path(place).is_file() else Path(place, "tokenizer.json")
+    known = Tokenizer.from_file(str(file)).get_vocab() if file.is_file() else tokenizer.get_vocab()
+    if begins not in known:
+        raise UserError(
+            f"the tokenizer of {place} does not hold {begins}, which texts begin with; set model.tokenizer to the one "
+            f"that the model was trained with"
+        )
+    if tokenizer.bos_token is None and tokenizer.eos_token is None:
+        tokenizer.bos_token = tokenizer.eos_token = tokenizer.unk_token = begins
+    return tokenizer

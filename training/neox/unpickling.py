@@ -1,5 +1,6 @@
 """Loads one file of a checkpoint without executing anything that is pickled in it."""
 
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -69,6 +70,19 @@ _UNREADABLE = (
 )
 
 
+def _why_missing(file: Path) -> str:
+    if file.is_symlink():
+        return f"{file} is a link to {os.readlink(file)}, which is not there; fetch that file again"
+    others = sorted(file.parent.glob(f"*_{file.name}"))
+    if others:
+        return (
+            f"{file} is missing, but {others[0].name} is there, as another version of GPT-NeoX than Pythia's v1.0 "
+            f"writes it; convert the model with that version's tools to transformers' format, as a directory step<N>, "
+            f"and set optimizer_state=replay or fresh"
+        )
+    return f"{file} is missing; fetch every file of the checkpoint"
+
+
 def load(file: Path) -> dict[str, object]:
     """The dictionary in `file`; its tensors lie on the CPU and are read from the file when they are used.
 
@@ -76,7 +90,7 @@ def load(file: Path) -> dict[str, object]:
         UserError: the file is missing, cut off, no checkpoint, or names code; none of that code runs.
     """
     if not file.is_file():
-        raise UserError(f"{file} is missing; fetch every file of the checkpoint")
+        raise UserError(_why_missing(file))
     try:
         with torch.serialization.safe_globals(_STAND_INS):  # type: ignore[arg-type]  # it takes such pairs
             content = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
