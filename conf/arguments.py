@@ -89,7 +89,7 @@ def _readable(setting: str) -> str:
     with contextlib.suppress(HydraException):
         OverridesParser.create().parse_override(written := quoted(name, value))
         if equals:
-            return f"if all behind the = is text, write {shlex.quote(written)}"
+            return f"mend it, or, if all behind the = is text, write {shlex.quote(written)}"
     return "expected NAME=VALUE"
 
 

@@ -144,8 +144,9 @@ def open_index_mapped(
     """
     if row_tokens < 2 or not 0 <= seed < 2**32:
         raise UserError(
-            f"row_tokens={row_tokens} seed={seed}: a row holds at least one token and the one that follows it, "
-            f"and a seed lies between 0 and 2^32 - 1"
+            f"row_tokens={row_tokens} seed={seed}, but a row holds a token and the one that follows it, and a seed "
+            f"lies "
+            f"between 0 and 2^32 - 1; set both so"
         )
     dataset = read_indexed_dataset(Path(documents))
     if dataset.index.dtype != np.uint16:

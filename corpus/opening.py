@@ -39,7 +39,9 @@ def open_corpus(
             an `.idx` beside them contradicts them.
     """
     if row_tokens < 2:
-        raise UserError(f"row_tokens={row_tokens}: a row holds at least one token and the one that follows it")
+        raise UserError(
+            f"corpus.row_tokens={row_tokens}, but a row holds a token and the one that follows it; set 2 or more"
+        )
     row_bytes = 2 * row_tokens
     source: ByteSource
     if is_remote(str(location)):
@@ -59,12 +61,13 @@ def open_corpus(
     if size == 0 or size % row_bytes:
         raise UserError(
             f"{location} has {size} bytes, no whole number of rows of {row_tokens} uint16 tokens ({row_bytes} bytes); "
-            f"it is cut short, or row_tokens is wrong"
+            f"fetch it again if it is cut short, else set corpus.row_tokens (a row is one token longer than what the "
+            f"model reads)"
         )
     if num_rows is not None and size != num_rows * row_bytes:
         raise UserError(
             f"{location} holds {size // row_bytes} rows of {row_tokens} tokens, expected {num_rows}: it is another "
-            f"corpus, or not all of it"
+            f"corpus, or not all of it; name that corpus, or leave corpus.num_rows out"
         )
     return Preshuffled(source, size // row_bytes, row_tokens)
 

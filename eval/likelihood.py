@@ -117,7 +117,9 @@ def score_requests(
     longest, positions = max(map(len, inputs), default=0), model.config.max_position_embeddings
     if longest > positions:
         raise UserError(
-            f"an input has {longest} tokens, expected at most the model's {positions}; shorten the benchmark's texts"
+            f"an input of a benchmark has {longest} tokens, expected at most the model's {positions}; leave that "
+            f"benchmark "
+            f"out (benchmark=[...]) or shorten its texts"
         )
     scores: Scores = [np.empty(0)] * len(requests)
     bar = tqdm(

@@ -2,7 +2,14 @@
 
 from foundation.cache import cache_directory, remember
 from foundation.code import hash_of_source, read_sources, source_hashes
-from foundation.commands import file_errors_for_users, mistakes_in_one_line, one_line, quiet_libraries, run_command
+from foundation.commands import (
+    file_errors_for_users,
+    mistakes_in_one_line,
+    one_line,
+    quiet_libraries,
+    remedy_for,
+    run_command,
+)
 from foundation.errors import UserError
 from foundation.files import (
     atomic_directory,
@@ -50,6 +57,7 @@ __all__ = [
     "one_line",
     "quiet_libraries",
     "read_sources",
+    "remedy_for",
     "remember",
     "remove_directory",
     "remove_leftovers",

@@ -5,6 +5,7 @@ import errno
 import io
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -108,6 +109,12 @@ def file_errors_for_users() -> Iterator[None]:
             raise
         where = f"{error.filename}: " if error.filename else ""
         raise UserError(f"{where}{error.strerror}; {remedy}") from error
+
+
+def remedy_for(text: str) -> str | None:
+    """The remedy for what a library in Rust says of an `os error`, which Python would raise as OSError; else None."""
+    number = re.search(r"os error (\d+)", text)
+    return None if number is None else _REMEDIES.get(int(number[1]), f"name another place, {_AGAIN}")
 
 
 def _remedy(error: OSError) -> str | None:

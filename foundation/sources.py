@@ -160,7 +160,8 @@ def _verified(source: Source, content: bytes, *, origin: str) -> bytes:
     found = hashlib.sha256(normalised).hexdigest()
     if found != source.sha256:
         raise UserError(
-            f"{origin} has sha256 {found[:16]}…, expected {source.sha256[:16]}…: it is not the right {source.filename}"
+            f"{origin} has sha256 {found[:16]}…, expected {source.sha256[:16]}…: it is not the {source.filename} that "
+            f"was published; name that one, or leave the path out to have it fetched"
         )
     return normalised
 

@@ -399,7 +399,7 @@ CHECKPOINTS = [
     ),
     Mistake(
         "a directory without checkpoints",
-        "it holds no checkpoint at all",
+        "holds no checkpoint at all",
         "name a directory that holds step<N>",
         make=lambda place: [f"model.checkpoints={place.scratch}"],
     ),

@@ -59,7 +59,7 @@ def test_any_other_value_that_cannot_be_read_is_told_as_text_that_can_be(value):
         check_arguments([argument])
     except UserError as error:
         told = str(error)
-        assert "if all behind the = is text, write " in told
+        assert "mend it, or, if all behind the = is text, write " in told
         (written,) = shlex.split(told.rpartition("text, write ")[2])
         assert read(written) == value
 

@@ -1,24 +1,33 @@
 """What a message says to do is done, and works."""
 
+import ast
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import sys
+from dataclasses import fields, is_dataclass
+from inspect import signature
 from types import SimpleNamespace
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
 from conf.parts import check_same_vocabulary
-from corpus import verify
+from conf.schema import RunConfig
+from corpus import build_corpus, open_corpus, open_pile, verify
 from corpus.indexed_dataset import read_index
 from corpus.sample_order import SampleOrder, check_order
 from eval.likelihood import continuation_requests
 from foundation import UserError
 from neox_generator import write_checkpoint
+from smoke import ROOT
+from test_checkpoint import save
 from test_suites import toy_model
 from training import load_checkpoint
 from training.suites import check_tokenizer
@@ -210,3 +219,53 @@ def test_hashes_as_sha256sum_writes_them_hold(tmp_path, name, capsys):
     os.system(f"cd {shlex.quote(str(tmp_path))} && sha256sum data/* > hashes")
     verify.main([str(tmp_path / "data" / name), str(tmp_path / "hashes")])
     assert "all as published" in capsys.readouterr().out
+
+
+def settings_of(kind, prefix=""):
+    for field in fields(kind):
+        name, hint = f"{prefix}{field.name}", get_type_hints(kind)[field.name]
+        yield name
+        for each in (hint, *get_args(hint)):
+            if is_dataclass(each):
+                yield from settings_of(each, f"{name}.")
+
+
+def texts_of_errors():
+    """The text of every error that a user can mend, with {} for what is put into it, and where it stands."""
+    for path in sorted(ROOT.rglob("*.py")):
+        if path.relative_to(ROOT).parts[0] in ("tests", "perf"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
+                yield f"{path.relative_to(ROOT)}:{node.lineno}", "".join(map(str, parts))
+
+
+def test_every_setting_that_a_message_says_to_set_is_one():
+    known = {*settings_of(RunConfig), "hydra.run.dir", "hydra.sweep.dir", "hydra.launcher.n_jobs"}
+    known |= {
+        f"corpus.{name}" for make in (open_corpus, open_pile, build_corpus) for name in signature(make).parameters
+    }
+    known |= {f"benchmarks.{name}.{option}" for name, option in [("held_out", "rows"), ("crows_pairs", "path")]}
+    said = re.compile(
+        r"\b(?:set|take|leave|raise|name|smaller|with|and|or) "
+        r"((?:model|corpus|training|intervention|replay|fidelity|audit|trajectory|benchmarks|hydra)\.[a-z_.]*[a-z_])"
+    )
+    found = {(name, where) for where, text in texts_of_errors() for name in said.findall(text)}
+    assert len(found) > 30
+    assert sorted((name, where) for name, where in found if name not in known) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(28, "make room"), (122, "within the quota"), (27, "ulimit -f"), (30, "can be written"), (99, "")],
+)
+def test_what_libraries_in_rust_cannot_write_has_the_remedy_of_its_cause(
+    tmp_path, tiny_model, tiny_tokenizer, monkeypatch, number, remedy
+):
+    def fail(*_, **__):
+        raise SafetensorError(f"I/O error: of some kind (os error {number})")
+
+    monkeypatch.setattr("training.checkpoint.save_file", fail)
+    message = refusal(save, tmp_path, 5, tiny_model, tiny_tokenizer)
+    assert remedy in message.partition("the one before it is whole: ")[2]

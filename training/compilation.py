@@ -49,7 +49,9 @@ def choose_compile(choice: str, device: torch.device) -> bool:
         raise UserError(f"training.compile={choice} is unknown; known are auto, always, never")
     missing = _missing_compiler(device)
     if choice == "always" and missing:
-        raise UserError(f"training.compile=always needs {missing}, and none is found; install it or take compile=never")
+        raise UserError(
+            f"training.compile=always needs {missing}, and none is found; install it or take training.compile=never"
+        )
     return choice == "always" or (choice == "auto" and device.type == "cuda" and missing is None)
 
 

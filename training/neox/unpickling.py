@@ -104,7 +104,7 @@ def load(file: Path) -> dict[str, object]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{file} cannot be read ({reason}); it is cut off or damaged, fetch it again") from None
     if not isinstance(content, dict):
-        raise UserError(f"{file} holds a {type(content).__name__}, a GPT-NeoX v1.0 checkpoint holds a dict there")
+        raise UserError(f"{file} holds a {type(content).__name__}, a GPT-NeoX v1.0 checkpoint a dict; fetch it again")
     return content
 
 
