@@ -305,7 +305,7 @@ DATA = [
     Mistake(
         "rows that are cut short",
         "no whole number of rows of 65",
-        "it is cut short, or row_tokens is wrong",
+        "else set corpus.row_tokens",
         make=lambda place: rows_of(place, "rows.bin", place.rows.read_bytes()[:-7]),
     ),
     Mistake(
@@ -467,7 +467,7 @@ CHECKPOINTS = [
     Mistake(
         "a checkpoint without a tokenizer",
         "holds no tokenizer.json",
-        "set model.tokenizer to its directory",
+        "set model.tokenizer to where it is",
         make=lambda place: place.foreign_suite_with("step6/tokenizer.json", None),
     ),
     Mistake(
