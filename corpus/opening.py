@@ -82,8 +82,10 @@ def _check_index(source: LocalFiles, row_tokens: int) -> None:
     if index.dtype != np.uint16:
         raise UserError(f"{path} says that tokens are {index.dtype}, expected uint16")
     check_against(index, source)
-    if len(index) * row_tokens * 2 != source.size or np.any(index.sizes[:: max(1, len(index) // 256)] != row_tokens):
+    sizes = np.unique(index.sizes[:: max(1, len(index) // 256)])
+    if len(index) * row_tokens * 2 != source.size or np.any(sizes != row_tokens):
+        remedy = f"set corpus.row_tokens={sizes[0]}" if len(sizes) == 1 else "name a corpus of rows in training order"
         raise UserError(
-            f"{path} holds {len(index)} sequences of {index.sizes[0]} tokens and others, together {source.size // 2} "
-            f"tokens, expected rows of {row_tokens} each; this is not a preshuffled corpus, or row_tokens is wrong"
+            f"{path} holds {len(index)} sequences of {sizes[0]} to {sizes[-1]} tokens, together {source.size // 2}, "
+            f"expected rows of {row_tokens} each; {remedy}"
         )
