@@ -1,6 +1,7 @@
 """What a message says to do is done, and works."""
 
 import ast
+import errno
 import hashlib
 import os
 import re
@@ -24,7 +25,8 @@ from corpus import build_corpus, open_corpus, open_pile, verify
 from corpus.indexed_dataset import read_index
 from corpus.sample_order import SampleOrder, check_order
 from eval.likelihood import continuation_requests
-from foundation import UserError
+from foundation import UserError, file_errors_for_users
+from foundation.commands import _REMEDIES
 from neox_generator import write_checkpoint
 from smoke import ROOT
 from test_checkpoint import save
@@ -269,3 +271,19 @@ def test_what_libraries_in_rust_cannot_write_has_the_remedy_of_its_cause(
     monkeypatch.setattr("training.checkpoint.save_file", fail)
     message = refusal(save, tmp_path, 5, tiny_model, tiny_tokenizer)
     assert remedy in message.partition("the one before it is whole: ")[2]
+
+
+@pytest.mark.parametrize("number", sorted(_REMEDIES))
+@pytest.mark.parametrize("place", ["/data/run/run.json", None])
+def test_what_a_file_system_refuses_is_one_line_with_the_file_the_reason_and_a_remedy(number, place):
+    def fail():
+        with file_errors_for_users():
+            raise OSError(number, os.strerror(number), place)
+
+    message = refusal(fail)
+    assert message.startswith(f"{place}: {os.strerror(number)}; " if place else f"{os.strerror(number)}; ")
+
+
+def test_a_file_that_the_kit_itself_has_lost_keeps_its_traceback():
+    with pytest.raises(FileNotFoundError), file_errors_for_users():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "/data/run/run.json")
