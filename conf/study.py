@@ -100,11 +100,25 @@ def take_gpu(launcher: str) -> None:
     raise UserError(f"all {number} GPUs are taken by other jobs; set hydra.launcher.n_jobs={number} or less")
 
 
+def _refuse_home(section: DictConfig, name: str) -> None:
+    """End where Hydra would make a directory that is called ~. On a command line it has its meaning already."""
+    directory = str(section.dir)
+    if directory.partition("/")[0] == "~":
+        sys.exit(
+            f"error: {name}={directory} stands in a configuration file; write ${{oc.env:HOME}}{directory[1:]} there"
+        )
+
+
 class StudyCallback(Callback):
     """Goes on with the other jobs when one fails, and names all that failed when the study ends, with exit status 1."""
 
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Refuse a ~ that a configuration file has in the run's directory."""
+        _refuse_home(config.hydra.run, "hydra.run.dir")
+
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Forget the failures of an earlier start: the same jobs are tried again."""
+        """The same for a study's; and forget the failures of an earlier start: the same jobs are tried again."""
+        _refuse_home(config.hydra.sweep, "hydra.sweep.dir")
         for told in (Path(config.hydra.sweep.dir) / _FAILURES).glob("*.txt"):
             told.unlink()
 

@@ -6,11 +6,13 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from conf.arguments import check_arguments
 from conf.compose import configure
 from conf.inputs import _inputs
 from conf.paths import names_a_path, quote_paths
+from conf.study import StudyCallback
 from foundation import UserError
 
 PATHS = [
@@ -160,3 +162,15 @@ def test_every_setting_that_may_name_a_place_on_this_machine_counts_as_a_path(tm
 @pytest.mark.parametrize("name", ["model.checkpoints", "audit.checkpoints", "corpus.text", "hydra.sweep.dir"])
 def test_settings_of_paths_may_have_hydras_signs_before_them(name):
     assert names_a_path(name) and names_a_path(f"+{name}") and names_a_path(f"++{name}")
+
+
+@pytest.mark.parametrize(
+    ("start", "section"), [(StudyCallback.on_run_start, "run"), (StudyCallback.on_multirun_start, "sweep")]
+)
+def test_a_tilde_in_a_configuration_file_makes_no_directory_of_that_name(tmp_path, monkeypatch, start, section):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = {"hydra": {section: {"dir": "~/one"}}}
+    with pytest.raises(SystemExit, match=rf"error: hydra.{section}.dir=~/one .*; write \$\{{oc.env:HOME\}}/one there"):
+        start(StudyCallback(), OmegaConf.create(config))
+    config["hydra"][section]["dir"] = "${oc.env:HOME}/one"
+    start(StudyCallback(), OmegaConf.create(config))
