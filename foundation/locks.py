@@ -100,7 +100,7 @@ def _take(lock: "_Lock", *, wait: bool) -> None:
         if not wait:
             raise LockHeldError(holder)
         if time.monotonic() > tell_at:
-            log.warning("waiting since %.0f s for %s", time.monotonic() - began, holder)
+            log.warning("waiting, %.0f s so far, for %s", time.monotonic() - began, holder)
             tell_at = time.monotonic() + _TELL_AGAIN_S
         time.sleep(_POLL_S)
 
@@ -222,9 +222,10 @@ def _content(path: Path) -> bytes:
 def _read(path: Path) -> Holder | None:
     """What a holder wrote down; None where nothing is, or not yet."""
     try:
-        return Holder(**json.loads(_content(path)))
+        holder = Holder(**json.loads(_content(path)))
     except (ValueError, TypeError):
         return None
+    return holder if isinstance(holder.pid, int) and 0 < holder.pid < 1 << 31 else None
 
 
 def _remove_marker(marker: Path, gone: Holder) -> None:
