@@ -32,6 +32,7 @@ from conf.finding import choose_control, find_trajectory
 from conf.identity import run_identity
 from conf.inputs import hash_inputs
 from conf.parts import assemble, find_fault_of_true_end, resume_from
+from conf.paths import quote_paths
 from conf.plan import plan_lines
 from conf.schema import Control, Protocol, RunConfig
 from conf.sharing import Common
@@ -127,7 +128,7 @@ def run_audit(config: RunConfig, record: RunRecord) -> None:
     """What an intervention changed that others trained: their checkpoint at step + steps against the suite's own."""
     parts = assemble(config, record)
     assert config.audit.checkpoints is not None
-    audited = open_suite(config.audit.checkpoints, tokenizer=config.model.tokenizer)
+    audited = open_suite(config.audit.checkpoints, tokenizer=config.model.tokenizer, setting="audit.checkpoints")
     check_step(parts.segment.stop, audited.steps(), where=audited.location)
     find_fault_of_true_end(parts)
     start, ended = parts.load(config.step), parts.load(parts.segment.stop, suite=audited)
@@ -253,6 +254,7 @@ def command_line() -> None:
     """Run what sys.argv says."""
     with mistakes_in_one_line(), errors_through_hydra(), config_errors_for_users(), processes() as is_the_run:
         if is_the_run:
+            sys.argv[1:] = quote_paths(sys.argv[1:])
             check_arguments(sys.argv[1:])
             main()
 

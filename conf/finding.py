@@ -363,7 +363,8 @@ def find_rows(config: RunConfig, segment: Segment, suite: Suite | None, precisio
     if first < 0:
         raise UserError(
             f"Adam's moments cannot be rebuilt on batches of training.sequences_per_step={segment.sequences_per_step}: "
-            f"the checkpoint has seen {segment.rows_before} rows; set replay.frozen_steps and replay.live_steps"
+            f"the checkpoint has seen {segment.rows_before} rows; set a smaller replay.frozen_steps (and, with "
+            f"replay.method=live, replay.live_steps), or optimizer_state=fresh"
         )
     if config.protocol is Protocol.fidelity and read_these_rows(config, segment, suite) is False:
         raise UserError(f"protocol=fidelity compares with the suite's checkpoint, but {OTHER_ROWS}; take its corpus")

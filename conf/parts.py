@@ -287,7 +287,8 @@ def check_same_tokenizer(checkpoint: Checkpoint, corpus: Corpus) -> None:
         differing = min(theirs.items() ^ own.items(), key=lambda pair: pair[1])[1]
         raise UserError(
             f"the tokenizer of {where} is not that of the corpus {corpus.location}: they differ from token id "
-            f"{differing} on; take the corpus of this model, or leave model.tokenizer out"
+            f"{differing} on; take the corpus of this model, or, if it was made with the corpus's tokenizer, set "
+            f"model.tokenizer={corpus.tokenizer}"
         )
     check_same_tokens(checkpoint.tokenizer, made_rows, where=where, corpus=corpus.location)
 

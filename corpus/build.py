@@ -78,17 +78,20 @@ def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> P
             range.
     """
     if not _BYTE_TOKENS <= vocab_size <= _UINT16_TOKENS:
-        raise UserError(f"vocab_size={vocab_size} must lie between {_BYTE_TOKENS} and {_UINT16_TOKENS}")
+        raise UserError(f"corpus.vocab_size={vocab_size} must lie between {_BYTE_TOKENS} and {_UINT16_TOKENS}")
     if row_tokens < 2:
-        raise UserError(f"row_tokens={row_tokens}: a row holds at least one token and the one that follows it")
+        raise UserError(
+            f"corpus.row_tokens={row_tokens}, but a row holds a token and the one that follows it; set 2 or more"
+        )
     if not 0 <= seed < 2**32:
         raise UserError(f"corpus.seed={seed} must lie between 0 and {2**32 - 1}, as GPT-NeoX's shuffles take it")
     plan = _Plan(_text_sha256(text), vocab_size, row_tokens, seed, hash_of_source("corpus.build", "corpus"))
     directory = cache_directory() / "corpora" / plan.identity[:16]
-    with exclusive(directory.with_suffix(".lock"), wait=True):
-        if not directory.exists():
-            with atomic_directory(directory) as aside:
-                _build(aside, _read_documents(text), plan)
+    if not directory.exists():
+        with exclusive(directory.with_suffix(".lock"), wait=True):
+            if not directory.exists():
+                with atomic_directory(directory) as aside:
+                    _build(aside, _read_documents(text), plan)
     for name in _HASHED:
         if not _is_as_built(directory / name):
             raise UserError(

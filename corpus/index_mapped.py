@@ -146,8 +146,9 @@ def open_index_mapped(
     """
     if row_tokens < 2 or not 0 <= seed < 2**32:
         raise UserError(
-            f"row_tokens={row_tokens} seed={seed}: a row holds at least one token and the one that follows it, "
-            f"and a seed lies between 0 and 2^32 - 1"
+            f"row_tokens={row_tokens} seed={seed}, but a row holds a token and the one that follows it, and a seed "
+            f"lies "
+            f"between 0 and 2^32 - 1; set both so"
         )
     dataset = read_indexed_dataset(Path(documents))
     if dataset.index.dtype != np.uint16:
@@ -193,6 +194,8 @@ def _built_maps(dataset: IndexedDataset, *, seed: int, num_samples: int, seq_len
     identity |= {"seq_length": seq_length, "code": hash_of_source("corpus.sample_order", "corpus")}
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     directory = cache_directory() / "orders" / name
+    if directory.exists():
+        return directory
     with exclusive(directory.with_suffix(".lock"), wait=True):
         if not directory.exists():
             log.info("building the order of %d documents, once; it is kept in %s", len(sizes), directory)

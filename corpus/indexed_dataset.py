@@ -17,6 +17,7 @@ from corpus.byte_source import LocalFiles, local_files
 from foundation import UserError
 
 _MAGIC = b"MMIDIDX\x00\x00"
+_LAZY_MAGIC = b"TNTIDX"  # of fairseq's format, which Megatron also writes
 _VERSION = 1
 _HEADER = struct.Struct("<9sQBQQ")
 _DTYPES = {1: np.uint8, 2: np.int8, 3: np.int16, 4: np.int32, 5: np.int64, 6: np.float32, 7: np.float64, 8: np.uint16}
@@ -84,13 +85,21 @@ def read_index(path: Path) -> Index:
     """
     with path.open("rb") as file:
         header = file.read(_HEADER.size)
+    if header.startswith(_LAZY_MAGIC):
+        raise UserError(
+            f"{path} was made with --dataset-impl lazy or cached, which Pythia's data are not; preprocess the text "
+            f"again with GPT-NeoX's tools/datasets/preprocess_data.py --dataset-impl mmap"
+        )
     if len(header) < _HEADER.size or header[: len(_MAGIC)] != _MAGIC:
         raise UserError(
             f"{path} is no Megatron index (it begins with {header[:9]!r}, expected {_MAGIC!r}); fetch it again"
         )
     _, version, code, n, d = _HEADER.unpack(header)
     if version != _VERSION or code not in _DTYPES:
-        raise UserError(f"{path} has version {version} and dtype code {code}; known are version 1, codes 1 to 8")
+        raise UserError(
+            f"{path} has version {version} and dtype code {code}, known are version 1, codes 1 to 8; it is damaged, or "
+            f"another Megatron's: fetch it again, or preprocess the text with GPT-NeoX v1.0 (--dataset-impl mmap)"
+        )
     index_bytes = _HEADER.size + 12 * n + 8 * d
     if path.stat().st_size != index_bytes:
         raise UserError(f"{path} has {path.stat().st_size} bytes, its header speaks of {index_bytes}; fetch it again")
@@ -139,7 +148,7 @@ def check_against(index: Index, source: LocalFiles) -> None:
     if source.size != index.num_bytes:
         raise UserError(
             f"{source.location} has {source.size} bytes, but {index.path.name} speaks of {index.num_bytes}; they do "
-            f"not belong together, or one is cut short"
+            f"not belong together, or one is cut short: fetch both again"
         )
 
 

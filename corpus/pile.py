@@ -64,7 +64,7 @@ def open_pile(
     if seed not in POLYPYTHIAS_SEEDS or deduped:
         raise UserError(
             f"deduped={deduped} seed={seed} is an order that no public model read; seeds 1 to 9 are of the standard "
-            f"Pile (model.deduped=false), seed 0 is the published suite"
+            f"Pile (set model.deduped=false), the published suite is seed 0 (set model.seed=0)"
         )
     if location is not None or revision is not None:
         raise UserError(

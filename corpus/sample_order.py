@@ -117,11 +117,14 @@ def load_order(maps: dict[str, Path], *, seq_length: int) -> SampleOrder:
     documents, windows, shuffle = (arrays[kind] for kind in MAPS)
     if documents.ndim != 1 or shuffle.ndim != 1 or windows.ndim != 2 or windows.shape[1] != 2:
         shapes = {kind: array.shape for kind, array in arrays.items()}
-        raise UserError(f"{maps['doc'].parent}: the maps have shapes {shapes}; expected (n,), (m + 1, 2) and (m,)")
+        raise UserError(
+            f"{maps['doc'].parent}: the maps have shapes {shapes}, expected (n,), (m + 1, 2) and (m,); they are not "
+            f"GPT-NeoX's: leave corpus.maps out to build them, or fetch them again"
+        )
     if len(windows) - 1 != len(shuffle):
         raise UserError(
             f"{maps['sample']} has {len(windows) - 1} windows, {maps['shuffle'].name} orders {len(shuffle)}; the two "
-            f"do not belong together"
+            f"do not belong together: leave corpus.maps out to build them, or fetch both again"
         )
     return SampleOrder(documents, windows, shuffle, seq_length)
 
@@ -141,20 +144,21 @@ def check_order(order: SampleOrder, *, num_documents: int, origin: str) -> None:
     missing = int(windows_left.sum())
     if missing:
         raise UserError(
-            f"{origin}: the shuffle leaves out {missing} of {len(order.shuffle)} windows, so others come twice; the "
-            f"file is damaged: fetch it again, or leave corpus.maps out to build it"
+            f"{origin}: the shuffle leaves out {missing} of {len(order.shuffle)} windows, so others come twice; leave "
+            f"corpus.maps out to build it (the published one of seed 2 is no better: EleutherAI/pythia#190)"
         )
     lowest, highest = int(order.documents.min(initial=0)), int(order.documents.max(initial=-1))
     if highest >= num_documents or lowest < 0 or len(order.documents) % num_documents:
         raise UserError(
             f"{origin}: the maps order {len(order.documents)} documents from number {lowest} to {highest}, but the "
-            f"corpus has {num_documents}; they belong to another corpus"
+            f"corpus has {num_documents}; they belong to another corpus: leave corpus.maps out to build them, or name "
+            f"that corpus"
         )
     counts = np.bincount(order.documents, minlength=num_documents)
     if counts.min() == 0:
         raise UserError(
-            f"{origin}: the maps leave out {int((counts == 0).sum())} of {num_documents} documents; the file is "
-            f"damaged: fetch it again, or leave corpus.maps out to build it"
+            f"{origin}: the maps leave out {int((counts == 0).sum())} of {num_documents} documents; they are damaged: "
+            f"leave corpus.maps out to build them, or fetch them again"
         )
     if counts.min() != counts.max():
         raise UserError(

@@ -90,7 +90,8 @@ class Segment:
         """
         if count > self.corpus.num_rows:
             raise UserError(
-                f"{self.corpus.location} holds {self.corpus.num_rows} rows, but {count} are to be held out; take fewer"
+                f"{self.corpus.location} holds {self.corpus.num_rows} rows, but {count} are to be held out; take fewer "
+                f"(fidelity.rows, benchmarks.held_out.rows)"
             )
         unseen = self.stop_row + count <= self.corpus.num_rows
         return (self.stop_row if unseen else max(0, self.stop_row - count)), unseen

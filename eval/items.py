@@ -35,10 +35,10 @@ def read_records(file: Path) -> pd.DataFrame:
         ".jsonl": _read_json_lines,
         ".parquet": pd.read_parquet,
     }
-    if file.suffix not in readers:
-        raise UserError(f"{file} has the suffix {file.suffix!r}, expected one of {', '.join(readers)}; rename it")
     if not file.is_file():
         raise UserError(f"there is no file {file}; name one that there is")
+    if file.suffix not in readers:
+        raise UserError(f"{file} has the suffix {file.suffix!r}, expected one of {', '.join(readers)}; rename it")
     try:
         return readers[file.suffix](file)
     except (csv.Error, ValueError) as error:

@@ -5,14 +5,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from foundation.files import write_text
+from foundation.cache import remember
 
 _HASH = "own_sha256"
 
 
 def write_kept(path: Path, content: dict[str, Any]) -> None:
-    """Keep a JSON object at `path`, atomically, with the SHA-256 of what it says."""
-    write_text(path, json.dumps(content | {_HASH: _sha256_of(content)}, indent=1))
+    """Keep a JSON object at `path`, atomically, with the SHA-256 of what it says; see `remember`."""
+    remember(path, json.dumps(content | {_HASH: _sha256_of(content)}, indent=1))
 
 
 def read_kept(path: Path) -> dict[str, Any] | None:

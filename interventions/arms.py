@@ -196,8 +196,8 @@ def load_intervention(
         case "shuffled":
             if fraction < 1 and unit == "occurrence":
                 raise UserError(
-                    f"intervention=shuffled keeps how many of each gender a row has, but unit={unit} with "
-                    f"fraction={fraction} would not; set intervention.unit=row"
+                    f"intervention=shuffled keeps how many of each gender a row has, but intervention.unit={unit} "
+                    f"with intervention.fraction={fraction} would not; set intervention.unit=row"
                 )
             feminine = [pair.form.lower() in FEMININE for pair in both]
             return rewrite(both, selection=Shuffle(feminine, seed=seed))

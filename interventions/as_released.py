@@ -44,10 +44,15 @@ class AsReleased:
 
     def __init__(self, name: str, *, tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary, dose: Dose) -> None:
         if dose.fraction < 1 and dose.unit != "row":
-            raise UserError(f"intervention={name} changes whole rows, but unit={dose.unit}; set intervention.unit=row")
+            raise UserError(
+                f"intervention={name} changes whole rows, but the unit is {dose.unit}; set intervention.unit=row"
+            )
         known = tokenizer.get_vocab()
         if END_OF_DOCUMENT not in known:
-            raise UserError(f"intervention={name} needs a tokenizer with the token {END_OF_DOCUMENT}")
+            raise UserError(
+                f"intervention={name} needs a tokenizer with the token {END_OF_DOCUMENT}, as Pythia's has; take "
+                f"another arm"
+            )
         self.name = name
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary

@@ -5,7 +5,8 @@ are contiguous. Compiled code is kept beside this file, or in the user's cache w
 """
 
 import numpy as np
-from numba import njit
+
+from interventions.compiled import njit
 
 FREE, CUT, COMPOUND, WORD = 0, 1, 2, 3  # as `interventions.vocabulary.Joint`; the compiler wants plain numbers
 OTHER, SWAPPED, NEIGHBOURING = 0, 1, 2  # as `interventions.ledger.GROUPS`

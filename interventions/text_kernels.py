@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from interventions.compiled import njit
 
 NO, YES, UNSETTLED, ASK = 0, 1, 2, 3
 TITLE, ACRONYM = 4, 5

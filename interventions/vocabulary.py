@@ -149,7 +149,10 @@ def read_vocabulary(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
     added = tokenizer.added_tokens_decoder
     by_id = {token_id: token for token, token_id in tokenizer.get_vocab().items()}
     if sorted(by_id) != list(range(len(by_id))):
-        raise UserError(f"the tokenizer has {len(by_id)} tokens with ids up to {max(by_id)}; expected ids without gaps")
+        raise UserError(
+            f"the tokenizer has {len(by_id)} tokens with ids up to {max(by_id)}; expected ids without gaps; take "
+            f"Pythia's"
+        )
     byte_of = _byte_alphabet()
     tokens = [
         added[token_id].content.encode() if token_id in added else _token_bytes(by_id[token_id], byte_of)

@@ -166,7 +166,7 @@ WORDS = [
     setting("a setting within a section that is null", "model.architecture.vocab_size=9", "--cfg job", "is null"),
     setting("a section given for one that is null", "model.architecture={vocab_size: 9}", "--cfg job", "is null"),
     setting("a setting without a value", "model", "expected NAME=VALUE"),
-    setting("a bracket left open", "benchmark=[winobias", "quotes within quotes"),
+    setting("a bracket left open", "benchmark=[winobias", "is text, write"),
     setting("a setting with dashes", "--step=6", "a setting has no dashes: NAME=VALUE"),
     setting("an option between settings", "-m", "put it before them: run.py -m"),
     setting("two values without -m", "step=6,8", "with python run.py -m, each value is a run"),
@@ -310,7 +310,7 @@ DATA = [
     Mistake(
         "rows that are cut short",
         "no whole number of rows of 65",
-        "it is cut short, or row_tokens is wrong",
+        "else set corpus.row_tokens",
         make=lambda place: rows_of(place, "rows.bin", place.rows.read_bytes()[:-7]),
     ),
     Mistake(
@@ -404,8 +404,8 @@ CHECKPOINTS = [
     ),
     Mistake(
         "a directory without checkpoints",
-        "it holds no checkpoint at all",
-        "name a place that does",
+        "holds no checkpoint at all",
+        "name a directory that holds step<N>",
         make=lambda place: [f"model.checkpoints={place.scratch}"],
     ),
     Mistake(
@@ -472,7 +472,7 @@ CHECKPOINTS = [
     Mistake(
         "a checkpoint without a tokenizer",
         "holds no tokenizer.json",
-        "set model.tokenizer to its directory",
+        "set model.tokenizer to where it is",
         make=lambda place: place.foreign_suite_with("step6/tokenizer.json", None),
     ),
     Mistake(
@@ -749,7 +749,7 @@ BESIDE = [
     Mistake(
         "a list of hashes that is none",
         "the line 'nonsense'",
-        "expected a name and its SHA-256",
+        "expected lines HASH NAME",
         make=lambda place: hashes(place, "nonsense\n"),
         command="verify",
     ),

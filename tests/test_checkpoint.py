@@ -154,7 +154,7 @@ def test_weights_are_written_under_the_published_names_whatever_they_were_read_f
 
 
 def test_a_step_without_a_checkpoint_is_refused_with_the_nearest(tmp_path, tiny_model, tiny_tokenizer):
-    with pytest.raises(UserError, match=r"step=3 has no checkpoint in .*: it holds no checkpoint at all"):
+    with pytest.raises(UserError, match=r"holds no checkpoint at all; name a directory that holds step<N>"):
         load_checkpoint(tmp_path, step=3)
     for step in (2, 8, 64):
         save(tmp_path, step, tiny_model, tiny_tokenizer)

@@ -194,7 +194,7 @@ def test_verify_refuses_what_it_cannot_verify_in_one_line(shards, tmp_path):
 
     assert "no hash is published for document-00000-of-00002.bin" in refusal(b"other.bin " + b"a" * 64)
     assert "holds the line 'these are no hashes'" in refusal(b"these are no hashes")
-    assert "expected a name and its SHA-256" in refusal(b"\xff\xfe\x00")
+    assert "expected lines HASH NAME" in refusal(b"\xff\xfe\x00\x30")
     assert "holds no line" in refusal(b"\n\n")
     assert "there is no file of hashes" in refused(verify.main, str(tmp_path), str(tmp_path / "missing.txt"))
     assert "0 arguments are given" in refused(verify.main)

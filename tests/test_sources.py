@@ -87,7 +87,7 @@ def test_a_copy_of_the_users_is_taken_when_its_content_is_right(cache, tmp_path,
     mine.write_bytes(CONTENT.rstrip(b"\n"))
     assert fetch("invented", path=mine).read_bytes() == CONTENT
     mine.write_bytes(CONTENT + b"One line too many.\n")
-    with pytest.raises(UserError, match="is not the right"):
+    with pytest.raises(UserError, match="that was published; name that one, or"):
         fetch("invented", path=mine)
     with pytest.raises(UserError, match="there is no file"):
         fetch("invented", path=tmp_path / "missing.txt")

@@ -182,7 +182,7 @@ def test_a_local_copy_of_the_first_release_is_refused_by_its_name(tmp_path):
     for name in ("pythia-410m-v0", "pythia-1.3b"):
         with pytest.raises(UserError, match=r"first release \(v0\)"):
             open_suite(tmp_path / name)
-    assert open_suite(tmp_path / "350m").steps() == []
+    assert open_suite(tmp_path / "350m").location == str(tmp_path / "350m")
 
 
 def test_of_two_formats_of_a_step_the_one_that_holds_more_is_read(directory):

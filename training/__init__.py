@@ -1,5 +1,6 @@
 """Checkpoints, optimizer state, schedule, precision, and the loop that continues pre-training."""
 
+import foundation  # noqa: F401  # before torch is imported
 from training.checkpoint import Checkpoint, check_step, check_stored, save_checkpoint, saved_steps, weights_sha256
 from training.compilation import ActivationCheckpointing, choose_compile
 from training.cost import H100_BYTES, ROOM, cost_lines, fitting_micro_batch, room_on
@@ -7,6 +8,7 @@ from training.distributed import check_processes, launcher, number_of_processes,
 from training.fidelity import Fidelity, fidelity
 from training.flops import ModelShape
 from training.journal import read_journal
+from training.layouts import checkpoint_places
 from training.loop import Diverged, train
 from training.memory import memory_for_users
 from training.numerics import Numerics, numerics_of, set_numerics
@@ -63,6 +65,7 @@ __all__ = [
     "check_tokenizer",
     "check_tracker",
     "check_trained_precision",
+    "checkpoint_places",
     "checkpoint_steps",
     "choose_compile",
     "choose_device",

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
-from foundation import UserError, atomic_directory, remove_directory, sha256_of_file
+from foundation import UserError, atomic_directory, remedy_for, remove_directory, sha256_of_file
 from training.optimizer import OptimizerState
 from training.weights import read_config, save_weights
 
@@ -169,11 +169,12 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
         save_file({name: value.cpu().contiguous() for name, value in moments.items()}, directory / _MOMENTS)
         checkpoint.tokenizer.save_pretrained(directory)
     except Exception as error:
-        if "os error" not in str(error):  # so safetensors and tokenizers tell of what Python calls OSError
+        remedy = remedy_for(str(error))
+        if remedy is None:
             raise
         raise UserError(
-            f"the checkpoint of step {checkpoint.step} cannot be written ({error}); the one before it is whole: make "
-            f"room, then give the same command again"
+            f"the checkpoint of step {checkpoint.step} cannot be written ({error}); the one before it is whole: "
+            f"{remedy}"
         ) from error
     position = {
         "step": checkpoint.step,

@@ -54,8 +54,8 @@ class Pretraining:
                 raise UserError(f"model.pretraining.{name}={getattr(self, name)}, but it must be 1 or more")
         if self.hidden_size % self.num_attention_heads:
             raise UserError(
-                f"hidden_size={self.hidden_size} is no multiple of num_attention_heads={self.num_attention_heads}; "
-                f"change one of them"
+                f"model.pretraining.hidden_size={self.hidden_size} is no multiple of "
+                f"model.pretraining.num_attention_heads={self.num_attention_heads}; change one of them"
             )
         head = self.hidden_size // self.num_attention_heads
         rotated = int(head * ROTARY_PCT)

@@ -56,7 +56,7 @@ def published_repository(size: str, *, deduped: bool, seed: int) -> str:
     if seed not in SEEDS or size not in SEEDED_SIZES or deduped:
         raise UserError(
             f"size={size} deduped={str(deduped).lower()} seed={seed} is not published; seeds {SEEDS[0]} to {SEEDS[-1]} "
-            f"are of {', '.join(SEEDED_SIZES)} on the standard Pile (deduped=false), seed 0 is the published suite"
+            f"are of {', '.join(SEEDED_SIZES)} on the standard Pile (model.deduped=false), others have model.seed=0"
         )
     return f"{_OWNER}/pythia-{size}-seed{seed}"
 

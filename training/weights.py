@@ -9,8 +9,10 @@ import filecmp
 import hashlib
 import json
 import logging
+import os
 import pickle
 import re
+import shlex
 import struct
 import time
 import zipfile
@@ -116,9 +118,22 @@ def weight_files(directory: Path) -> list[Path]:
     """
     if not directory.is_dir():
         raise UserError(f"there is no directory {directory}; expected one that transformers saved a model in")
-    present = {path.name for path in directory.iterdir() if path.is_file()}
-    names = choose_weights(present, lambda name: _text(directory / name), where=str(directory))
+    files = sorted(directory.iterdir())
+    present = {path.name for path in files if path.is_file()}
+    try:
+        names = choose_weights(present, lambda name: _text(directory / name), where=str(directory))
+    except UserError:
+        for path in files:
+            if path.suffix in (".safetensors", ".bin", ".json"):
+                check_leads_somewhere(path)
+        raise
     return [directory / name for name in names]
+
+
+def check_leads_somewhere(path: Path) -> None:
+    """Raise UserError where a file is a link to a place where nothing is."""
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"{path} is a link to {os.readlink(path)}, where nothing is; fetch or copy that file again")
 
 
 def _text(path: Path) -> str:
@@ -240,6 +255,7 @@ def read_config(directory: Path) -> GPTNeoXConfig:
             asks transformers for more than a GPT-NeoX of its own: other code, other files.
     """
     path = directory / "config.json"
+    check_leads_somewhere(path)
     if not path.is_file():
         raise UserError(f"{directory} holds no config.json; expected a directory that transformers saved a model in")
     content = _plain_content(path)
@@ -360,11 +376,26 @@ def _check_tensors(stored: dict[str, _Stored], expected: dict[str, tuple[int, ..
         )
     formats = {str(dtype) for dtype in _DTYPES.values()}
     strange = [name for name, tensor in stored.items() if tensor.dtype not in formats]
+    if wide := [name for name in strange if stored[name].dtype in ("F64", "torch.float64")]:
+        raise UserError(
+            f"{where} holds {len(wide)} tensors in float64, first {wide[0]}, expected float16, bfloat16 or float32; "
+            f"round them: {_rounding(Path(where))}"
+        )
     if strange:
         raise UserError(
             f"{where} holds {len(strange)} tensors in a number format that is not read, first {strange[0]}: "
             f"{stored[strange[0]].dtype}, expected float16, bfloat16 or float32; take the model unquantised"
         )
+
+
+def _rounding(directory: Path) -> str:
+    """The command that writes a model in float32, in another directory."""
+    script = (
+        "import shutil, sys, transformers; shutil.copytree(*sys.argv[1:]); transformers.AutoModelForCausalLM"
+        '.from_pretrained(sys.argv[1], dtype="float32").save_pretrained(sys.argv[2])'
+    )
+    rounded = directory.parent.with_name(f"{directory.parent.name}-float32") / directory.name
+    return shlex.join(["python", "-c", script, str(directory), str(rounded)])
 
 
 def weights_fingerprint(directory: Path) -> str:
@@ -413,6 +444,8 @@ def check_distinct_steps(directory: Path, *, step: int) -> None:
         directory: holds the `step<N>` directories.
     """
     directories = step_directories(directory)
+    if step not in directories:  # the directory is itself the checkpoint, a suite of one step
+        return
     below = [other for other in directories if other < step]
     above = [other for other in directories if other > step]
     for other in sorted({*below[-1:], *above[:1], *above[-1:]}, reverse=True):

@@ -10,6 +10,7 @@ Legend: S rows, W tokens in a row, K places.
 """
 
 import hashlib
+import io
 import json
 import logging
 import math
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from transformers import PreTrainedTokenizerBase
 
-from foundation import UserError, atomic_file, cache_directory, hash_of_source
+from foundation import UserError, cache_directory, hash_of_source, remember
 from interventions.dose import Stream
 from interventions.her.context import TokenParts, company_of_words, token_parts
 from interventions.her.kernels import learn, score
@@ -145,10 +146,10 @@ class CorpusReader:
         if stored is None:
             weights, company, shift, accuracy = _fit(sample, parts, tokenizer=tokenizer, vocabulary=vocabulary)
             facts = json.dumps({"shift": shift, "accuracy": asdict(accuracy) if accuracy else None})
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(path) as aside, aside.open("wb") as file:
-                np.savez(file, weights=weights, company=company, facts=np.array(facts))
             stored = {"weights": weights, "company": company, "facts": np.array(facts)}
+            content = io.BytesIO()
+            np.savez(content, weights=weights, company=company, facts=stored["facts"])
+            remember(path, content.getvalue())
         facts = json.loads(str(stored["facts"]))
         accuracy = Accuracy(**facts["accuracy"]) if facts["accuracy"] else None
         weights, company, shift = stored["weights"], stored["company"], facts["shift"]

@@ -5,7 +5,8 @@ Legend: S rows of W tokens, as (S * W,) `tokens`; K places; V tokens in the voca
 """
 
 import numpy as np
-from numba import njit
+
+from interventions.compiled import njit
 
 LONGEST_WORD = 8  # tokens
 WORDS_AHEAD = 3

@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from foundation import UserError, atomic_directory
+from foundation import UserError, atomic_directory, remedy_for
 from training.neox.architecture import ROTARY_EMB_BASE, ROTARY_PCT, NeoxArchitecture
 from training.neox.reader import NeoxCheckpoint
 from training.weights import save_weights
@@ -76,4 +76,5 @@ def write_transformers(checkpoint: NeoxCheckpoint, directory: Path) -> None:
         try:
             save_weights(model, aside)
         except SafetensorError as error:
-            raise UserError(f"{directory} cannot be written ({error}); free space and write it again") from error
+            remedy = remedy_for(str(error)) or "make room and write it again"
+            raise UserError(f"{directory} cannot be written ({error}); {remedy}") from error

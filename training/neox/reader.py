@@ -29,6 +29,7 @@ _ROTARY = "attention.rotary_emb.inv_freq"
 
 # layer number -> name in the layer's file -> tensor, for one model-parallel rank
 _Layers = dict[int, dict[str, Tensor]]
+_WHOLE = "it is damaged, or not GPT-NeoX v1.0's in half precision: fetch it again, or take a Pythia checkpoint"
 
 
 @dataclass(frozen=True)
@@ -229,7 +230,9 @@ def _check_shapes(layers: list[_Layers], *, directory: Path) -> tuple[Shapes, li
     for rank, own in enumerate(layers):
         for each in listed:
             if each.key not in own[each.layer]:
-                raise UserError(f"{directory} has no {each.key} in layer {each.layer} of model-parallel rank {rank}")
+                raise UserError(
+                    f"{directory} has no {each.key} in layer {each.layer} of model-parallel rank {rank}; {_WHOLE}"
+                )
     embedding = layers[0][0]["word_embeddings.weight"]
     widening = layers[0][2]["mlp.dense_h_to_4h.weight"]
     for tensor in (embedding, widening):
@@ -260,7 +263,7 @@ def _check_shapes(layers: list[_Layers], *, directory: Path) -> tuple[Shapes, li
                     f"{directory}: {where} has the shape {tuple(tensor.shape)}, expected {expected}; fetch it again"
                 )
             if tensor.dtype not in (torch.float16, torch.bfloat16):
-                raise UserError(f"{directory}: {where} is {tensor.dtype}, expected float16 or bfloat16")
+                raise UserError(f"{directory}: {where} is {tensor.dtype}, expected float16 or bfloat16; {_WHOLE}")
     return shapes, listed
 
 

@@ -1,5 +1,6 @@
 """Loads one file of a checkpoint without executing anything that is pickled in it."""
 
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -70,6 +71,19 @@ _UNREADABLE = (
 )
 
 
+def _why_missing(file: Path) -> str:
+    if file.is_symlink():
+        return f"{file} is a link to {os.readlink(file)}, which is not there; fetch that file again"
+    others = sorted(file.parent.glob(f"*_{file.name}"))
+    if others:
+        return (
+            f"{file} is missing, but {others[0].name} is there, as another version of GPT-NeoX than Pythia's v1.0 "
+            f"writes it; convert the model with that version's tools to transformers' format, as a directory step<N>, "
+            f"and set optimizer_state=replay or fresh"
+        )
+    return f"{file} is missing; fetch every file of the checkpoint"
+
+
 def load(file: Path) -> dict[str, object]:
     """The dictionary in `file`; its tensors lie on the CPU and are read from the file when they are used.
 
@@ -78,7 +92,7 @@ def load(file: Path) -> dict[str, object]:
             that code runs.
     """
     if not file.is_file():
-        raise UserError(f"{file} is missing; fetch every file of the checkpoint")
+        raise UserError(_why_missing(file))
     damage = find_damage(file)
     if damage is not None:
         raise UserError(f"{file} cannot be read ({damage}); it is cut off or damaged, fetch it again")
@@ -95,7 +109,7 @@ def load(file: Path) -> dict[str, object]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{file} cannot be read ({reason}); it is cut off or damaged, fetch it again") from None
     if not isinstance(content, dict):
-        raise UserError(f"{file} holds a {type(content).__name__}, a GPT-NeoX v1.0 checkpoint holds a dict there")
+        raise UserError(f"{file} holds a {type(content).__name__}, a GPT-NeoX v1.0 checkpoint a dict; fetch it again")
     return content
 
 
