@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from interventions.kernels import group_tokens, mark
 
 SKIP_REASONS = {
-    "compound": "joined by a hyphen to another word, as in “he-man”",
+    "compound": "joined by a hyphen or brackets to other letters, as in “he-man”, “[T]he”",
     "row_edge": "too close to the edge of a row: what would decide lies outside it",
-    "coordination": "both genders are named, as in “he or she”, “his/her”, “s/he”",
+    "coordination": "both genders are named, as in “he or she”, “his/her”, “s/he”, “Mr. and Mrs.”",
     "fixed_expression": "part of a title, as in “Her Majesty”",
-    "acronym": "in capitals where no word beside it is, as in “the HIS”",
+    "acronym": "in capitals where nobody shouts, as in “the HIS”",
+    "code": "part of an address, of code or of markup, as in “her@his.com”, “self.her”",
+    "symbol": "stands for something else, as in “liquid He”, “His 57”",
     "language": "the words around it are not English",
     "length": "form and replacement have different numbers of tokens, and a row must keep its length",
     "not_drawn": "the dose, a coin or the shuffle did not choose it",

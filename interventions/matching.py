@@ -14,9 +14,9 @@ from transformers import PreTrainedTokenizerBase
 
 from interventions.kernels import find_words
 from interventions.text_kernels import look_around
-from interventions.vocabulary import Joint, Vocabulary, canonical_tokens, joint
+from interventions.vocabulary import RULED_LINE, Joint, Vocabulary, canonical_tokens, joint
 
-_LOOK_BYTES = 8  # a hyphen and the character behind it have at most seven
+_LOOK_BYTES = RULED_LINE + 4  # the character behind underscores or a hyphen has at most four
 
 
 @dataclass(frozen=True)
