@@ -108,10 +108,13 @@ class Exemptions:
             noticed: (K,) what `kernels.notice` found not ruled out.
             choice: (K,) set to 1 where a set of pronouns shows a form to be in its other reading.
         """
+        exempt[(noticed & kernels.HIDDEN != 0) & (exempt == 0)] = _ROW_EDGE
         exempt[(noticed & kernels.NAMES_BOTH != 0) & (exempt == 0)] = _COORDINATION
         asked = np.flatnonzero((noticed != 0) & (exempt == 0))
-        for match, beside in zip(asked.tolist(), self._beside(rows, matches[asked]), strict=True):
-            form, bits = self._forms[matches.spelling[match]], int(noticed[match])
+        chosen = matches[asked]
+        every = zip(asked.tolist(), chosen.spelling.tolist(), noticed[asked].tolist(), strict=True)
+        for (match, spelling, bits), beside in zip(every, self._beside(rows, chosen), strict=True):
+            form = self._forms[spelling]
             exempt[match] = outcome_of(form, beside, noticed=bits)
             if bits & kernels.PRONOUN_SET and pronoun_sets.other_reading(form, beside):
                 choice[match] = 1
@@ -128,21 +131,24 @@ class Exemptions:
             *(rows.reshape(-1), rows.shape[1], matches.position, matches.length, self._vocabulary.flat),
             *(ahead, behind, sizes, ends),
         )
-        cut = ends == CUT_SHORT
-        return [
-            Beside(
-                before=_text_before(behind[k, : sizes[k, 1]].tobytes()[::-1]) + self._leads[matches.spelling[k]],
-                after=complete_text(ahead[k, : sizes[k, 0]].tobytes()),
-                cut_before=bool(cut[k, 1]),
-                cut_after=bool(cut[k, 0]),
-            )
-            for k in range(number)
-        ]
+        ahead_of, behind_of = ahead.tobytes(), behind.tobytes()
+        besides = []
+        places = range(0, number * LOOK_BYTES, LOOK_BYTES)
+        around = zip(places, sizes.tolist(), ends.tolist(), matches.spelling.tolist(), strict=True)
+        for place, (size_ahead, size_behind), (end_ahead, end_behind), spelling in around:
+            before = _text_before(behind_of[place : place + size_behind][::-1])
+            after = complete_text(ahead_of[place : place + size_ahead])
+            lead = self._leads[spelling]
+            besides.append(Beside(before + lead, after, end_behind == CUT_SHORT, end_ahead == CUT_SHORT))
+        return besides
+
+
+_CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
 
 
 def _text_before(data: bytes) -> str:
     """`data` as text without the rest of a character at its beginning."""
-    return data.lstrip(bytes(range(0x80, 0xC0))).decode("utf-8", "replace")
+    return data.lstrip(_CONTINUATION_BYTES).decode("utf-8", "replace")
 
 
 def weigh(

@@ -108,7 +108,7 @@ class Independence:
     Attributes:
         by_next_token: (V,) what the token behind a possessive tells by itself: 1 independent, 0 not, `UNSETTLED` more
             is needed.
-        by_next_word: (V,) the same where a word ends with that token.
+        by_next_word: (V,) the same where a word ends with that token, and no "of" stands before the possessive.
     """
 
     def __init__(self, vocabulary: Vocabulary) -> None:
@@ -117,7 +117,8 @@ class Independence:
         for token_id, (token, special) in enumerate(zip(vocabulary.tokens, vocabulary.ends_document, strict=True)):
             text = "" if special else complete_text(token)
             told = stands_independently(text, ended=bool(special))
-            of_word = stands_independently(f"{text} ", ended=False) if text[-1:].isalpha() else told
+            whole = text[-1:].isalpha() or text.strip() == "."
+            of_word = stands_independently(f"{text} ", ended=False, preceding="") if whole else told
             if told is not None:
                 self.by_next_token[token_id] = told
             if of_word is not None:
@@ -130,10 +131,11 @@ class Independence:
             verdict[match] = self._read(rows[row], column, column + int(matches.length[match]))
 
     def _read(self, row: NDArray[np.integer], start: int, stop: int) -> int:
-        preceding, _ = self._vocabulary.text_before(row, start, enough=_BYTES_BEFORE)
-        for enough in (_FEW_BYTES, _ALL_BYTES):
+        preceding = None
+        for enough in (_FEW_BYTES, _FEW_BYTES, _ALL_BYTES):
             text, ended = self._vocabulary.text_after(row, stop, enough=enough)
             known = stands_independently(text, ended=ended, preceding=preceding)
             if known is not None:
                 return int(known)
+            preceding, _ = self._vocabulary.text_before(row, start, enough=_BYTES_BEFORE)
         return UNSETTLED

@@ -15,7 +15,7 @@ COORDINATION, TITLE, CAPITALS, CODE, TOUCHES, SYMBOL, LISTED, LANGUAGE, PRONOUN_
     *(1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7, 1 << 8),
 )
 RULES = CODE | TOUCHES | SYMBOL | LANGUAGE | PRONOUN_SET
-NAMES_BOTH = 1 << 9  # a coordination for certain
+NAMES_BOTH, HIDDEN = 1 << 9, 1 << 31  # for certain: a coordination; what may be one beyond the row
 # and what a token is to the word beside it
 PASSES, JOINS, JOINS_ALONE, BLANK, POINT, QUOTE, AFTER_POINT, AFTER_QUOTE = (
     *(1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15, 1 << 16, 1 << 17),
@@ -24,6 +24,10 @@ FREE_OPENING, CONTINUES, PARTICIPLE, LISTED_WORD, FIRST_PIECE, SECOND_PIECE, LAT
     *(1 << 18, 1 << 19, 1 << 20, 1 << 21, 1 << 22, 1 << 23, 1 << 24),
 )
 MASCULINE, FEMININE, MASCULINE_TITLE, FEMININE_TITLE = 1 << 25, 1 << 26, 1 << 27, 1 << 28
+OPENS_TITLE, FIRST_OF_TITLE, SECOND_OF_TITLE = 1 << 29, 1 << 30, 1 << 31  # an adjective; pieces of a title's word
+OF, ENDS_IN_LETTER = OPENS_TITLE, CONTINUES  # of a token before a word
+AND = CAPITALS  # of a token
+ASKS = RULES | AND | TITLE | OPENS_TITLE | FIRST_OF_TITLE | PASSES | JOINS | POINT | QUOTE | FIRST_PIECE
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -163,19 +167,22 @@ def notice(
         choice[k] = 0
         if end < edge:
             flags = behind[tokens[end]]
-            if flags:
+            if flags & ASKS:
                 bits |= _told_behind(tokens, end, edge, flags, possible, others, behind)
-            if possible & LISTED:
+            if possible & LISTED and (flags & PARTICIPLE or end + 1 < edge and behind[tokens[end + 1]] & CONTINUES):
                 bits |= _participle(tokens, end, edge, behind)
             if may_be_independent[kind]:
-                choice[k] = _independent(tokens, end, edge, behind, by_token, by_word)
+                choice[k] = by_token[tokens[end]]
+                if choice[k] == 2 or flags & BLANK:
+                    after_of = start > row and before[tokens[start - 1]] & OF != 0
+                    choice[k] = _independent(tokens, end, edge, behind, by_token, by_word, after_of)
         if start > row:
             flags = before[tokens[start - 1]]
-            if flags:
+            if flags & ASKS:
                 bits |= _told_before(tokens, start - 1, row, flags, others, before)
-        elif others:
-            bits |= COORDINATION
-        noticed[k] = bits & (possible | NAMES_BOTH)
+        elif others and not bits & NAMES_BOTH:
+            bits = HIDDEN
+        noticed[k] = bits & (possible | NAMES_BOTH | HIDDEN)
 
 
 @njit(cache=True, nogil=True)
@@ -183,8 +190,10 @@ def _told_behind(tokens, place, edge, flags, possible, others, behind):
     """The rules that the tokens from `place` on do not rule out; `flags` are those of the first."""
     bits = flags & RULES
     following = behind[tokens[place + 1]] if place + 1 < edge else 0
+    if following & CONTINUES:
+        bits &= ~LANGUAGE
     if flags & FIRST_PIECE and following & SECOND_PIECE:
-        bits |= LANGUAGE | SYMBOL
+        bits |= SYMBOL
     if (flags & POINT and following & AFTER_POINT) or (flags & QUOTE and following & AFTER_QUOTE):
         bits |= CODE
     if others and flags & _passing(others):
@@ -195,8 +204,7 @@ def _told_behind(tokens, place, edge, flags, possible, others, behind):
     if possible & TITLE:
         while place < edge and behind[tokens[place]] & PASSES:
             place += 1
-        if place == edge or _has(tokens, place, 1, edge - place, TITLE, behind):
-            bits |= TITLE
+        bits |= TITLE * (place == edge or _begins_title(tokens, place, edge, behind))
     return bits
 
 
@@ -206,9 +214,9 @@ def _told_before(tokens, place, row, flags, others, before):
     bits = flags & RULES
     preceding = before[tokens[place - 1]] if place > row else 0
     if flags & FIRST_PIECE and preceding & SECOND_PIECE:
-        bits |= LANGUAGE
+        bits |= SYMBOL
     if flags & QUOTE and preceding & AFTER_QUOTE:
-        bits |= CODE
+        bits |= TOUCHES
     if others and flags & _passing(others):
         if flags & JOINS_ALONE and preceding & others and preceding & FREE_OPENING:
             return NAMES_BOTH
@@ -226,24 +234,39 @@ def _has(tokens, place, step, number, bit, flags):
 
 
 @njit(cache=True, nogil=True)
+def _begins_title(tokens, place, edge, behind):
+    """Whether the words from `place` on may be a title: a noun, or an adjective and more."""
+    here = behind[tokens[place]]
+    if here & TITLE or place + 1 == edge:
+        return here & (TITLE | OPENS_TITLE | FIRST_OF_TITLE) != 0
+    following = behind[tokens[place + 1]]
+    if here & OPENS_TITLE and following & (TITLE | OPENS_TITLE | FIRST_OF_TITLE | JOINS | PASSES):
+        return True
+    return here & FIRST_OF_TITLE != 0 and following & SECOND_OF_TITLE != 0
+
+
+@njit(cache=True, nogil=True)
 def _passing(others):
     """Bits of what may stand within a coordination; behind a title, a point may."""
-    return PASSES | JOINS | POINT * (others & (MASCULINE_TITLE | FEMININE_TITLE) != 0)
+    return PASSES | JOINS | AND | POINT * (others & (MASCULINE_TITLE | FEMININE_TITLE) != 0)
 
 
 @njit(cache=True, nogil=True)
 def _walk(tokens, place, step, number, others, flags):
     """Whether a coordination may begin at `place`: connectors, then a word of the other gender or the row's edge."""
-    joined = False
+    joins = JOINS | AND * (others & (MASCULINE_TITLE | FEMININE_TITLE) != 0)
+    joined = listed = False
     for walked in range(number):
-        if joined and _has(tokens, place, step, number - walked, others, flags):
-            return COORDINATION | LISTED
         here = flags[tokens[place]]
-        if joined and here & LISTED_WORD:
+        if joined and _has(tokens, place, step, number - walked, others, flags):
+            if step > 0 or here & FREE_OPENING or number - walked == 1 or not flags[tokens[place - 1]] & ENDS_IN_LETTER:
+                return COORDINATION | LISTED
+        if listed and here & LISTED_WORD:
             return LISTED
         if not here & _passing(others):
             return 0
-        joined |= here & JOINS != 0
+        joined |= here & joins != 0
+        listed |= here & (JOINS | AND) != 0
         place += step
     return COORDINATION
 
@@ -260,7 +283,7 @@ def _participle(tokens, place, edge, behind):
 
 
 @njit(cache=True, nogil=True)
-def _independent(tokens, place, edge, behind, by_token, by_word):
+def _independent(tokens, place, edge, behind, by_token, by_word, after_of):
     """What the next token that is not blank, and whether it is a word by itself, tell of a possessive."""
     while place + 1 < edge and behind[tokens[place]] & BLANK:
         place += 1
@@ -269,7 +292,7 @@ def _independent(tokens, place, edge, behind, by_token, by_word):
         following = behind[tokens[place + 1]]
         if following & CONTINUES and not following & LATER_PIECE:
             return 0
-        if following & FREE_OPENING and not following & CONTINUES:
+        if following & FREE_OPENING and not following & CONTINUES and not after_of:
             return by_word[tokens[place]]
     return told
 

@@ -1,11 +1,11 @@
 """What single tokens tell of the words beside them, so that text is read only where a rule may hold.
 
 Legend: V tokens in the vocabulary. A bit too many costs time; one too few would make a rule depend on how a vocabulary
-cuts the text.
+cuts the text. That is so of one rule only: a neighbour tells of another language where it is a single token.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ from interventions.independence import KNOWN_BEHIND_HIS
 from interventions.vocabulary import Joint, Vocabulary, canonical_tokens_of_all
 
 _GROUPS = (kernels.MASCULINE, kernels.FEMININE, kernels.MASCULINE_TITLE, kernels.FEMININE_TITLE)
-_CASES = (str.lower, str.capitalize, str.upper)
-_S = ("s", "S", "(s", "(S", "(s)", "(S)", "[s]", "[S]", "[s", "[S")
+_S = ("s", "(s", "(s)", "[s", "[s]")
 _PASSES = re.compile(r"(?:[^\w.!?;:]|_)+")
 _JOINS = re.compile(r"[/\\&+,(\[–-]")
 _PARTS_OF_CONNECTORS = {word[i:j] for word in ("or", "nor", "and") for i in range(3) for j in range(i + 1, 4)}
@@ -36,40 +35,53 @@ _SIGN_OF_CODE = re.compile(r"[{}\\_<>\[\]=]|\(\)|->|::|\):|\);")
 def tokens_behind(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> NDArray[np.uint32]:
     """(V,) the bits of each token as the one behind a word."""
     bits = np.array([_behind(text) for text in _texts(vocabulary)], np.uint32)
+    nouns = (*titles.NOUNS, *titles.CAPITALISED_NOUNS, *titles.QUALITIES)
+    pieces = kernels.FIRST_OF_TITLE, kernels.SECOND_OF_TITLE
+    _mark(bits, kernels.TITLE, _spelled(nouns, tokenizer, vocabulary, cases=(str, str.upper)), pieces)
+    _mark(bits, kernels.TITLE, _spelled(titles.NOUNS, tokenizer, vocabulary), pieces)
+    _mark(bits, kernels.OPENS_TITLE, _spelled(titles.ADJECTIVES, tokenizer, vocabulary), pieces)
+    _mark(bits, kernels.LANGUAGE, _spelled(languages.FOREIGN, tokenizer, vocabulary), None)
+    _mark(bits, kernels.LISTED_WORD, _spelled(symbols.LISTED, tokenizer, vocabulary, cases=(str,)))
     words = {
-        kernels.TITLE: (*titles.ADJECTIVES, *titles.NOUNS, *map(str.lower, titles.CAPITALISED_NOUNS)),
-        kernels.LANGUAGE: languages.FOREIGN,
         kernels.SYMBOL: (*symbols.HELIUM_NOUNS, *symbols.HISTIDINE_NOUNS),
-        kernels.LISTED_WORD: symbols.LISTED,
     } | dict(zip(_GROUPS, coordination.GROUPS, strict=True))
     for bit, them in words.items():
         _mark(bits, bit, _spelled(them, tokenizer, vocabulary))
     for ids in _spelled(KNOWN_BEHIND_HIS, tokenizer, vocabulary):
         bits[list(ids[1:])] |= kernels.LATER_PIECE
     bits[vocabulary.opening == Joint.FREE] |= kernels.FREE_OPENING
-    bits[vocabulary.ends_document] = 0
+    bits[vocabulary.ends_document] = kernels.FREE_OPENING
     return bits
 
 
 def tokens_before(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> NDArray[np.uint32]:
     """(V,) the bits of each token as the one before a word; `FREE_OPENING` is that of a token led by a space."""
     bits = np.array([_before(text) for text in _texts(vocabulary)], np.uint32)
-    words = {kernels.LANGUAGE: languages.FOREIGN, kernels.LISTED_WORD: symbols.LISTED}
+    words = {kernels.SYMBOL: symbols.BEFORE}
+    _mark(bits, kernels.LISTED_WORD, [ids[::-1] for ids in _spelled(symbols.LISTED, tokenizer, vocabulary, cases=(str,))])
+    led = _spelled(languages.FOREIGN, tokenizer, vocabulary, leads=(" ",))
+    led += _spelled(languages.FOREIGN, tokenizer, vocabulary, cases=(str.capitalize,))
+    _mark(bits, kernels.LANGUAGE, led, None)
     for bit, them in (words | dict(zip(_GROUPS, coordination.GROUPS, strict=True))).items():
         _mark(bits, bit, [ids[::-1] for ids in _spelled(them, tokenizer, vocabulary)])
-    _mark(bits, kernels.FEMININE, [ids[::-1] for ids in _encoded(_S, tokenizer, vocabulary)])
+    _mark(bits, kernels.FEMININE, [ids[::-1] for ids in _spelled(_S, tokenizer, vocabulary)])
     bits[vocabulary.ends_document] = 0
     return bits
 
 
-def _mark(bits: NDArray[np.uint32], bit: int, words: Sequence[tuple[int, ...]]) -> None:
-    """Set `bit` at words of one token, and at the others' first two tokens that they are such."""
+def _mark(
+    bits: NDArray[np.uint32],
+    bit: int,
+    words: Sequence[tuple[int, ...]],
+    pieces: tuple[int, int] | None = (kernels.FIRST_PIECE, kernels.SECOND_PIECE),
+) -> None:
+    """Set `bit` at words of one token, and `pieces` at the first two tokens of others, which None leaves out."""
     for ids in words:
         if len(ids) == 1:
-            bits[ids[0]] |= bit
-        else:
-            bits[ids[0]] |= kernels.FIRST_PIECE
-            bits[ids[1]] |= kernels.SECOND_PIECE
+            bits[ids[0]] |= np.uint32(bit)
+        elif pieces is not None:
+            bits[ids[0]] |= np.uint32(pieces[0])
+            bits[ids[1]] |= np.uint32(pieces[1])
 
 
 def weights_of_english(vocabulary: Vocabulary) -> NDArray[np.int8]:
@@ -109,25 +121,25 @@ def _texts(vocabulary: Vocabulary) -> Iterable[str]:
 
 
 def _spelled(
-    words: Iterable[str], tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary
+    words: Iterable[str],
+    tokenizer: PreTrainedTokenizerBase,
+    vocabulary: Vocabulary,
+    *,
+    cases: Sequence[Callable[[str], str]] = (str, str.lower, str.capitalize, str.upper),
+    leads: Sequence[str] = ("", " "),
 ) -> list[tuple[int, ...]]:
-    """The tokens of each word as it is and in three cases, bare and led by a space."""
-    return _encoded({case(word) for word in words for case in (str, *_CASES)}, tokenizer, vocabulary)
-
-
-def _encoded(
-    words: Iterable[str], tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary
-) -> list[tuple[int, ...]]:
-    texts = sorted(f"{space}{word}" for word in words for space in ("", " "))
-    return canonical_tokens_of_all(texts, tokenizer, vocabulary)
+    """The tokens of each word in each case, bare and led by a space."""
+    texts = {f"{lead}{case(word)}" for word in words for case in cases for lead in leads}
+    return canonical_tokens_of_all(sorted(texts), tokenizer, vocabulary)
 
 
 def _common(text: str) -> int:
     """Bits that do not depend on the side."""
     word = text.strip().lower()
     return (
-        kernels.PASSES * (_PASSES.fullmatch(text) is not None or "\ufffd" in text)
-        | kernels.JOINS * (_JOINS.search(text) is not None or word in _PARTS_OF_CONNECTORS)
+        kernels.AND * (word == "and")
+        | kernels.PASSES * (_PASSES.fullmatch(text) is not None or "\ufffd" in text)
+        | kernels.JOINS * (_JOINS.search(text) is not None or word in _PARTS_OF_CONNECTORS - {"and"})
         | kernels.JOINS_ALONE * (text in (" or", " nor", " Or", " OR", "/", " /"))
         | kernels.CODE * (word in _OPERATORS)
         | kernels.BLANK * (not word)
@@ -144,7 +156,7 @@ def _behind(text: str) -> int:
         | kernels.AFTER_POINT * (text[:1].isalnum() or text[:1] == "_")
         | kernels.AFTER_QUOTE * (text.lstrip()[:1] in (":", "=", "]", ")", "}", ">") and word != "")
         | kernels.SYMBOL * (word[:1].isdigit() or text[:1] == "+" or word[:1] == "(")
-        | kernels.CONTINUES * text.isalpha()
+        | kernels.CONTINUES * (text.isalpha() or text.startswith("-"))
         | kernels.PARTICIPLE * (languages.may_end_a_participle(text))
     )
 
@@ -155,9 +167,11 @@ def _before(text: str) -> int:
         | kernels.CODE * (text.strip().lower() in _KEYWORDS)
         | kernels.TOUCHES * (_CODE_BEFORE_A_WORD.search(text) is not None)
         | kernels.AFTER_QUOTE * text.endswith(("=", "(", "[", "{", ":"))
-        | kernels.SYMBOL * (text[-1:].isalnum() or text.endswith((",", "(", "/", ";", "–", "-", "%")))
+        | kernels.SYMBOL * text.endswith("%")
         | kernels.PRONOUN_SET * text.rstrip().endswith("/")
         | kernels.FREE_OPENING * text.startswith(" ")
+        | kernels.ENDS_IN_LETTER * text[-1:].isalnum()
+        | kernels.OF * (text.strip().lower() in ("of", "f"))
     )
 
 

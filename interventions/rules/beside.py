@@ -1,5 +1,6 @@
 """The text on both sides of a word."""
 
+import re
 from typing import NamedTuple
 
 
@@ -15,3 +16,8 @@ class Beside(NamedTuple):
     after: str
     cut_before: bool = False
     cut_after: bool = False
+
+
+def closes(pattern: re.Pattern[str], text: str, *, within: int) -> bool:
+    """Whether a pattern that ends with `$` is found among the last characters of a text."""
+    return pattern.search(text, max(0, len(text) - within)) is not None

@@ -6,10 +6,9 @@ the word, a quoted value, or a line that is code by several signs and has no Eng
 
 import re
 
-from interventions.rules.beside import Beside
+from interventions.rules.beside import Beside, closes
 
-_CHUNK = r"[^\s<>\"'“”‘’()\[\]{}|,;*`]"
-_CHUNK_BEFORE, _CHUNK_AFTER = re.compile(rf"{_CHUNK}*$"), re.compile(rf"{_CHUNK}*")
+_CHUNK = re.compile(r"[^\s<>\"'“”‘’()\[\]{}|,;*`]*")
 _DOMAINS = (
     "com|org|net|edu|gov|mil|int|info|biz|io|ai|me|tv|co|uk|us|ca|de|fr|it|es|nl|se|no|dk|fi|pl|ru|ua|cz|at|ch|be|ie|pt|"
     "gr|tr|il|in|cn|jp|kr|tw|hk|sg|au|nz|za|br|mx|ar|cl|eu|name|xyz|online|site|blog|app|dev|club|shop|store"
@@ -50,9 +49,12 @@ _DECLARED = re.compile(
     r"\b(?:struct|enum|union|const|unsigned|static|extern|void|char|int|long|float|double|bool|auto|var|typedef)\s+"
     r"(?:\w+\s+)*[*&]+$"
 )
-_KEY = re.compile(r"([{\[,]\s*|^\s*|\n\s*)([\"'])$")
-_VALUE = re.compile(r"[\"']\s?(?::|=>)\s?\[?([\"'])$")
+_KEY = re.compile(r"(?:[{\[,]\s*|^\s*|\n\s*)[\"']$")
+_VALUE = re.compile(r"[\"']\s?(?::|=>)\s?\[?[\"']$")
+_COLON = re.compile(r"(?:^|\s):$")
+_CLOSES_SUBSCRIPT = re.compile(r"[\"']?[\])]")
 
+LEAST_SIGNS, MOST_ENGLISH = 2, 1
 _SIGNS = [
     re.compile(sign)
     for sign in (
@@ -81,13 +83,15 @@ _ENGLISH = re.compile(
 def is_code(form: str, beside: Beside) -> bool:
     """Whether a form is part of an address, an identifier, a value or markup."""
     before, after = beside.before, beside.after
-    if _in_an_address(form, before, after) or _in_markup(before, after):
+    if closes(_BEFORE, before, within=8) and not _is_run_on(form, before) and not _is_emphasised(before, after):
         return True
-    if _BEFORE.search(before) and not _is_run_on(form, before) and not _is_emphasised(before, after):
+    if _AFTER.match(after) or _is_declared(before, after) or _in_markup(before, after):
         return True
-    if _AFTER.match(after) or _DECLARED.search(before) or (_CALLED.search(before) and after.startswith("(")):
-        return True
-    return _is_quoted_value(before, after) or _in_a_line_of_code(form, before, after)
+    return (
+        _in_an_address(form, before, after)
+        or _is_quoted_value(before, after)
+        or _in_a_line_of_code(form, before, after)
+    )
 
 
 def _is_run_on(form: str, before: str) -> bool:
@@ -100,40 +104,54 @@ def _is_emphasised(before: str, after: str) -> bool:
     return before[-1:] in ("=", "^", "~") and after.startswith(before[-1:])
 
 
+def _is_declared(before: str, after: str) -> bool:
+    """"struct hostent *he", "def he("."""
+    if before.endswith(("*", "&")) and _DECLARED.search(before):
+        return True
+    return after.startswith("(") and closes(_CALLED, before, within=16)
+
+
 def _in_an_address(form: str, before: str, after: str) -> bool:
-    left, right = _CHUNK_BEFORE.search(before)[0], _CHUNK_AFTER.match(after)[0]  # type: ignore[index]
+    left, right = _CHUNK.match(before[::-1])[0][::-1], _CHUNK.match(after)[0]  # type: ignore[index]
     if _ADDRESS_BEFORE.search(left) or _MAIL_AFTER.match(right) or _HOST_AFTER.match(right):
         return True
     chunk = left + form + right.rstrip(".?!:")
-    if "/" not in chunk and "\\" not in chunk[1:]:
+    if "/" not in chunk and "\\" not in chunk:
         return False
-    if chunk.startswith(("/", "./", "../", "~/")) or re.match(r"[A-Za-z]:\\", chunk) or _FILE.search(chunk):
-        return not re.fullmatch(r"/\w+/?", chunk) or chunk.endswith("/") or "/" in right
-    return "/" in chunk and chunk.count("/") > 1 and not _WORDS_BY_SLASHES.fullmatch(chunk)
+    if chunk.startswith(("/", "./", "../", "~/")):
+        return "/" in right or not re.fullmatch(r"/\w+", chunk)
+    if re.match(r"[A-Za-z]:\\", chunk) or _FILE.search(chunk):
+        return True
+    return chunk.count("/") > 1 and not _WORDS_BY_SLASHES.fullmatch(chunk)
 
 
 def _in_markup(before: str, after: str) -> bool:
-    """Tags, attributes, templates, code spans, links between languages, subscripts."""
-    if before.endswith("<") and _TAG.match(after):
-        return True
-    if before.endswith("{") and after.startswith(("}", "|")) and not _LATEX_STYLE.search(before):
-        return True
-    if before.endswith("`") and after.startswith("`") and not before.endswith("``"):
-        return True
-    if before.endswith("[[") and after.startswith(":") or re.search(r":\w*:?$", before) and after.startswith(":"):
-        return before.endswith("[[") or re.search(r"(?:^|\s):$|::$", before) is not None
-    return _SUBSCRIPT.search(before) is not None and re.match(r"[\"']?[\])]", after) is not None
+    """Tags, templates, code spans, links between languages, subscripts."""
+    if before.endswith("<"):
+        return _TAG.match(after) is not None
+    if before.endswith("{"):
+        return after.startswith(("}", "|")) and _LATEX_STYLE.search(before) is None
+    if before.endswith("`"):
+        return after.startswith("`") and not before.endswith("``")
+    if before.endswith(":"):
+        return after.startswith(":") and closes(_COLON, before, within=2)
+    if before.endswith("[["):
+        return after.startswith(":")
+    return closes(_SUBSCRIPT, before, within=4) and _CLOSES_SUBSCRIPT.match(after) is not None
 
 
 def _is_quoted_value(before: str, after: str) -> bool:
     """A key or value of JSON: `{"he": 1}`, `"lang": "he"`; an attribute that is the word alone is found by its "="."""
-    key, value = _KEY.search(before), _VALUE.search(before)
-    if key and re.match(rf"{key[2]}\s?(?::|=>)", after):
+    if not before.endswith(('"', "'")) or not after:
+        return False
+    mark = before[-1]
+    if closes(_KEY, before, within=8) and re.match(rf"{mark}\s?(?::|=>)", after):
         return True
-    return value is not None and after.startswith(value[1])
+    return after[0] == mark and closes(_VALUE, before, within=8)
 
 
 def _in_a_line_of_code(form: str, before: str, after: str) -> bool:
     line = before[before.rfind("\n") + 1 :] + form + after.partition("\n")[0]
-    kinds = sum(sign.search(line) is not None for sign in _SIGNS)
-    return kinds >= 2 and len(_ENGLISH.findall(line)) < kinds - 1
+    if len(_ENGLISH.findall(line)) > MOST_ENGLISH:
+        return False
+    return sum(sign.search(line) is not None for sign in _SIGNS) >= LEAST_SIGNS

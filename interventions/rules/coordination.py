@@ -11,13 +11,14 @@ from typing import NamedTuple
 import regex
 
 from interventions.lexicon import FEMININE, MASCULINE
-from interventions.rules.beside import Beside
+from interventions.rules.beside import Beside, closes
 
 MASCULINE_TITLES, FEMININE_TITLES = ("mr", "mister", "sir"), ("mrs", "ms", "miss", "madam", "madame", "ma'am", "lady")
 GROUPS = (MASCULINE, FEMININE, MASCULINE_TITLES, FEMININE_TITLES)
 OPPOSITE = (FEMININE, MASCULINE, FEMININE_TITLES, MASCULINE_TITLES)
 CONNECTORS = ("or", "nor", "and/or", "or/and")
 SIGNS = "/\\&+"
+_REACH = 48
 
 _CASES = (str.lower, str.capitalize, str.upper)
 _MARK = r"(?:(?!\n\s*\n)(?:[^\w.!?;:]|_))"
@@ -29,13 +30,18 @@ _LIST_GOES_ON = re.compile(rf"\s?,?{_MARK}{{1,12}}{_OR}", re.IGNORECASE)
 
 
 class _Patterns(NamedTuple):
-    """What stands after and before a word of one group: the rest of a coordination, or of a list."""
+    """What stands after and before a word of one group: the rest of a coordination, or of a list; `cut_` tell whether
+    what the row cuts off may make it one.
+    """
 
-    after: "regex.Pattern[str]"
-    before: "regex.Pattern[str]"
-    list_before: "regex.Pattern[str]"
+    after: re.Pattern[str]
+    before: re.Pattern[str]
+    list_before: re.Pattern[str]
+    cut_after: "regex.Pattern[str]"
+    cut_before: "regex.Pattern[str]"
 
 
+@cache
 def opposites(form: str) -> tuple[str, ...]:
     """The words of the other gender that a form may be coordinated with; none, if it is no pronoun and no title."""
     for group, other in zip(GROUPS, OPPOSITE, strict=True):
@@ -53,20 +59,22 @@ def names_both_genders(form: str, beside: Beside) -> bool | None:
     if word == "he" and _belongs_to_an_s(beside):
         return True
     patterns = _patterns(others)
-    after = patterns.after.match(beside.after, partial=beside.cut_after)
-    before = patterns.before.match(beside.before, partial=beside.cut_before)
-    if (after and not after.partial) or (before and not before.partial):
+    if patterns.after.match(beside.after) or closes(patterns.before, beside.before, within=_REACH):
         return True
-    if _LIST_GOES_ON.match(beside.after) and patterns.list_before.match(beside.before):
+    if _LIST_GOES_ON.match(beside.after) and closes(patterns.list_before, beside.before, within=_REACH):
         return True
-    return None if after or before else False
+    if beside.cut_after and patterns.cut_after.match(beside.after, partial=True):
+        return None
+    if beside.cut_before and patterns.cut_before.match(beside.before, partial=True):
+        return None
+    return False
 
 
 def _belongs_to_an_s(beside: Beside) -> bool:
     """"s/he", "(s)he", "s(he)"."""
-    if _S_BEFORE_HE.search(beside.before):
+    if closes(_S_BEFORE_HE, beside.before, within=8):
         return True
-    return _BRACKET_BEFORE_HE.search(beside.before) is not None and beside.after[:1] in (")", "]")
+    return closes(_BRACKET_BEFORE_HE, beside.before, within=3) and beside.after[:1] in (")", "]")
 
 
 @cache
@@ -82,8 +90,11 @@ def _patterns(others: tuple[str, ...]) -> _Patterns:
     joint = "|".join(joints)
     in_brackets = rf"\s?[(\[]\s?{them}\s?[)\]]"
     in_list = rf"\s?,{_QUOTE}{{0,6}}{them}\s?,?{_MARK}{{1,12}}{_OR}"
+    after, before = rf"{dot}(?:(?:{joint}){them}|{in_brackets}|{in_list})", rf"{them}(?:{joint}|\s?[(\[]\s?)"
     return _Patterns(
-        after=regex.compile(rf"{dot}(?:(?:{joint}){them}|{in_brackets}|{in_list})"),
-        before=regex.compile(rf"(?r){them}(?:{joint}|\s?[(\[]\s?)"),
-        list_before=regex.compile(rf"(?r){them}\s?,{_QUOTE}{{0,6}}"),
+        after=re.compile(after),
+        before=re.compile(f"{before}$"),
+        list_before=re.compile(rf"{them}\s?,{_QUOTE}{{0,6}}$"),
+        cut_after=regex.compile(after),
+        cut_before=regex.compile(f"(?r){before}"),
     )

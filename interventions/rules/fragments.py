@@ -2,7 +2,7 @@
 
 import re
 
-from interventions.rules.beside import Beside
+from interventions.rules.beside import Beside, closes
 
 _BRACKETS_BEFORE = re.compile(r"(?:\[[^\W\d_]{1,3}\]|\([^\W\d_]{1,3}\))$")
 _BRACKETS_AFTER = re.compile(r"[\[(](?:r|rs|rself|self|m|mself|s|is)[\])]", re.IGNORECASE)
@@ -10,4 +10,4 @@ _BRACKETS_AFTER = re.compile(r"[\[(](?:r|rs|rself|self|m|mself|s|is)[\])]", re.I
 
 def is_fragment(form: str, beside: Beside) -> bool:
     """Whether letters in brackets touch a form."""
-    return bool(_BRACKETS_BEFORE.search(beside.before) or _BRACKETS_AFTER.match(beside.after))
+    return bool(closes(_BRACKETS_BEFORE, beside.before, within=6) or _BRACKETS_AFTER.match(beside.after))

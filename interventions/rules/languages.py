@@ -12,14 +12,14 @@ FOREIGN = frozenset(
     (
         "yo que qué pero porque muy una uno unos unas ella ellos ellas nos esto esta este eso nada todo todos algo siempre "
         "nunca cuando donde como más también está están estoy soy eres somos ser estar para por sin sobre entre hasta "
-        "desde mi mis tu tus su sus lo ya casa "
+        "desde tu tus su sus lo ya casa "
         "ich und der die das nicht ist ein eine einen einem wir ihr sie er auf mit für auch sind wird werden dem "
         "den des zu zur zum nach hin vom bei oder aber wenn als nur noch sehr wie dass "
         "je il elle nous vous ils elles les un une est et ou où dans pour avec sur qui pas ne plus sont être ce cette ces "
         "mais leur aux du "
-        "che non è della delle degli dello nel nella sono anche più gli questo questa lei lui "
+        "che è della delle degli dello nel nella sono anche più gli questo questa lei lui "
         "não uma com você ele ela eles isso mas muito são foi "
-        "het een van niet ik je zijn was dat voor met ook naar maar og av det ikke jeg på som til för är och att inte "
+        "het een niet ik je zijn was dat voor met ook naar maar og av det ikke jeg på som til för är och att inte "
         "quod enim est sunt atque autem quae quam cum sed eius ille bir ve için çok bu şey zaman gün olarak değil"
     ).split()
 ) - frozenset("die was den met des sin pas plus un".split())
@@ -49,7 +49,8 @@ def is_foreign(form: str, beside: Beside) -> bool:
     """Whether the words around a form are unmistakably those of another language."""
     if form.lower() == "he" and _PARTICIPLE.match(beside.after) and not _NOT_SPANISH.match(beside.after):
         return True
-    neighbours = _WORD_BEFORE.search(beside.before), _WORD_AFTER.match(beside.after)
+    tail = max(0, len(beside.before) - 24)
+    neighbours = _WORD_BEFORE.search(beside.before, tail), _WORD_AFTER.match(beside.after)
     if not any(found and found[1].lower() in FOREIGN for found in neighbours):
         return False
     words = [word.lower() for word in _WORD.findall(f"{beside.before} {beside.after}")]

@@ -2,7 +2,7 @@
 
 import re
 
-from interventions.rules.beside import Beside
+from interventions.rules.beside import Beside, closes
 
 _AFTER_HIM = re.compile(r"(?<!\w)him\s?/\s?$", re.IGNORECASE)
 _AFTER_SHE = re.compile(r"(?<!\w)she\s?/\s?$", re.IGNORECASE)
@@ -11,4 +11,4 @@ _AFTER_SHE = re.compile(r"(?<!\w)she\s?/\s?$", re.IGNORECASE)
 def other_reading(form: str, beside: Beside) -> bool:
     """Whether a form has its other reading in a set: his -> hers behind "him/", her -> him behind "she/"."""
     behind = {"his": _AFTER_HIM, "her": _AFTER_SHE}.get(form.lower())
-    return behind is not None and behind.search(beside.before) is not None
+    return behind is not None and closes(behind, beside.before, within=8)

@@ -8,10 +8,11 @@ NOUNS = (
     *("majesty", "majesties", "majestie", "highness", "highnesses", "excellency", "excellencies"),
     *("lordship", "lordships", "ladyship", "ladyships"),
 )
-CAPITALISED_NOUNS = (  # in lower case they are qualities ("her grace"), but before an office ("his holiness the pope")
+CAPITALISED_NOUNS = (  # in lower case they are qualities ("her grace")
     *("Grace", "Graces", "Holiness", "Eminence", "Eminences", "Honor", "Honour", "Honors", "Honours", "Worship"),
     *("Worships", "Beatitude", "Reverence", "Serenity", "Grandeur", "Magnificence", "Sanctity", "Blessedness"),
 )
+QUALITIES = ("holiness", "grace", "eminence", "beatitude")  # titles before an office ("his holiness the pope")
 ADJECTIVES = (
     *("royal", "imperial", "serene", "britannic", "most", "gracious", "divine", "sacred", "late", "christian"),
     *("catholic", "apostolic", "excellent", "faithful", "august", "illustrious", "holy", "orthodox", "exalted"),
@@ -25,11 +26,10 @@ OFFICES = (
 )
 
 _MARK = r"(?:(?!\n\s*\n)[\s_*-])"
-_QUALITIES = "|".join(noun.lower() for noun in CAPITALISED_NOUNS)
 _TITLE = regex.compile(
     rf"{_MARK}{{1,8}}(?:(?i:{'|'.join(ADJECTIVES)}|and){_MARK}{{1,8}}){{0,4}}"
     rf"(?:(?i:{'|'.join(NOUNS)})|{'|'.join(CAPITALISED_NOUNS)}|{'|'.join(CAPITALISED_NOUNS).upper()}"
-    rf"|(?:{_QUALITIES})(?=,?\sthe\s(?i:{'|'.join(OFFICES)})\b))(?![^\W_])"
+    rf"|(?:{'|'.join(QUALITIES)})(?=,?\sthe\s(?i:{'|'.join(OFFICES)})\b))(?![^\W_])"
 )
 
 
