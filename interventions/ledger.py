@@ -51,7 +51,6 @@ class Ledger:
         length: (K,) its tokens.
         outcome: (K,) index in `OUTCOMES`.
         learned: whether swapped words are learned as labels.
-        marked: (S, W) what `swapped` is where that is not the tokens of the swapped words.
     """
 
     shape: tuple[int, ...]
@@ -61,13 +60,10 @@ class Ledger:
     length: NDArray[np.int32]
     outcome: NDArray[np.uint8]
     learned: bool = True
-    marked: NDArray[np.bool_] | None = None
 
     @cached_property
     def swapped(self) -> NDArray[np.bool_]:
         """(S, W) True at every token of a swapped word."""
-        if self.marked is not None:
-            return self.marked
         swapped = np.zeros(self.shape, np.bool_)
         mark(self.position, self.length, self.outcome, swapped.reshape(-1))
         return swapped

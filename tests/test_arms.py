@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import interventions.exemptions
 import interventions.gendered_words
-import interventions.rewrite
 from foundation import UserError
 from interventions import INTERVENTIONS, SKIP_REASONS, load_intervention
 from interventions.intervention import identity_of
-from interventions.neutral import means_has
+from interventions.contractions import means_has
 from sample_corpus import sample_rows, word_tokenizer
 from test_vocabulary import END, byte_level_tokenizer, decoded
 
@@ -72,7 +72,6 @@ def text_after(arm, text):
         ("gendered_words", " the uncle of Mr. and she miss her.", " the aunt of Mrs. and he miss him."),
         ("pronouns_and_titles", " Mr Smith saw his uncle.", " Ms Smith saw her uncle."),
         ("drop", " he saw her", " he saw her"),
-        ("as_released", " he left", " he left"),
     ],
 )
 def test_sentences_become_what_the_arm_says(arms, name, text, expected):
@@ -121,9 +120,9 @@ def pronouns(row):
 
 
 def test_balance_swaps_all_of_a_document_or_nothing_and_half_of_all_documents(arms):
-    rows = rows_of(*[f" he saw her.{END} he told him.{END}"] * 400)
+    rows = rows_of(*[f"x he saw her.{END} he told him.{END}"] * 400)
     swapped, ledger = arms["balance"](rows, first_row=0)
-    texts = [decoded(TOKENIZER, row).split(END)[:2] for row in swapped]
+    texts = [decoded(TOKENIZER, row).removeprefix("x").split(END)[:2] for row in swapped]
     assert {first for first, _ in texts} == {" he saw her.", " she saw him."}
     assert {second for _, second in texts} == {" he told him.", " she told her."}
     shares = [np.mean([pair[k].startswith(" she") for pair in texts]) for k in (0, 1)]
@@ -167,29 +166,6 @@ def test_placebo_exchanges_as_many_words_as_masculine_pronouns_are_swapped(arms)
     for before, after in zip(SAMPLE, changed, strict=True):
         before, after = decoded(TOKENIZER, before), decoded(TOKENIZER, after)
         assert PLACEBO.sub("_", before) == PLACEBO.sub("_", after)
-
-
-def test_as_released_takes_documents_ends_out_of_rows_with_a_masculine_pronoun_and_pads(arms):
-    rows = rows_of(f"x{END}then he left{END} the king.", f"x{END}then he{END}left{END} the queen", f"x she{END} sat")
-    changed, ledger = arms["as_released"](rows, first_row=0)
-    texts = [decoded(TOKENIZER, row) for row in changed]
-    assert texts[0].rstrip().replace(END, "") == texts[0].split(END)[0] == "xthen he left the king."
-    assert np.array_equal(changed[1:], rows[1:])
-    assert ledger.counts[["form", "swapped"]].to_dict("records") == [{"form": END, "swapped": (rows[0] == 0).sum()}]
-
-
-def test_as_released_counts_the_ends_of_drawn_and_other_rows_at_their_places_whatever_rows_lie_between():
-    texts = [f"x sat{END}", f"x then he left{END}x", f"the king{END}", f"then he{END}x he left{END}x", f"x{END}x"]
-    rows = rows_of(*texts)
-    changed, ledger = load("as_released", first_row=70, stop_row=72)(rows, first_row=70)
-    ends = [place for place in np.flatnonzero(rows == 0) if place // rows.shape[1] in (1, 3)]
-    assert ledger.position.tolist() == ends
-    assert ledger.occurrences(first_row=70)["row"].unique().tolist() == [71, 73]
-    of_drawn = (rows[1] == 0).sum()
-    columns = ["form", "occurrences", "swapped", "skipped_not_drawn"]
-    assert ledger.counts[columns].to_numpy().tolist() == [[END, len(ends), of_drawn, len(ends) - of_drawn]]
-    assert np.flatnonzero((changed != rows).any(axis=1)).tolist() == [1]
-    assert np.flatnonzero(ledger.swapped).tolist() == [2 * rows.shape[1] - 1 - place for place in range(of_drawn)][::-1]
 
 
 def test_an_s_is_has_before_these_participles_whatever_of_these_adverbs_lie_between():
@@ -275,7 +251,7 @@ def test_the_seed_is_a_part_of_the_identity_where_something_is_drawn(name):
     assert (first != second) == (name != "none")
 
 
-def test_the_identity_covers_the_rule_for_his(monkeypatch):
+def test_the_identity_covers_the_rules(monkeypatch):
     before = load("masculine_to_feminine").identity
-    monkeypatch.setattr(interventions.rewrite, "INDEPENDENT_BEFORE", ("is",))
+    monkeypatch.setattr(interventions.exemptions, "hash_of_source", lambda *names: "other rules")
     assert load("masculine_to_feminine").identity != before

@@ -72,7 +72,7 @@ def test_no_word_reaches_into_a_special_token_though_it_be_spelled_in_letters():
     [
         ("s", False, Joint.WORD),
         ("7", False, Joint.WORD),
-        ("_", False, Joint.WORD),
+        ("_", False, Joint.CUT),
         ("漢", False, Joint.WORD),
         ("\u0301", False, Joint.WORD),
         (" ", False, Joint.FREE),
