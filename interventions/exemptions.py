@@ -108,9 +108,8 @@ class Exemptions:
             noticed: (K,) what `kernels.notice` found not ruled out.
             choice: (K,) set to 1 where a set of pronouns shows a form to be in its other reading.
         """
-        exempt[(noticed & kernels.HIDDEN != 0) & (exempt == 0)] = _ROW_EDGE
         exempt[(noticed & kernels.NAMES_BOTH != 0) & (exempt == 0)] = _COORDINATION
-        asked = np.flatnonzero((noticed != 0) & (exempt == 0))
+        asked = np.flatnonzero((noticed & ~np.uint32(kernels.HIDDEN) != 0) & (exempt == 0))
         chosen = matches[asked]
         every = zip(asked.tolist(), chosen.spelling.tolist(), noticed[asked].tolist(), strict=True)
         for (match, spelling, bits), beside in zip(every, self._beside(rows, chosen), strict=True):
@@ -118,6 +117,7 @@ class Exemptions:
             exempt[match] = outcome_of(form, beside, noticed=bits)
             if bits & kernels.PRONOUN_SET and pronoun_sets.other_reading(form, beside):
                 choice[match] = 1
+        exempt[(noticed & kernels.HIDDEN != 0) & (exempt == 0)] = _ROW_EDGE
         if self._weights is not None:
             weights = weigh(rows, matches, self._weights, self._vocabulary)
             exempt[(weights < 0) & (exempt == 0)] = _LANGUAGE

@@ -180,8 +180,8 @@ def notice(
             flags = before[tokens[start - 1]]
             if flags & ASKS:
                 bits |= _told_before(tokens, start - 1, row, flags, others, before)
-        elif others and not bits & NAMES_BOTH:
-            bits = HIDDEN
+        elif others:
+            bits |= HIDDEN
         noticed[k] = bits & (possible | NAMES_BOTH | HIDDEN)
 
 
@@ -214,7 +214,7 @@ def _told_before(tokens, place, row, flags, others, before):
     bits = flags & RULES
     preceding = before[tokens[place - 1]] if place > row else 0
     if flags & FIRST_PIECE and preceding & SECOND_PIECE:
-        bits |= SYMBOL
+        bits |= SYMBOL | CODE
     if flags & QUOTE and preceding & AFTER_QUOTE:
         bits |= TOUCHES
     if others and flags & _passing(others):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from interventions import kernels
-from interventions.rules import coordination, languages, symbols, titles
+from interventions.rules import code, coordination, languages, symbols, titles
 from interventions.independence import KNOWN_BEHIND_HIS
 from interventions.vocabulary import Joint, Vocabulary, canonical_tokens_of_all
 
@@ -21,13 +21,9 @@ _S = ("s", "(s", "(s)", "[s", "[s]")
 _PASSES = re.compile(r"(?:[^\w.!?;:]|_)+")
 _JOINS = re.compile(r"[/\\&+,(\[–-]")
 _PARTS_OF_CONNECTORS = {word[i:j] for word in ("or", "nor", "and") for i in range(3) for j in range(i + 1, 4)}
-_OPERATORS = frozenset("= == != <= >= += -= *= /= + * % & && | || -> => := { } ++".split())
-_KEYWORDS = frozenset(
-    "def function func fn sub macro struct enum elif var const return unsigned extern typedef int char void".split()
-)
-_CODE_BEHIND_A_WORD = re.compile(r"[=@$%`\\(\[/]|->|::|[\"']\s?[:=\])}>]")
+_CODE_BEHIND_A_WORD = re.compile(r"[=@$%`\\(\[/]|->|::|[\"']\s?[:=\])}>]| $")
 _CODE_BEFORE_A_WORD = re.compile(
-    r"(?:[$@#%&\\=~^`/{<*:\])]|->|[^.]\.|^\.|[=:(\[{]\s?[\"']|(?:^|\S)[\[(][\"']?)$"  # noqa: RUF039
+    r"(?:[$@#%&\\=~^`/{<>*:?\])]|->|[^.]\.|^\.|[=:(\[{]\s?[\"']|(?:^|\S)[\[(][\"']?)$"  # noqa: RUF039
 )
 _SIGN_OF_CODE = re.compile(r"[{}\\_<>\[\]=]|\(\)|->|::|\):|\);")
 
@@ -58,6 +54,8 @@ def tokens_before(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) ->
     """(V,) the bits of each token as the one before a word; `FREE_OPENING` is that of a token led by a space."""
     bits = np.array([_before(text) for text in _texts(vocabulary)], np.uint32)
     words = {kernels.SYMBOL: symbols.BEFORE}
+    keywords = _spelled(code.KEYWORDS, tokenizer, vocabulary, cases=(str,))
+    _mark(bits, kernels.CODE, [ids[::-1] for ids in keywords])
     _mark(bits, kernels.LISTED_WORD, [ids[::-1] for ids in _spelled(symbols.LISTED, tokenizer, vocabulary, cases=(str,))])
     led = _spelled(languages.FOREIGN, tokenizer, vocabulary, leads=(" ",))
     led += _spelled(languages.FOREIGN, tokenizer, vocabulary, cases=(str.capitalize,))
@@ -141,10 +139,9 @@ def _common(text: str) -> int:
         | kernels.PASSES * (_PASSES.fullmatch(text) is not None or "\ufffd" in text)
         | kernels.JOINS * (_JOINS.search(text) is not None or word in _PARTS_OF_CONNECTORS - {"and"})
         | kernels.JOINS_ALONE * (text in (" or", " nor", " Or", " OR", "/", " /"))
-        | kernels.CODE * (word in _OPERATORS)
         | kernels.BLANK * (not word)
         | kernels.POINT * (text == ".")
-        | kernels.QUOTE * (word in ('"', "'"))
+        | kernels.QUOTE * (word in ('"', "'", "-", ":"))
     )
 
 
@@ -152,7 +149,7 @@ def _behind(text: str) -> int:
     word = text.strip()
     return (
         _common(text)
-        | kernels.CODE * (_CODE_BEHIND_A_WORD.match(text) is not None)
+        | kernels.CODE * (word.startswith(code.OPERATORS) or _CODE_BEHIND_A_WORD.match(text) is not None)
         | kernels.AFTER_POINT * (text[:1].isalnum() or text[:1] == "_")
         | kernels.AFTER_QUOTE * (text.lstrip()[:1] in (":", "=", "]", ")", "}", ">") and word != "")
         | kernels.SYMBOL * (word[:1].isdigit() or text[:1] == "+" or word[:1] == "(")
@@ -164,9 +161,10 @@ def _behind(text: str) -> int:
 def _before(text: str) -> int:
     return (
         _common(text)
-        | kernels.CODE * (text.strip().lower() in _KEYWORDS)
+        | kernels.CODE * text.endswith(code.OPERATORS)
+        | kernels.JOINS * text.endswith((")", "]"))
         | kernels.TOUCHES * (_CODE_BEFORE_A_WORD.search(text) is not None)
-        | kernels.AFTER_QUOTE * text.endswith(("=", "(", "[", "{", ":"))
+        | kernels.AFTER_QUOTE * text.endswith(("=", "(", "[", "{", ":", ">"))
         | kernels.SYMBOL * text.endswith("%")
         | kernels.PRONOUN_SET * text.rstrip().endswith("/")
         | kernels.FREE_OPENING * text.startswith(" ")

@@ -1,8 +1,8 @@
 """Forms in capitals that stand for something else: "the HIS works", "UK HE providers".
 
 A pronoun is in capitals because somebody shouts; then a word beside it is in capitals too ("HE SAID"), or its own
-contraction is ("HE'S here"). Where the word on the other side is not, only a common English word tells a shout from
-another acronym: "HE SAID so", but "UK HE providers".
+contraction is ("HE'S here"). Where the word on the other side is not, it must not look like another acronym: a word of
+three letters or fewer that is not of `SHOUTED`, one without vowels, or one of `ACRONYMS` ("UK HE providers").
 """
 
 import re
@@ -21,6 +21,7 @@ SHOUTED = frozenset(
         "WERE WHAT WHEN WHERE WHICH WHILE WHO WHY WILL WITH WON WOULD YES YET YOU YOUR"
     ).split()
 )
+ACRONYMS = frozenset("NASA NATO UNESCO UNICEF OECD ASEAN HEFCE UCAS JISC IEEE AIDS OPEC".split())
 
 _CONTRACTION = re.compile(r"['’ʼ](?:S|D|LL)(?![^\W\d_])")
 _NEXT_WORD = re.compile(r"(?:['’ʼ](?:s|d|ll)(?!\w))?(?:[^\w.!?;:\n]|\n(?!\s*\n)|_|\d)*([^\W\d_]+(?:['’ʼ][^\W\d_]+)*)")
@@ -37,8 +38,15 @@ def is_acronym(form: str, beside: Beside) -> bool | None:
     last, following = _LAST_WORD.search(before), _NEXT_WORD.match(after)
     words = [found[1] for found in (last, following) if found]
     capitals = [word for word in words if len(word) > 1 and word.isupper()]
-    if len(capitals) == len(words) > 0 or any(word in SHOUTED for word in capitals):
+    if len(capitals) == len(words) > 0 or any(_is_shouted(word) for word in capitals):
         return False
     open_before = last is None and beside.cut_before and len(before) < CHARACTERS
     open_after = following is None and beside.cut_after and len(after) < CHARACTERS
     return None if open_before or open_after else True
+
+
+def _is_shouted(word: str) -> bool:
+    """Whether a word in capitals is a word rather than an acronym."""
+    if word in SHOUTED or not word.isascii() or not word.isalpha():
+        return True
+    return len(word) > 3 and word not in ACRONYMS and not set(word).isdisjoint("AEIOUY")

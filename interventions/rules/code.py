@@ -1,7 +1,8 @@
 """What is an address, a handle, an identifier or markup, and no word: "her@his.com", "self.her", "$his", `lang="he"`.
 
 A rule needs a sign that English does not use so: a slash or a dot inside a run of characters, an operator that touches
-the word, a quoted value, or a line that is code by several signs and has no English function words.
+the word, a quoted value, or an operator or keyword beside the word in a line that is code by several signs and has at
+most one English function word.
 """
 
 import re
@@ -15,6 +16,8 @@ _DOMAINS = (
 )
 _HOST_AFTER = re.compile(rf"(?:[.-][\w-]+)*\.(?:{_DOMAINS})(?![\w-])")
 _ADDRESS_BEFORE = re.compile(r"://|(?:^|\W)(?:www\.|mailto:)|@[\w.+-]*$", re.IGNORECASE)
+_JOINTS_OF_ADDRESSES = tuple("/.@=&?#%+~:")
+_EXTENSION = re.compile(r"\.\w")
 _MAIL_AFTER = re.compile(r"[\w.+-]*@\w")
 _FILE = re.compile(r"(?:^|/|\\)[\w.~-]*\.\w{1,5}$")
 _WORDS_BY_SLASHES = re.compile(r"[A-Za-z'’.?!:-]+(?:/[A-Za-z'’.?!:-]+)*/?")
@@ -54,6 +57,11 @@ _VALUE = re.compile(r"[\"']\s?(?::|=>)\s?\[?[\"']$")
 _COLON = re.compile(r"(?:^|\s):$")
 _CLOSES_SUBSCRIPT = re.compile(r"[\"']?[\])]")
 
+OPERATORS = ("=", "+", "*", "%", "&", "|", "{", "}", "<", ">")
+KEYWORDS = frozenset(
+    "def function func fn sub macro struct enum elif var const return unsigned extern typedef int char void".split()
+)
+_LAST_WORD = re.compile(r"(?<![^\W_])[a-z]+$")
 LEAST_SIGNS, MOST_ENGLISH = 2, 1
 _SIGNS = [
     re.compile(sign)
@@ -113,11 +121,13 @@ def _is_declared(before: str, after: str) -> bool:
 
 def _in_an_address(form: str, before: str, after: str) -> bool:
     left, right = _CHUNK.match(before[::-1])[0][::-1], _CHUNK.match(after)[0]  # type: ignore[index]
-    if _ADDRESS_BEFORE.search(left) or _MAIL_AFTER.match(right) or _HOST_AFTER.match(right):
+    if _MAIL_AFTER.match(right) or _HOST_AFTER.match(right):
         return True
-    chunk = left + form + right.rstrip(".?!:")
-    if "/" not in chunk and "\\" not in chunk:
+    if left.endswith(_JOINTS_OF_ADDRESSES) and _ADDRESS_BEFORE.search(left):
+        return True
+    if not left.endswith(("/", "\\")) and not right.startswith(("/", "\\")) and not _EXTENSION.match(right):
         return False
+    chunk = left + form + right.rstrip(".?!:")
     if chunk.startswith(("/", "./", "../", "~/")):
         return "/" in right or not re.fullmatch(r"/\w+", chunk)
     if re.match(r"[A-Za-z]:\\", chunk) or _FILE.search(chunk):
@@ -150,7 +160,16 @@ def _is_quoted_value(before: str, after: str) -> bool:
     return after[0] == mark and closes(_VALUE, before, within=8)
 
 
+def _is_beside_code(before: str, after: str) -> bool:
+    if before[-1:] in OPERATORS or after[:1] in OPERATORS:
+        return True
+    word = _LAST_WORD.search(before, max(0, len(before) - 12))
+    return word is not None and word[0] in KEYWORDS
+
+
 def _in_a_line_of_code(form: str, before: str, after: str) -> bool:
+    if not _is_beside_code(before.removesuffix(" "), after.removeprefix(" ")):
+        return False
     line = before[before.rfind("\n") + 1 :] + form + after.partition("\n")[0]
     if len(_ENGLISH.findall(line)) > MOST_ENGLISH:
         return False
