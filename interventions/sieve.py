@@ -25,6 +25,7 @@ _CODE_BEHIND_A_WORD = re.compile(r"[=@$%`\\(\[/]|->|::|[\"']\s?[:=\])}>]| $")
 _CODE_BEFORE_A_WORD = re.compile(
     r"(?:[$@#%&\\=~^`/{<>*:?\])]|->|[^.]\.|^\.|[=:(\[{]\s?[\"']|(?:^|\S)[\[(][\"']?)$"  # noqa: RUF039
 )
+_BYTES_OF_OTHER_LETTERS = {*range(0xC3, 0xE2), *range(0xE3, 0xEE)}  # that begin them; 0xC2 and 0xE2 begin signs
 _SIGN_OF_CODE = re.compile(r"[{}\\_<>\[\]=]|\(\)|->|::|\):|\);")
 
 
@@ -84,7 +85,7 @@ def _mark(
 
 def weights_of_english(vocabulary: Vocabulary) -> NDArray[np.int8]:
     """(V,) 1 for a frequent word of English, -1 for a sign of another language or of code, else 0."""
-    return np.array([_weight(text) for text in _texts(vocabulary)], np.int8)
+    return np.array([_weight(token) for token in vocabulary.tokens], np.int8)
 
 
 def alerts(forms: Sequence[str], leads: Sequence[str]) -> NDArray[np.uint32]:
@@ -173,9 +174,10 @@ def _before(text: str) -> int:
     )
 
 
-def _weight(text: str) -> int:
+def _weight(token: bytes) -> int:
+    text = token.decode("utf-8", "replace")
     word = text.strip().lower()
     if word in languages.ENGLISH:
         return 1
-    foreign = any(character.isalpha() and not character.isascii() for character in word) or word in languages.FOREIGN
+    foreign = not _BYTES_OF_OTHER_LETTERS.isdisjoint(token) or word in languages.FOREIGN
     return -int(foreign or _SIGN_OF_CODE.search(text) is not None)

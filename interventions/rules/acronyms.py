@@ -25,7 +25,7 @@ ACRONYMS = frozenset("NASA NATO UNESCO UNICEF OECD ASEAN HEFCE UCAS JISC IEEE AI
 
 _CONTRACTION = re.compile(r"['’ʼ](?:S|D|LL)(?![^\W\d_])")
 _NEXT_WORD = re.compile(r"(?:['’ʼ](?:s|d|ll)(?!\w))?(?:[^\w.!?;:\n]|\n(?!\s*\n)|_|\d)*([^\W\d_]+(?:['’ʼ][^\W\d_]+)*)")
-_LAST_WORD = re.compile(r"([^\W\d_]+(?:['’ʼ][^\W\d_]+)*)(?:[^\w.!?;:\n]|\n(?!\s*\n)|_|\d)*$")
+_LAST_WORD = re.compile(r"([^\W\d_]+(?:['’ʼ][^\W\d_]+)*)(?:[^\w.!?;:\n]|\n(?!\s*\n)|_|\d)*\Z")
 
 
 def is_acronym(form: str, beside: Beside) -> bool | None:

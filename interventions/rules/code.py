@@ -15,22 +15,22 @@ _DOMAINS = (
     "gr|tr|il|in|cn|jp|kr|tw|hk|sg|au|nz|za|br|mx|ar|cl|eu|name|xyz|online|site|blog|app|dev|club|shop|store"
 )
 _HOST_AFTER = re.compile(rf"(?:[.-][\w-]+)*\.(?:{_DOMAINS})(?![\w-])")
-_ADDRESS_BEFORE = re.compile(r"://|(?:^|\W)(?:www\.|mailto:)|@[\w.+-]*$", re.IGNORECASE)
+_ADDRESS_BEFORE = re.compile(r"://|(?:^|\W)(?:www\.|mailto:)|@[\w.+-]*\Z", re.IGNORECASE)
 _JOINTS_OF_ADDRESSES = tuple("/.@=&?#%+~:")
 _EXTENSION = re.compile(r"\.\w")
 _MAIL_AFTER = re.compile(r"[\w.+-]*@\w")
-_FILE = re.compile(r"(?:^|/|\\)[\w.~-]*\.\w{1,5}$")
+_FILE = re.compile(r"(?:^|/|\\)[\w.~-]*\.\w{1,5}\Z")
 _WORDS_BY_SLASHES = re.compile(r"[A-Za-z'’.?!:-]+(?:/[A-Za-z'’.?!:-]+)*/?")
 
 _BEFORE = re.compile(
     r"""
-    (?<![.])(?<=[\w)\]])\.$ (?# self.her)
-    | (?:->|::)$
-    | (?:^|[^\w$])\$\{?$ (?# $his, ${his})
-    | (?:^|[^\d%])%$ | (?:^|[^#])\#\{?$ | (?:^|[^\w&])&$
-    | (?:^|[^\w.,)}\]~\\])~$ | (?:^|[^^])\^$ | </$
-    | (?:^|[^\\])\\$ (?# \her, and no line break of LaTeX)
-    | (?:^|[^=])=$ | [\w\"']\s?=\s?[\"']$
+    (?<![.])(?<=[\w)\]])\.\Z (?# self.her)
+    | (?:->|::)\Z
+    | (?:^|[^\w$])\$\{?\Z (?# $his, ${his})
+    | (?:^|[^\d%])%\Z | (?:^|[^#])\#\{?\Z | (?:^|[^\w&])&\Z
+    | (?:^|[^\w.,)}\]~\\])~\Z | (?:^|[^^])\^\Z | </\Z
+    | (?:^|[^\\])\\\Z (?# \her, and no line break of LaTeX)
+    | (?:^|[^=])=\Z
     """,
     re.VERBOSE,
 )
@@ -44,32 +44,32 @@ _AFTER = re.compile(
 )
 _TAG = re.compile(r"(?:\s[\w:-]+\s?=[^<>]*|\s?/)?>|\s[\w:-]+\s?=")
 _LATEX_STYLE = re.compile(
-    r"\\(?:emph|text\w*|underline|uline|enquote|textquote|mbox|hl|so|ul|it|bf|sl|em|sc|footnote|section\*?)\{$"
+    r"\\(?:emph|text\w*|underline|uline|enquote|textquote|mbox|hl|so|ul|it|bf|sl|em|sc|footnote|section\*?)\{\Z"
 )
-_SUBSCRIPT = re.compile(r"[\w)\]][\[(][\"']?$")
-_CALLED = re.compile(r"\b(?:def|function|func|fn|sub|macro|method)\s+$")
+_SUBSCRIPT = re.compile(r"[\w)\]][\[(][\"']?\Z")
+_CALLED = re.compile(r"\b(?:def|function|func|fn|sub|macro|method)\s+\Z")
 _DECLARED = re.compile(
     r"\b(?:struct|enum|union|const|unsigned|static|extern|void|char|int|long|float|double|bool|auto|var|typedef)\s+"
-    r"(?:\w+\s+)*[*&]+$"
+    r"(?:\w+\s+)*[*&]+\Z"
 )
-_KEY = re.compile(r"(?:[{\[,]\s*|^\s*|\n\s*)[\"']$")
-_VALUE = re.compile(r"[\"']\s?(?::|=>)\s?\[?[\"']$")
-_COLON = re.compile(r"(?:^|\s):$")
+_KEY = re.compile(r"(?:[{\[,]\s*|^\s*|\n\s*)[\"']\Z")
+_VALUE = re.compile(r"(?:[\"']\s?(?::|=>)\s?\[?|[\w\"']\s?=\s?)[\"']\Z")
+_COLON = re.compile(r"(?:^|\s):\Z")
 _CLOSES_SUBSCRIPT = re.compile(r"[\"']?[\])]")
 
 OPERATORS = ("=", "+", "*", "%", "&", "|", "{", "}", "<", ">")
 KEYWORDS = frozenset(
     "def function func fn sub macro struct enum elif var const return unsigned extern typedef int char void".split()
 )
-_LAST_WORD = re.compile(r"(?<![^\W_])[a-z]+$")
+_LAST_WORD = re.compile(r"(?<![^\W_])[a-z]+\Z")
 LEAST_SIGNS, MOST_ENGLISH = 2, 1
 _SIGNS = [
     re.compile(sign)
     for sign in (
         r"[^\s=<>!]\s?(?:[=!<>+*/|&-]=|=)\s?[\w\"'\[({$&*-]",
-        r";\s*$",
+        r";\s*\Z",
         r"\w\([^()\s]*\)|\w\([\w.]+,",
-        r"\)\s?[{:;]\s*$|[{}]\s*$|^\s*[{}]",
+        r"\)\s?[{:;]\s*\Z|[{}]\s*\Z|^\s*[{}]",
         r"->|::|=>|&&|\|\||\+\+|\+=",
         r"\$\w|@\w+\(",
         r"[^\W_]_[^\W_]|[a-z][A-Z]",
@@ -151,7 +151,7 @@ def _in_markup(before: str, after: str) -> bool:
 
 
 def _is_quoted_value(before: str, after: str) -> bool:
-    """A key or value of JSON: `{"he": 1}`, `"lang": "he"`; an attribute that is the word alone is found by its "="."""
+    """A key or value of JSON, or an attribute, that is the word alone: `{"he": 1}`, `"lang": "he"`, `lang="he"`."""
     if not before.endswith(('"', "'")) or not after:
         return False
     mark = before[-1]

@@ -24,7 +24,7 @@ _CASES = (str.lower, str.capitalize, str.upper)
 _MARK = r"(?:(?!\n\s*\n)(?:[^\w.!?;:]|_))"
 _QUOTE = r"(?:(?!\n\s*\n)[\s_*'\"“”‘’()\[\]-])"
 _OR = r"(?i:and\s?/\s?or|or\s?/\s?and|n?or)(?!\w)"
-_S_BEFORE_HE = re.compile(r"(?<!\w)(?:s\s*[/\\]|[(\[]s[)\]])\s*$", re.IGNORECASE)
+_S_BEFORE_HE = re.compile(r"(?<!\w)(?:s\s*[/\\]|[(\[]s[)\]])\s*\Z", re.IGNORECASE)
 _BRACKET_BEFORE_HE = re.compile(r"(?<!\w)s[(\[]$", re.IGNORECASE)
 _LIST_GOES_ON = re.compile(rf"\s?,?{_MARK}{{1,12}}{_OR}", re.IGNORECASE)
 
@@ -93,8 +93,8 @@ def _patterns(others: tuple[str, ...]) -> _Patterns:
     after, before = rf"{dot}(?:(?:{joint}){them}|{in_brackets}|{in_list})", rf"{them}(?:{joint}|\s?[(\[]\s?)"
     return _Patterns(
         after=re.compile(after),
-        before=re.compile(f"{before}$"),
-        list_before=re.compile(rf"{them}\s?,{_QUOTE}{{0,6}}$"),
+        before=re.compile(rf"{before}\Z"),
+        list_before=re.compile(rf"{them}\s?,{_QUOTE}{{0,6}}\Z"),
         cut_after=regex.compile(after),
         cut_before=regex.compile(f"(?r){before}"),
     )

@@ -4,7 +4,7 @@ import re
 
 from interventions.rules.beside import Beside, closes
 
-_BRACKETS_BEFORE = re.compile(r"(?:\[[^\W\d_]{1,3}\]|\([^\W\d_]{1,3}\))$")
+_BRACKETS_BEFORE = re.compile(r"(?:\[[^\W\d_]{1,3}\]|\([^\W\d_]{1,3}\))\Z")
 _BRACKETS_AFTER = re.compile(r"[\[(](?:r|rs|rself|self|m|mself|s|is)[\])]", re.IGNORECASE)
 
 

@@ -32,7 +32,7 @@ ENGLISH = frozenset(
 )
 
 _WORD = re.compile(r"[^\W\d_]+")
-_WORD_BEFORE, _WORD_AFTER = re.compile(r"([^\W\d_]+) $"), re.compile(r" ([^\W\d_]+)")
+_WORD_BEFORE, _WORD_AFTER = re.compile(r"([^\W\d_]+) \Z"), re.compile(r" ([^\W\d_]+)")
 _PARTICIPLE = re.compile(
     r" (?:visto|hecho|dicho|escrito|puesto|vuelto|abierto|muerto|roto|le[ií]do|o[ií]do|tra[ií]do|ca[ií]do|ido|sido"
     r"|[^\W\d_]{2,}(?:ado|ido))(?![^\W_])",

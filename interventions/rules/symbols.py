@@ -18,24 +18,24 @@ HELIUM_ADJECTIVES = (
 HISTIDINE_NOUNS = ("residue", "residues", "bundle", "Purkinje", "tag", "tags", "side chain", "side chains")
 _AMINO_ACIDS = "Ala|Arg|Asn|Asp|Cys|Gln|Glu|Gly|Ile|Leu|Lys|Met|Phe|Pro|Ser|Thr|Trp|Tyr|Val"
 _JOINT = r"(?:\s?[,/–-]\s?(?:and\s|or\s)?|\s(?:and|or)\s)"
-_AMINO_BEFORE = re.compile(rf"(?<![^\W\d_])(?:{_AMINO_ACIDS})[-\s]?\d*{_JOINT}$")
+_AMINO_BEFORE = re.compile(rf"(?<![^\W\d_])(?:{_AMINO_ACIDS})[-\s]?\d*{_JOINT}\Z")
 _AMINO_AFTER = re.compile(rf"[-\s]?\d*{_JOINT}(?:{_AMINO_ACIDS})(?![^\W\d_])")
 _NUMBER = re.compile(r"\s?\(?\d{1,4}(?![\d.,]*\d)\)?")
 _REST_OF_RESIDUE = re.compile(
-    r"\s*(?:$|[,;:.)\]/]|(?:is|are|was|were|and|or|of|in|to|with|by|from|as|at|residues?|side|imidazole|forms?|acts?"
+    r"\s*(?:\Z|[,;:.)\]/]|(?:is|are|was|were|and|or|of|in|to|with|by|from|as|at|residues?|side|imidazole|forms?|acts?"
     r"|coordinates?|mutants?|mutation)\b)"
 )
-_WITHIN_SENTENCE = re.compile(r"[\w,(/;–-]\s*$")
-_BUNDLE_BEFORE = re.compile(r"\b(?:bundle|fibres?|fibers?|branch|branches|fascicle)s? of\s+$", re.IGNORECASE)
+_WITHIN_SENTENCE = re.compile(r"[\w,(/;–-]\s*\Z")
+_BUNDLE_BEFORE = re.compile(r"\b(?:bundle|fibres?|fibers?|branch|branches|fascicle)s? of\s+\Z", re.IGNORECASE)
 _HISTIDINE_AFTER = re.compile(rf" (?:{'|'.join(HISTIDINE_NOUNS)})\b")
 
 _GASES = "H|H2|Ne|Ar|Kr|Xe|Li|N2|O2|CO2|CH4|N₂|O₂|H₂"
-_GAS_BEFORE = re.compile(rf"(?:^|[\s(,/])(?:{_GASES})(?:\s?[,/&+–]\s?(?:and\s|or\s)?|\s(?:and|or)\s)$")
+_GAS_BEFORE = re.compile(rf"(?:^|[\s(,/])(?:{_GASES})(?:\s?[,/&+–]\s?(?:and\s|or\s)?|\s(?:and|or)\s)\Z")
 _GAS_AFTER = re.compile(rf"(?:\s?[,/&+–]\s?|\s(?:and|or)\s)(?:{_GASES})(?![\w'’])")
-_HELIUM_BEFORE = re.compile(rf"(?:\b(?:{'|'.join(HELIUM_ADJECTIVES)})|\d\s?%|\b[34])\s$", re.IGNORECASE)
+_HELIUM_BEFORE = re.compile(rf"(?:\b(?:{'|'.join(HELIUM_ADJECTIVES)})|\d\s?%|\b[34])\s\Z", re.IGNORECASE)
 _HELIUM_AFTER = re.compile(rf" (?:{'|'.join(HELIUM_NOUNS)})\b|\+(?!\w)")
 _CODES = "en|fr|de|es|ru|ja|zh|ar|pt|nl|pl|sv|cs|ko|uk|fa|hi|el|hu|fi|tr|vi|da|ro|bg"
-_CODE_BEFORE = re.compile(rf"(?:^|[\s,|/\"'(\[:])(?:{_CODES})[\"']?\s?[,|/]\s?[\"']?$")
+_CODE_BEFORE = re.compile(rf"(?:^|[\s,|/\"'(\[:])(?:{_CODES})[\"']?\s?[,|/]\s?[\"']?\Z")
 _CODE_AFTER = re.compile(rf"[\"']?\s?[,|/]\s?[\"']?(?:{_CODES})(?!\w)")
 BEFORE = (*HELIUM_ADJECTIVES, "of", "3", "4")
 LISTED = (*_AMINO_ACIDS.split("|"), *_GASES.split("|"), *_CODES.split("|"))
