@@ -1,8 +1,9 @@
 """LAMBADA (Paperno et al. 2016), OpenAI's version: the last word of a passage. What an intervention costs in language.
 
 As lm-evaluation-harness's `lambada_openai` (lm_eval/tasks/lambada): the last word is what follows the last space, and
-all blanks before it are scored with it; the word counts as right if each of its tokens is the likeliest. Perplexity is exp of `loss`. As
-everywhere in this kit, the context begins with the prefix token, which lm-evaluation-harness leaves out here.
+all blanks before it are scored with it; the word counts as right if each of its tokens is the likeliest. Perplexity is
+exp of `loss`. As everywhere in this kit, the context begins with the prefix token, which lm-evaluation-harness leaves
+out here.
 """
 
 from dataclasses import dataclass, replace

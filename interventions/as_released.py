@@ -34,7 +34,8 @@ def as_released(rows: NDArray[np.integer[Any]], tokenizer: PreTrainedTokenizerBa
             raise UserError(f"the tokenizer has no token {token}; take that of GPT-NeoX-20B")
     changed = rows.copy()
     for index, row in enumerate(rows):
-        text = tokenizer.decode(row[row != known[END_OF_DOCUMENT]].tolist(), clean_up_tokenization_spaces=False)
+        kept = row[row != known[END_OF_DOCUMENT]].tolist()
+        text = str(tokenizer.decode(kept, clean_up_tokenization_spaces=False))
         if MASCULINE_BETWEEN_SPACES.search(text):
             ids = tokenizer.encode(text, add_special_tokens=False)[: rows.shape[1]]
             changed[index] = known[PADDING]

@@ -21,8 +21,12 @@ INDEPENDENT_BEFORE = (
 )
 INDEPENDENT_BEFORE_THESE = {
     "but": frozenset(
-        "he she it they we you i this that these those there the a an not no never also in on at for to from with when "
-        "if what who as his her my your our their its everyone everybody nobody people others".split()
+        (
+            *("he", "she", "it", "they", "we", "you", "i", "this", "that", "these", "those", "there", "the", "a", "an"),
+            *("not", "no", "never", "also", "in", "on", "at", "for", "to", "from", "with", "when", "if", "what", "who"),
+            *("as", "his", "her", "my", "your", "our", "their", "its", "everyone", "everybody", "nobody"),
+            *("people", "others"),
+        )
     )
     | {""},
     "and": frozenset({"mine", "yours", "ours", "theirs", "hers"}),

@@ -169,7 +169,7 @@ def notice(
             flags = behind[tokens[end]]
             if flags & ASKS:
                 bits |= _told_behind(tokens, end, edge, flags, possible, others, behind)
-            if possible & LISTED and (flags & PARTICIPLE or end + 1 < edge and behind[tokens[end + 1]] & CONTINUES):
+            if possible & LISTED and (flags & PARTICIPLE or (end + 1 < edge and behind[tokens[end + 1]] & CONTINUES)):
                 bits |= _participle(tokens, end, edge, behind)
             if may_be_independent[kind]:
                 choice[k] = by_token[tokens[end]]
@@ -197,9 +197,9 @@ def _told_behind(tokens, place, edge, flags, possible, others, behind):
     if (flags & POINT and following & AFTER_POINT) or (flags & QUOTE and following & AFTER_QUOTE):
         bits |= CODE
     if others and flags & _passing(others):
-        if flags & JOINS_ALONE and following & others and place + 2 < edge:
-            if behind[tokens[place + 2]] & FREE_OPENING:
-                return NAMES_BOTH
+        alone = flags & JOINS_ALONE and following & others and place + 2 < edge
+        if alone and behind[tokens[place + 2]] & FREE_OPENING:
+            return NAMES_BOTH
         bits |= _walk(tokens, place, 1, edge - place, others, behind)
     if possible & TITLE:
         while place < edge and behind[tokens[place]] & PASSES:
@@ -258,9 +258,11 @@ def _walk(tokens, place, step, number, others, flags):
     joined = listed = False
     for walked in range(number):
         here = flags[tokens[place]]
-        if joined and _has(tokens, place, step, number - walked, others, flags):
-            if step > 0 or here & FREE_OPENING or number - walked == 1 or not flags[tokens[place - 1]] & ENDS_IN_LETTER:
-                return COORDINATION | LISTED
+        opened = (
+            step > 0 or here & FREE_OPENING or number - walked == 1 or not flags[tokens[place - 1]] & ENDS_IN_LETTER
+        )
+        if joined and opened and _has(tokens, place, step, number - walked, others, flags):
+            return COORDINATION | LISTED
         if listed and here & LISTED_WORD:
             return LISTED
         if not here & _passing(others):

@@ -35,9 +35,9 @@ _ASKS = re.compile(r"(?<!\w)(?:who|what|where|when|why|how)$", re.IGNORECASE)  #
 
 
 class Neutral:
-    """Pronouns by `pronouns`; then is -> are, was -> were, has -> have, does -> do, and these with n't, behind a swapped
-    he or she ("she is", "he never was") or before it ("who is she", "nor was he", "isn't he"), but not in "it is she
-    who"; 's -> 're or 've behind it ("he's"), and before it behind a question word ("where's she been").
+    """Pronouns by `pronouns`; then is -> are, was -> were, has -> have, does -> do, and these with n't, behind a
+    swapped he or she ("she is", "he never was") or before it ("who is she", "nor was he", "isn't he"), but not in "it
+    is she who"; 's -> 're or 've behind it ("he's"), and before it behind a question word ("where's she been").
 
     A verb whose plural has another number of tokens is left and counted.
     """

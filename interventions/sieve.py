@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from interventions import kernels
-from interventions.rules import code, coordination, languages, symbols, titles
 from interventions.independence import KNOWN_BEHIND_HIS
+from interventions.lexicon import PRONOUNS
+from interventions.rules import code, coordination, languages, symbols, titles
 from interventions.vocabulary import Joint, Vocabulary, canonical_tokens_of_all
 
 _GROUPS = (kernels.MASCULINE, kernels.FEMININE, kernels.MASCULINE_TITLE, kernels.FEMININE_TITLE)
@@ -22,9 +23,7 @@ _PASSES = re.compile(r"(?:[^\w.!?;:]|_)+")
 _JOINS = re.compile(r"[/\\&+,(\[–-]")
 _PARTS_OF_CONNECTORS = {word[i:j] for word in ("or", "nor", "and") for i in range(3) for j in range(i + 1, 4)}
 _CODE_BEHIND_A_WORD = re.compile(r"[=@$%`\\(\[/]|->|::|[\"']\s?[:=\])}>]| $")
-_CODE_BEFORE_A_WORD = re.compile(
-    r"(?:[$@#%&\\=~^`/{<>*:?\])]|->|[^.]\.|^\.|[=:(\[{]\s?[\"']|(?:^|\S)[\[(][\"']?)$"  # noqa: RUF039
-)
+_CODE_BEFORE_A_WORD = re.compile(r"(?:[$@#%&\\=~^`/{<>*:?\])]|->|[^.]\.|^\.|[=:(\[{]\s?[\"']|(?:^|\S)[\[(][\"']?)$")
 _BYTES_OF_OTHER_LETTERS = {*range(0xC3, 0xE2), *range(0xE3, 0xEE)}  # that begin them; 0xC2 and 0xE2 begin signs
 _SIGN_OF_CODE = re.compile(r"[{}\\_<>\[\]=]|\(\)|->|::|\):|\);")
 
@@ -57,7 +56,9 @@ def tokens_before(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) ->
     words = {kernels.SYMBOL: symbols.BEFORE}
     keywords = _spelled(code.KEYWORDS, tokenizer, vocabulary, cases=(str,))
     _mark(bits, kernels.CODE, [ids[::-1] for ids in keywords])
-    _mark(bits, kernels.LISTED_WORD, [ids[::-1] for ids in _spelled(symbols.LISTED, tokenizer, vocabulary, cases=(str,))])
+    _mark(
+        bits, kernels.LISTED_WORD, [ids[::-1] for ids in _spelled(symbols.LISTED, tokenizer, vocabulary, cases=(str,))]
+    )
     led = _spelled(languages.FOREIGN, tokenizer, vocabulary, leads=(" ",))
     led += _spelled(languages.FOREIGN, tokenizer, vocabulary, cases=(str.capitalize,))
     _mark(bits, kernels.LANGUAGE, led, None)
@@ -102,7 +103,7 @@ def opposite_bits(forms: Sequence[str]) -> NDArray[np.uint32]:
 
 def _alert(form: str, lead: str) -> int:
     word = form.lower()
-    pronoun = word in (*coordination.MASCULINE, *coordination.FEMININE)
+    pronoun = word in PRONOUNS
     return (
         kernels.CODE
         | kernels.COORDINATION * bool(coordination.opposites(word))

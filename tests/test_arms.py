@@ -11,8 +11,8 @@ import interventions.exemptions
 import interventions.gendered_words
 from foundation import UserError
 from interventions import INTERVENTIONS, SKIP_REASONS, load_intervention
-from interventions.intervention import identity_of
 from interventions.contractions import means_has
+from interventions.intervention import identity_of
 from sample_corpus import sample_rows, word_tokenizer
 from test_vocabulary import END, byte_level_tokenizer, decoded
 
@@ -67,9 +67,25 @@ def text_after(arm, text):
         ("neutral", " he is late. Is she? she has his keys.", " they are late. Are they? they have their keys."),
         ("neutral", " he isn't here; the king is; she doesn't", " they aren't here; the king is; they don't"),
         ("neutral", " he's late and she’s been ill.", " they're late and they’ve been ill."),
+        ("neutral", " x who is she? x nor was he.", " x who are they? x nor were they."),
+        ("neutral", " x does he? x isn't she? x has\nhe x", " x do they? x aren't they? x have\nthey x"),
+        ("neutral", " x it is she who x", " x it is they who x"),
+        ("neutral", " x it was he that was late", " x it was they that was late"),
+        ("neutral", " he never was; she also just has", " they never were; they also just have"),
+        ("neutral", " x where's he been? x who’s she?", " x where've they been? x who’re they?"),
         ("neutral", " he’s never got it; it's hers, he says.", " they’ve never got it; it's theirs, they says."),
+        ("swap", " (she/her/hers) (he/him/his)", " (he/him/his) (she/her/hers)"),
+        ("masculine_to_feminine", " his but recently late king; his .NET x", " her but recently late king; her .NET x"),
+        (
+            "masculine_to_feminine",
+            " a king of his told him; one letter of his in x",
+            " a king of hers told her; one letter of hers in x",
+        ),
+        ("masculine_to_feminine", " _He_ saw _his_ boat; heʼs *his*.", " _She_ saw _her_ boat; sheʼs *hers*."),
+        ("pronouns_and_titles", " Mr. and Mrs. x, Sir or Madam, Mr x", " Mr. and Mrs. x, Sir or Madam, Ms x"),
         ("gendered_words", " he met the king's aunt.", " she met the queen's aunt."),
         ("gendered_words", " the uncle of Mr. and she miss her.", " the aunt of Mrs. and he miss him."),
+        ("gendered_words", " the king or queen; Mr. and Mrs. x", " the queen or king; Mr. and Mrs. x"),
         ("pronouns_and_titles", " Mr Smith saw his uncle.", " Ms Smith saw her uncle."),
         ("drop", " he saw her", " he saw her"),
     ],
@@ -168,18 +184,55 @@ def test_placebo_exchanges_as_many_words_as_masculine_pronouns_are_swapped(arms)
         assert PLACEBO.sub("_", before) == PLACEBO.sub("_", after)
 
 
-def test_an_s_is_has_before_these_participles_whatever_of_these_adverbs_lie_between():
-    participles = [
-        *("been", "got", "had", "gone", "become", "done", "made", "taken", "seen"),
-        *("given", "come", "grown", "lost"),
-    ]
-    adverbs = ["not", "never", "always", "already", "just", "also", "only", "ever", "recently", "since", "long"]
-    for participle in participles:
-        assert means_has(f" {participle}."), participle
-    for adverb in adverbs:
-        assert means_has(f" {adverb} just been"), adverb
-    for text in (" tired", " never tired", " beenish", " not", "been", ", been"):
-        assert not means_has(text), text
+@pytest.mark.parametrize(
+    "after",
+    [
+        *(
+            " been ill",
+            " got it",
+            " gone",
+            " become king",
+            " done it",
+            " made it",
+            " taken it",
+            " seen it",
+            " given it",
+        ),
+        *(
+            " written a book",
+            " eaten.",
+            " left home",
+            " never been",
+            " just arrived",
+            " already finished",
+            " lived here",
+        ),
+        *(" told me", " called the police", " decided to go", " recently visited Rome", " always wanted it", " won"),
+        *(" finally really got", " used the car", " forgotten\nit"),
+    ],
+)
+def test_an_s_is_has_before_a_participle_of_the_perfect(after):
+    assert means_has(after)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        *(" tired", " never tired", " beenish", " not", "been", ", been", " left-handed", " left alone", " called Ann"),
+        *(
+            " married",
+            " interested in it",
+            " written by hand",
+            " seen as a king",
+            " told to go",
+            " based here",
+            " late",
+        ),
+        *(" named the king’s", " just tired", " used to it", " going", " a king", ""),
+    ],
+)
+def test_an_s_is_is_before_all_else(after):
+    assert not means_has(after)
 
 
 @pytest.mark.parametrize("name", ["balance", "shuffled", "placebo"])

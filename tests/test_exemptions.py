@@ -126,8 +126,25 @@ def test_a_shout_that_the_row_cuts_is_not_known():
     [
         *('lang="⟨he⟩"', "hreflang=⟨he⟩", "http://⟨he⟩.wikipedia.org", "https://x.org/a/⟨his⟩/b.html", "www.⟨her⟩.net"),
         *("⟨her⟩@his.com", "her@⟨his⟩.com", "@⟨her⟩", "#⟨him⟩", "self.⟨her⟩", "⟨he⟩.name", "⟨he⟩->h_addr", "x::⟨he⟩"),
-        *("$⟨his⟩ = $her;", "${⟨his⟩}", "struct hostent *⟨he⟩;", "def ⟨he⟩(x):", "x[⟨he⟩]", "⟨he⟩()", "f(x)\n  return ⟨he⟩;"),
-        *("if (⟨he⟩ == null) {", "</⟨he⟩>", "<⟨he⟩>", "{{⟨he⟩}}", "`⟨he⟩`", "[[⟨he⟩:Article]]", '{"⟨he⟩": 1}', '"lang": "⟨he⟩"'),
+        *(
+            "$⟨his⟩ = $her;",
+            "${⟨his⟩}",
+            "struct hostent *⟨he⟩;",
+            "def ⟨he⟩(x):",
+            "x[⟨he⟩]",
+            "⟨he⟩()",
+            "f(x)\n  return ⟨he⟩;",
+        ),
+        *(
+            "if (⟨he⟩ == null) {",
+            "</⟨he⟩>",
+            "<⟨he⟩>",
+            "{{⟨he⟩}}",
+            "`⟨he⟩`",
+            "[[⟨he⟩:Article]]",
+            '{"⟨he⟩": 1}',
+            '"lang": "⟨he⟩"',
+        ),
         *("C:\\⟨his⟩\\files", "~/⟨his⟩/x", "/⟨he⟩/", "\\⟨her⟩", "&⟨his⟩;", "⟨he⟩=1", "./⟨his⟩.txt", "x = ⟨his⟩ + y;"),
     ],
 )
@@ -138,8 +155,25 @@ def test_addresses_identifiers_and_markup_are_code(text):
 @pytest.mark.parametrize(
     "text",
     [
-        *("it ended.⟨He⟩ left", "“⟨he⟩”", "(⟨he⟩)", "[⟨he⟩]", "<i>⟨he⟩</i> left", "==⟨he⟩==", "**⟨he⟩**", "*⟨he⟩ said*"),
-        *("``⟨He⟩ said''", "\\emph{⟨he⟩}", "w/⟨his⟩ help", "...⟨he⟩ left", "⟨him⟩[1] and", "⟨he⟩/him pronouns", "⟨he⟩, she said"),
+        *(
+            "it ended.⟨He⟩ left",
+            "“⟨he⟩”",
+            "(⟨he⟩)",
+            "[⟨he⟩]",
+            "<i>⟨he⟩</i> left",
+            "==⟨he⟩==",
+            "**⟨he⟩**",
+            "*⟨he⟩ said*",
+        ),
+        *(
+            "``⟨He⟩ said''",
+            "\\emph{⟨he⟩}",
+            "w/⟨his⟩ help",
+            "...⟨he⟩ left",
+            "⟨him⟩[1] and",
+            "⟨he⟩/him pronouns",
+            "⟨he⟩, she said",
+        ),
         *('alt="⟨He⟩ walks"', "⟨his⟩; and", "- ⟨he⟩ left", "> ⟨he⟩ left", "⟨he⟩=\nleft the house", "the end of ⟨his⟩."),
         *("AT&T told ⟨him⟩ so", "in 5% ⟨he⟩ had", "and then ⟨he⟩ = the man that was here", "Smith~⟨he⟩ left"),
     ],
@@ -152,7 +186,14 @@ def test_words_of_prose_are_not_code(text):
     "text",
     [
         *("liquid ⟨He⟩ at 4 K", "Ne, Ar and ⟨He⟩", "⟨He⟩/Ne", "⟨He⟩ atoms", "5 % ⟨He⟩ x", "⟨He⟩+ ions", "H, ⟨He⟩, Li"),
-        *("residue ⟨His⟩ 57", "⟨His⟩ 57, which", "⟨His⟩ 57", "Asp, ⟨His⟩ and Ser", "bundle of ⟨His⟩", "the ⟨His⟩ bundle"),
+        *(
+            "residue ⟨His⟩ 57",
+            "⟨His⟩ 57, which",
+            "⟨His⟩ 57",
+            "Asp, ⟨His⟩ and Ser",
+            "bundle of ⟨His⟩",
+            "the ⟨His⟩ bundle",
+        ),
         *("en, fr, ⟨he⟩", "⟨he⟩ | ru", "en/⟨he⟩/ar"),
     ],
 )
@@ -202,6 +243,8 @@ def test_short_english_sentences_are_swapped_with_english_only(text):
     assert swapped_share(text, english_only=True) == 1
 
 
-@pytest.mark.parametrize("text", ["x; {he} = {x}; [x] => _x_ (he)", "él está aquí; su hermano he es", "für den Käse his"])
+@pytest.mark.parametrize(
+    "text", ["x; {he} = {x}; [x] => _x_ (he)", "él está aquí; su hermano he es", "für den Käse his"]
+)
 def test_other_languages_and_code_are_left_with_english_only(text):
     assert swapped_share(text, english_only=True) == 0

@@ -82,7 +82,28 @@ def test_one_character_may_be_enough_to_tell(following):
     assert stands_independently(following, ended=False) is not None
 
 
-pieces = st.sampled_from([*INDEPENDENT_BEFORE, *INDEPENDENT_AFTER_OF, "but", "or", "mine", "*", ")", " ", "\n", ".", ",", "-", "4", "x", "_", "“", "é", "("])
+pieces = st.sampled_from(
+    [
+        *INDEPENDENT_BEFORE,
+        *INDEPENDENT_AFTER_OF,
+        "but",
+        "or",
+        "mine",
+        "*",
+        ")",
+        " ",
+        "\n",
+        ".",
+        ",",
+        "-",
+        "4",
+        "x",
+        "_",
+        "“",
+        "é",
+        "(",
+    ]
+)
 
 
 @given(st.lists(pieces, max_size=6).map("".join), st.lists(pieces, max_size=4).map("".join), st.booleans())

@@ -146,7 +146,9 @@ def occurrences(text: str, name: str, arm: str = "masculine_to_feminine") -> lis
                 reason = exemption(form, before, after, lead=lead, cuts=(first, last))
             if form.lower() in ("his", "her") and reason is None:
                 choice = his(before, after, cut=last) if form.lower() == "his" else her(after, cut=last)
-                if re.search({"his": r"(?<!\w)him\s?/\s?$", "her": r"(?<!\w)she\s?/\s?$"}[form.lower()], before, re.IGNORECASE):
+                if re.search(
+                    {"his": r"(?<!\w)him\s?/\s?$", "her": r"(?<!\w)she\s?/\s?$"}[form.lower()], before, re.IGNORECASE
+                ):
                     choice = {"his": "hers", "her": "him"}[form.lower()]
                 reason = "row_edge" if choice is None else None
                 word = choice or word
@@ -185,13 +187,51 @@ def counts_of(found: list[Occurrence]) -> list[tuple]:
 pronouns = st.sampled_from(
     [case(word) for word in (*FEMININE, *MASCULINE) for case in (str.lower, str.title, str.upper)]
 )
-connectors = st.sampled_from(["or", " or", " nor", "/", " / ", " and/or", "OR", " Or", "s/", "(s)", " and", " (or", "&", ", or", "- or", " or\n", "s("])
-titles = st.sampled_from([" Majesty", " Royal Highness", " Grace", " Holiness.", " Royal", "ROYAL", " lordship", " MAJESTY", " most"])
+connectors = st.sampled_from(
+    [
+        "or",
+        " or",
+        " nor",
+        "/",
+        " / ",
+        " and/or",
+        "OR",
+        " Or",
+        "s/",
+        "(s)",
+        " and",
+        " (or",
+        "&",
+        ", or",
+        "- or",
+        " or\n",
+        "s(",
+    ]
+)
+titles = st.sampled_from(
+    [" Majesty", " Royal Highness", " Grace", " Holiness.", " Royal", "ROYAL", " lordship", " MAJESTY", " most"]
+)
 fragments = st.sampled_from(
     ["sheds", "heuristic", "hertz", "br", "t", "himalaya", "history", "é", "\u0301", "漢", "ladder"]
 )
 marks = st.sampled_from(
-    [*" .,;:!?()'\"’“—–-_/\n\t\u00a0\u2010\u00ad🦔@$=*<>[]{}#\\`~&+ʼ", "--", "__", "__________", "].", "://", "->", ".com", "  ", "   ", "    ", "'s", "\n\n", ".45", "7"]
+    [
+        *" .,;:!?()'\"’“—–-_/\n\t\u00a0\u2010\u00ad🦔@$=*<>[]{}#\\`~&+ʼ",
+        "--",
+        "__",
+        "__________",
+        "].",
+        "://",
+        "->",
+        ".com",
+        "  ",
+        "   ",
+        "    ",
+        "'s",
+        "\n\n",
+        ".45",
+        "7",
+    ]
 )
 spaced = st.tuples(st.sampled_from([" ", " ", "  ", "\n", ""]), pronouns | fragments | st.sampled_from(WORDS)).map(
     "".join

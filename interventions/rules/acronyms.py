@@ -12,16 +12,23 @@ from interventions.rules.beside import Beside
 CHARACTERS = 32
 SHOUTED = frozenset(
     (
-        "A ABOUT AFTER ALL ALSO ALWAYS AM AN AND ANY ARE AS AT AWAY BACK BE BECAUSE BEEN BEFORE BUT BY CALLED CAME CAN "
-        "CANNOT COME COULD DID DIE DIED DO DOES DON DOWN EVEN EVER FOR FOUND FROM GAVE GET GO GOD GOES GOING GONE GOOD "
-        "GOT HAD HAS HAVE HE HER HERE HERS HIM HIMSELF HERSELF HIS HOW I IF IN INTO IS IT ITS JUST KNEW KNOW KNOWS LEFT "
-        "LET LIKE LOVE LOVED LOVES MADE MAKE MAN MAY ME MEN MUST MY NEVER NO NOT NOW OF OFF ON ONE ONLY OR OTHER OUR "
-        "OUT OVER OWN PUT SAID SAVED SAW SAY SAYS SEE SEES SHALL SHE SHOULD SO SOME SUCH TAKE TELL THAN THAT THE THEIR "
-        "THEM THEN THERE THESE THEY THINKS THIS TO TOLD TOO TOOK UNTIL UP UPON USED VERY WANT WANTED WANTS WAS WE WENT "
-        "WERE WHAT WHEN WHERE WHICH WHILE WHO WHY WILL WITH WON WOULD YES YET YOU YOUR"
-    ).split()
+        *("A", "ABOUT", "AFTER", "ALL", "ALSO", "ALWAYS", "AM", "AN", "AND", "ANY", "ARE", "AS", "AT", "AWAY", "BACK"),
+        *("BE", "BECAUSE", "BEEN", "BEFORE", "BUT", "BY", "CALLED", "CAME", "CAN", "CANNOT", "COME", "COULD", "DID"),
+        *("DIE", "DIED", "DO", "DOES", "DON", "DOWN", "EVEN", "EVER", "FOR", "FOUND", "FROM", "GAVE", "GET", "GO"),
+        *("GOD", "GOES", "GOING", "GONE", "GOOD", "GOT", "HAD", "HAS", "HAVE", "HE", "HER", "HERE", "HERS", "HIM"),
+        *("HIMSELF", "HERSELF", "HIS", "HOW", "I", "IF", "IN", "INTO", "IS", "IT", "ITS", "JUST", "KNEW", "KNOW"),
+        *("KNOWS", "LEFT", "LET", "LIKE", "LOVE", "LOVED", "LOVES", "MADE", "MAKE", "MAN", "MAY", "ME", "MEN", "MUST"),
+        *("MY", "NEVER", "NO", "NOT", "NOW", "OF", "OFF", "ON", "ONE", "ONLY", "OR", "OTHER", "OUR", "OUT", "OVER"),
+        *("OWN", "PUT", "SAID", "SAVED", "SAW", "SAY", "SAYS", "SEE", "SEES", "SHALL", "SHE", "SHOULD", "SO", "SOME"),
+        *("SUCH", "TAKE", "TELL", "THAN", "THAT", "THE", "THEIR", "THEM", "THEN", "THERE", "THESE", "THEY", "THINKS"),
+        *("THIS", "TO", "TOLD", "TOO", "TOOK", "UNTIL", "UP", "UPON", "USED", "VERY", "WANT", "WANTED", "WANTS", "WAS"),
+        *("WE", "WENT", "WERE", "WHAT", "WHEN", "WHERE", "WHICH", "WHILE", "WHO", "WHY", "WILL", "WITH", "WON"),
+        *("WOULD", "YES", "YET", "YOU", "YOUR"),
+    )
 )
-ACRONYMS = frozenset("NASA NATO UNESCO UNICEF OECD ASEAN HEFCE UCAS JISC IEEE AIDS OPEC".split())
+ACRONYMS = frozenset(
+    (*("NASA", "NATO", "UNESCO", "UNICEF", "OECD", "ASEAN", "HEFCE", "UCAS", "JISC", "IEEE", "AIDS", "OPEC"),)
+)
 
 _CONTRACTION = re.compile(r"['’ʼ](?:S|D|LL)(?![^\W\d_])")
 _NEXT_WORD = re.compile(r"(?:['’ʼ](?:s|d|ll)(?!\w))?(?:[^\w.!?;:\n]|\n(?!\s*\n)|_|\d)*([^\W\d_]+(?:['’ʼ][^\W\d_]+)*)")

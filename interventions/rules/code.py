@@ -59,7 +59,10 @@ _CLOSES_SUBSCRIPT = re.compile(r"[\"']?[\])]")
 
 OPERATORS = ("=", "+", "*", "%", "&", "|", "{", "}", "<", ">")
 KEYWORDS = frozenset(
-    "def function func fn sub macro struct enum elif var const return unsigned extern typedef int char void".split()
+    (
+        *("def", "function", "func", "fn", "sub", "macro", "struct", "enum", "elif", "var", "const", "return"),
+        *("unsigned", "extern", "typedef", "int", "char", "void"),
+    )
 )
 _LAST_WORD = re.compile(r"(?<![^\W_])[a-z]+\Z")
 LEAST_SIGNS, MOST_ENGLISH = 2, 1
@@ -103,17 +106,17 @@ def is_code(form: str, beside: Beside) -> bool:
 
 
 def _is_run_on(form: str, before: str) -> bool:
-    """"it ended.He left": a sentence begins behind a point without a blank."""
+    """ "it ended.He left": a sentence begins behind a point without a blank."""
     return before.endswith(".") and form[:1].isupper()
 
 
 def _is_emphasised(before: str, after: str) -> bool:
-    """"==he==", "^he^", "~he~"."""
+    """ "==he==", "^he^", "~he~"."""
     return before[-1:] in ("=", "^", "~") and after.startswith(before[-1:])
 
 
 def _is_declared(before: str, after: str) -> bool:
-    """"struct hostent *he", "def he("."""
+    """ "struct hostent *he", "def he("."""
     if before.endswith(("*", "&")) and _DECLARED.search(before):
         return True
     return after.startswith("(") and closes(_CALLED, before, within=16)

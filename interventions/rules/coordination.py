@@ -71,7 +71,7 @@ def names_both_genders(form: str, beside: Beside) -> bool | None:
 
 
 def _belongs_to_an_s(beside: Beside) -> bool:
-    """"s/he", "(s)he", "s(he)"."""
+    """ "s/he", "(s)he", "s(he)"."""
     if closes(_S_BEFORE_HE, beside.before, within=8):
         return True
     return closes(_BRACKET_BEFORE_HE, beside.before, within=3) and beside.after[:1] in (")", "]")

@@ -10,25 +10,32 @@ from interventions.rules.beside import Beside
 
 FOREIGN = frozenset(
     (
-        "yo que qué pero porque muy una uno unos unas ella ellos ellas nos esto esta este eso nada todo todos algo siempre "
-        "nunca cuando donde como más también está están estoy soy eres somos ser estar para por sin sobre entre hasta "
-        "desde tu tus su sus lo ya casa "
-        "ich und der die das nicht ist ein eine einen einem wir ihr sie er auf mit für auch sind wird werden dem "
-        "den des zu zur zum nach hin vom bei oder aber wenn als nur noch sehr wie dass "
-        "je il elle nous vous ils elles les un une est et ou où dans pour avec sur qui pas ne plus sont être ce cette ces "
-        "mais leur aux du "
-        "che è della delle degli dello nel nella sono anche più gli questo questa lei lui "
-        "não uma com você ele ela eles isso mas muito são foi "
-        "het een niet ik je zijn was dat voor met ook naar maar og av det ikke jeg på som til för är och att inte "
-        "quod enim est sunt atque autem quae quam cum sed eius ille bir ve için çok bu şey zaman gün olarak değil"
-    ).split()
-) - frozenset("die was den met des sin pas plus un".split())
+        *("yo", "que", "qué", "pero", "porque", "muy", "una", "uno", "unos", "unas", "ella", "ellos", "ellas", "nos"),
+        *("esto", "esta", "este", "eso", "nada", "todo", "todos", "algo", "siempre", "nunca", "cuando", "donde"),
+        *("como", "más", "también", "está", "están", "estoy", "soy", "eres", "somos", "ser", "estar", "para", "por"),
+        *("sin", "sobre", "entre", "hasta", "desde", "tu", "tus", "su", "sus", "lo", "ya", "casa", "ich", "und", "der"),
+        *("die", "das", "nicht", "ist", "ein", "eine", "einen", "einem", "wir", "ihr", "sie", "er", "auf", "mit"),
+        *("für", "auch", "sind", "wird", "werden", "dem", "den", "des", "zu", "zur", "zum", "nach", "hin", "vom"),
+        *("bei", "oder", "aber", "wenn", "als", "nur", "noch", "sehr", "wie", "dass", "je", "il", "elle", "nous"),
+        *("vous", "ils", "elles", "les", "un", "une", "est", "et", "ou", "où", "dans", "pour", "avec", "sur", "qui"),
+        *("pas", "ne", "plus", "sont", "être", "ce", "cette", "ces", "mais", "leur", "aux", "du", "che", "è", "della"),
+        *("delle", "degli", "dello", "nel", "nella", "sono", "anche", "più", "gli", "questo", "questa", "lei", "lui"),
+        *("não", "uma", "com", "você", "ele", "ela", "eles", "isso", "mas", "muito", "são", "foi", "het", "een"),
+        *("niet", "ik", "je", "zijn", "was", "dat", "voor", "met", "ook", "naar", "maar", "og", "av", "det", "ikke"),
+        *("jeg", "på", "som", "til", "för", "är", "och", "att", "inte", "quod", "enim", "est", "sunt", "atque"),
+        *("autem", "quae", "quam", "cum", "sed", "eius", "ille", "bir", "ve", "için", "çok", "bu", "şey", "zaman"),
+        *("gün", "olarak", "değil"),
+    )
+) - frozenset(["die", "was", "den", "met", "des", "sin", "pas", "plus", "un"])
 ENGLISH = frozenset(
     (
-        "the and that with for from this which have had has were are been not they their would could when who what by it "
-        "you there into because about was is of to in on at as but if then than or she we i my your his him himself "
-        "herself be will can did do does said after before over so all no one out up down our them these those its"
-    ).split()
+        *("the", "and", "that", "with", "for", "from", "this", "which", "have", "had", "has", "were", "are", "been"),
+        *("not", "they", "their", "would", "could", "when", "who", "what", "by", "it", "you", "there", "into"),
+        *("because", "about", "was", "is", "of", "to", "in", "on", "at", "as", "but", "if", "then", "than", "or"),
+        *("she", "we", "i", "my", "your", "his", "him", "himself", "herself", "be", "will", "can", "did", "do", "does"),
+        *("said", "after", "before", "over", "so", "all", "no", "one", "out", "up", "down", "our", "them", "these"),
+        *("those", "its"),
+    )
 )
 
 _WORD = re.compile(r"[^\W\d_]+")
