@@ -110,7 +110,7 @@ class Matcher:
             at: only those that begin at these positions, counted through all rows and sorted.
         """
         tokens, width = rows.reshape(-1), rows.shape[1]
-        places = np.zeros(0, np.int64) if at is None else at
+        places = np.zeros(0, np.int64) if at is None else at[self._begins[tokens[at]] != 0]
         matches = Matches(
             *find_words(
                 *(tokens, width, at is None, places),

@@ -146,11 +146,10 @@ class Neutral:
                 inside = inside[tokens[inside + offset] == token]
             before = _standing_before(tokens, starts[starts % width > 0], ids, width)
             before = before[self._text_before_matches(rows, before, _ASKS)]
-            following = dict(zip(starts.tolist(), stops.tolist(), strict=True))
-            read_from = [(place, place + len(ids)) for place in inside.tolist()]
-            read_from += [(place, following[place + len(ids)]) for place in before.tolist()]
+            places = np.concatenate([inside, before])
+            read_from = np.concatenate([inside + len(ids), stops[np.searchsorted(starts, before + len(ids))]])
             verbs = []
-            for place, stop in read_from:
+            for place, stop in zip(places.tolist(), read_from.tolist(), strict=True):
                 row, column = divmod(stop, width)
                 after, ended = ("", False) if column == 0 else self._text_after(rows[row], column)
                 if (after or ended) and not after[:1].isalnum():
