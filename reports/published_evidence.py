@@ -11,7 +11,7 @@ import pandas as pd
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from interventions.as_released import END_OF_DOCUMENT, PADDING, as_released
+from reports.as_released import END_OF_DOCUMENT, PADDING, as_released
 from reports.published_results import net_bias, published_results
 
 _LAST = 10

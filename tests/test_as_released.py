@@ -5,7 +5,7 @@ import pytest
 
 from foundation import UserError
 from interventions import INTERVENTIONS, load_intervention
-from interventions.as_released import END_OF_DOCUMENT, PADDING, as_released
+from reports.as_released import END_OF_DOCUMENT, PADDING, as_released
 from reports.published_evidence import pushed_code
 from test_vocabulary import byte_level_tokenizer
 
