@@ -185,7 +185,7 @@ class InterventionConfig:
         fraction: the share of the units that is changed, 0 to 1; what .25 changes, .5 changes too.
         start: step of the segment, counted from its first, at which it begins.
         stop: step of the segment after which the text is unmodified again; null: it is done to the end.
-        english_only: leave pronouns that stand in code and other languages.
+        english_only: leave words around which signs of code and of other languages outnumber English words.
         sample_rows: rows before the segment, or the corpus's first, that an arm learns from where it has to.
     """
 
