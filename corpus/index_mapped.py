@@ -3,13 +3,13 @@
 import hashlib
 import json
 import logging
+import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
-from huggingface_hub import snapshot_download
 from numpy.typing import NDArray
 
 from corpus.byte_source import Cost
@@ -26,10 +26,12 @@ from corpus.sample_order import (
     save_order,
 )
 from foundation import UserError, atomic_directory, cache_directory, exclusive, hash_of_source
+from foundation.hub import Repository, fetch_files, list_files
+from foundation.web import OutOfReach
 
 log = logging.getLogger(__name__)
 
-_HUB = "hf://datasets/"
+_HUB = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>.+))?/?")
 
 
 @dataclass(frozen=True)
@@ -161,8 +163,7 @@ def open_index_mapped(
         directory = _built_maps(dataset, seed=seed, num_samples=num_samples, seq_length=seq_length)
         origin = f"GPT-NeoX's order of {num_samples} samples, seed {seed}"
     else:
-        directory = _fetched_maps(str(maps), seed) if is_remote(str(maps)) else Path(maps)
-        origin = str(maps)
+        directory, origin = _fetched_maps(str(maps), seed) if is_remote(str(maps)) else (Path(maps), str(maps))
     order = load_order(find_maps(directory, seq_length=seq_length, seed=seed), seq_length=seq_length)
     check_order(order, num_documents=len(dataset), origin=origin)
     return IndexMapped(dataset, order, origin)
@@ -186,16 +187,19 @@ def _built_maps(dataset: IndexedDataset, *, seed: int, num_samples: int, seq_len
     return directory
 
 
-def _fetched_maps(location: str, seed: int) -> Path:
-    """A directory with the maps of a seed, through the hub's own cache: they are needed whole."""
-    repository = location.removeprefix(_HUB)
-    if not location.startswith(_HUB) or repository.count("/") != 1:
+def _fetched_maps(location: str, seed: int) -> tuple[Path, str]:
+    """A directory with the maps of a seed, in the hub's cache, for they are needed whole; and where they are from."""
+    match = _HUB.fullmatch(location)
+    if match is None:
         raise UserError(f"corpus.maps={location} is not understood; take a directory or hf://datasets/OWNER/NAME")
+    repository = Repository(match["repository"], "dataset")
+    remedy = "check the network, or leave corpus.maps out to build the maps"
     try:
-        snapshot = snapshot_download(repository, repo_type="dataset", allow_patterns=[f"seed{seed}/*_idx.npy"])
-    except (httpx2.HTTPError, OSError) as error:
-        raise UserError(
-            f"{location} cannot be fetched ({type(error).__name__}); check the network, or leave corpus.maps out to "
-            f"build the maps"
-        ) from error
-    return Path(snapshot) / f"seed{seed}"
+        listing = list_files(repository, match["revision"] or "main")
+    except OutOfReach as error:
+        raise OutOfReach(f"{location} cannot be fetched ({error.reason}); {remedy}") from error
+    names = [name for name in listing.files if fnmatchcase(name, f"seed{seed}/*_idx.npy")]
+    if not names:
+        raise UserError(f"{location} holds no maps seed{seed}/*_idx.npy; {remedy}")
+    directory = fetch_files(repository, listing, names, where=f"{location}, the maps of seed {seed}", remedy=remedy)
+    return directory / f"seed{seed}", f"{repository}@{listing.commit}"

@@ -9,9 +9,9 @@ from transformers import AutoTokenizer
 
 from foundation import UserError
 from neox_generator import draw_toy, write_checkpoint
-from range_server import RangeServer
+from range_server import RangeServer, be_the_hub
 from test_checkpoint import save
-from test_hub_weights import ask, model_files, own_caches  # noqa: F401  # fixtures
+from test_hub_weights import model_files, own_caches  # noqa: F401  # fixtures
 from test_loop import RECIPE
 from training import (
     Architecture,
@@ -198,7 +198,7 @@ def test_a_tokenizer_file_that_is_none_is_one_line(directory):
 
 def test_a_published_checkpoint_loads_from_the_hub_with_its_caveats(monkeypatch, model_files, tiny_model):  # noqa: F811
     with RangeServer({}) as hub:
-        ask(monkeypatch, hub.url)
+        be_the_hub(monkeypatch, hub.url)
         other = {
             name: content[:-1] + b"x" if name.endswith(".safetensors") else content
             for name, content in model_files.items()

@@ -11,6 +11,7 @@ from typing import Protocol, cast
 from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
 from foundation import UserError
+from foundation.hub import fetch_tokenizer
 from training.checkpoint import (
     Checkpoint,
     DamagedCheckpoint,
@@ -20,7 +21,7 @@ from training.checkpoint import (
     load_own_checkpoint,
     saved_steps,
 )
-from training.hub import check_model_there, check_not_final, fetch_revision
+from training.hub import check_not_final, fetch_revision
 from training.neox import make_model, neox_config, neox_steps, read_neox
 from training.optimizer import OptimizerState
 from training.published import SIZES, STEPS, check_not_v0, known_caveats, published_repository
@@ -244,7 +245,7 @@ def _tokenizer(named: str | None, *places: Path) -> PreTrainedTokenizerBase:
     if not Path(place).exists():
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", place):
             raise UserError(f"there is no tokenizer {place}; {remedy}")
-        check_model_there(place, remedy=remedy)
+        place = str(fetch_tokenizer(place, remedy=remedy))
     try:
         return cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(place, trust_remote_code=False))
     except Exception as error:  # whatever the file holds is met by other libraries, which raise what they like
