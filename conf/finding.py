@@ -175,16 +175,41 @@ def find_trajectory(config: RunConfig) -> list[int]:
     Raises:
         UserError: there is none.
     """
-    steps, where = find_steps(config)
-    chosen = range(config.step, config.step + config.steps + 1)
-    every = config.trajectory.every or 1
-    found = [step for step in steps if step in chosen and step % every == 0]
+    spanned, where = _spanned(config)
+    skipped = find_skipped(config)
+    found = [step for step in spanned if step not in skipped]
     if not found:
+        chosen, every = range(config.step, config.step + config.steps + 1), config.trajectory.every or 1
         raise UserError(
             f"no checkpoint of {where} lies between step={config.step} and step + steps={chosen[-1]} at a multiple of "
             f"trajectory.every={every}; set them to a span that holds some"
         )
     return found
+
+
+def find_skipped(config: RunConfig) -> dict[int, str]:
+    """The checkpoints that protocol=trajectory steps over, each with why.
+
+    Raises:
+        UserError: trajectory.skip names one that the span has not.
+    """
+    spanned, where = _spanned(config)
+    if unknown := sorted(set(config.trajectory.skip) - set(spanned)):
+        raise UserError(
+            f"trajectory.skip names step {unknown[0]}, which is none of the checkpoints of {where} that "
+            f"protocol=trajectory would measure; leave it out"
+        )
+    suite = given_suite(config)
+    faults = {step: None if suite is None else suite.fault(step) for step in spanned}
+    named = {step: f"step {step:,} was left out by trajectory.skip" for step in config.trajectory.skip}
+    return {step: fault for step, fault in faults.items() if fault is not None} | named
+
+
+def _spanned(config: RunConfig) -> tuple[list[int], str]:
+    """The steps of the suite's checkpoints in the span that protocol=trajectory measures, and where they are."""
+    steps, where = find_steps(config)
+    chosen = range(config.step, config.step + config.steps + 1)
+    return [step for step in steps if step in chosen and step % (config.trajectory.every or 1) == 0], where
 
 
 def find_steps_along(config: RunConfig) -> list[int]:

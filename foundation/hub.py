@@ -36,6 +36,10 @@ Kind = Literal["model", "dataset"]
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_MODEL = re.compile(
+    r"(hf://|https?://(www\.)?(huggingface\.co|hf\.co)/)(?!datasets/|spaces/)(?P<name>[^@?#]*?)"
+    r"(/?@|/(tree|blob|resolve)/|(?=[?#])|$)(?P<revision>[^/?#]+)?([/?#].*)?"
+)
 _FILES_AT_ONCE = 4
 _READ_BYTES = 1 << 20
 
@@ -109,6 +113,17 @@ class Repository:
     def folder(self) -> Path:
         """The repository's place in the hub's cache."""
         return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=self.name, repo_type=self.kind)
+
+
+def is_repository_name(text: str) -> bool:
+    """Whether a text can be OWNER/NAME."""
+    return _NAME.fullmatch(text) is not None
+
+
+def named_model(location: str) -> tuple[str, str | None] | None:
+    """OWNER/NAME and the revision that hf://OWNER/NAME[@REVISION], or the address of a model's page, names."""
+    match = _MODEL.fullmatch(location)
+    return None if match is None else (match["name"].removesuffix("/"), match["revision"])
 
 
 class NoRevision(UserError):

@@ -247,7 +247,7 @@ def test_a_directory_on_a_web_server_holds_shards_under_pythias_names(tmp_path):
         assert listing.size == ROWS.nbytes
 
 
-@pytest.mark.parametrize("location", ["hf://EleutherAI/pythia-70m", "s3://bucket/key", "hf://datasets/alone"])
+@pytest.mark.parametrize("location", ["hf://alone", "s3://bucket/key", "hf://datasets/alone"])
 def test_other_kinds_of_places_are_refused(tmp_path, location):
     with pytest.raises(UserError, match=r"is not understood; take hf://datasets/OWNER/NAME"):
         remote_place(location, revision=None, listings=tmp_path)
@@ -268,6 +268,20 @@ def test_web_addresses_that_are_none_or_hold_a_password_are_refused(tmp_path, lo
     with pytest.raises(UserError, match=message) as refusal:
         remote_place(location, revision=None, listings=tmp_path)
     assert "s3cret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "hf://EleutherAI/pythia-70m",
+        "hf://EleutherAI/pythia-70m@main",
+        "https://huggingface.co/EleutherAI/pythia-70m",
+        "https://huggingface.co/EleutherAI/pythia-70m/tree/main",
+    ],
+)
+def test_a_model_as_a_corpus_is_refused_with_what_a_dataset_is_called(tmp_path, location):
+    with pytest.raises(UserError, match=r"is a model of the hub; .* take hf://datasets/EleutherAI/pythia-70m$"):
+        remote_place(location, revision=None, listings=tmp_path)
 
 
 def test_revisions_are_the_hubs_and_are_named_once(tmp_path):

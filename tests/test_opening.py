@@ -122,6 +122,12 @@ def test_a_merged_file_on_a_web_server(merged, rows):
         assert_reads_as(open_corpus(f"{server.url}/document.bin"), rows)
 
 
+@pytest.mark.parametrize("name", ["EleutherAI/pile-deduped-pythia-preshuffled", "me/rows.v2"])
+def test_the_hubs_name_of_a_dataset_without_its_prefix_is_refused_with_it(name):
+    with pytest.raises(UserError, match=rf"there is no corpus at {name}; .* is corpus.location=hf://datasets/{name}$"):
+        open_corpus(name)
+
+
 def test_shards_on_the_hub(sharded, rows, monkeypatch):
     commit, name = "c" * 40, "Somebody/rows"
     files = {f"datasets/{name}/resolve/{commit}/{path.name}": path for path in sharded.iterdir()}

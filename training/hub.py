@@ -16,12 +16,14 @@ from foundation.hub import (
     NoRevision,
     Repository,
     fetch_files,
+    known_files,
+    lacking_files,
     list_branches,
     list_files,
 )
 from foundation.web import OutOfReach
 from training.checkpoint import check_step
-from training.published import FINAL_STEP, STEPS, UNMOVED_STEPS, check_not_v0
+from training.published import FINAL_STEP, STEPS, UNMOVED_STEPS, check_not_v0, is_of_suite
 from training.weights import choose_weights, remembered_sha256
 
 log = logging.getLogger(__name__)
@@ -130,6 +132,39 @@ def _published_hashes(listing: Listing) -> dict[str, str]:
     return {name: file.sha256 for name, file in listing.files.items() if _WEIGHTS.fullmatch(name) and file.sha256}
 
 
+def published_steps(repository: str) -> list[int]:
+    """The steps of a repository, in order: the suite's of a model of the suite, else those that it has branches of.
+
+    Where it has none, its main is the last step. Where the hub cannot be asked, and never was, the suite's are taken.
+    """
+    if is_of_suite(repository):
+        return list(STEPS)
+    branches = list_branches(Repository(repository))
+    return list(STEPS) if branches is None else _steps_among(branches) or [FINAL_STEP]
+
+
+def revision_of(repository: str, step: int) -> str:
+    """The revision that holds the checkpoint of a step: its branch; main for the last of those that have none."""
+    if step != FINAL_STEP or is_of_suite(repository):
+        return f"step{step}"
+    branches = list_branches(Repository(repository))
+    return f"step{step}" if branches is None or _steps_among(branches) else "main"
+
+
+def lacking_bytes(repository: str, *, revision: str) -> int | None:
+    """Bytes of a revision that the hub's cache does not hold, from what is known; None where it was never listed."""
+    model = Repository(repository)
+    listing = known_files(model, revision)
+    if listing is None:
+        return None
+    weights = [name for name in listing.files if _WEIGHTS.fullmatch(name)]
+    chosen = [name for name in weights if name.endswith(".safetensors")] or weights
+    needed = [*(name for name in _SMALL_FILES if name in listing.files), *chosen]
+    if not chosen:
+        return None
+    return sum(listing.files[name].size for name in lacking_files(model, listing, needed))
+
+
 def check_not_final(repository: str, *, step: int) -> bool:
     """Whether the weights of a step could be told from those of the end of training and of the neighbouring steps.
 
@@ -201,7 +236,11 @@ def _neighbours(step: int, steps: list[int]) -> list[int]:
 
 def _published_steps(model: Repository) -> list[int]:
     """Steps that a repository has branches of, in order; empty where it has none, or the hub does not say."""
-    matches = (re.fullmatch(r"step(\d+)", branch) for branch in list_branches(model) or [])
+    return _steps_among(list_branches(model) or [])
+
+
+def _steps_among(branches: list[str]) -> list[int]:
+    matches = (re.fullmatch(r"step(\d+)", branch) for branch in branches)
     return sorted(int(match[1]) for match in matches if match)
 
 

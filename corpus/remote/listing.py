@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from corpus.byte_source import series_of, shard_names
 from foundation import UserError, cache_directory, write_text
 from foundation.hub import Listing as HubListing
-from foundation.hub import NoRevision, Repository, known_files, list_files
+from foundation.hub import NoRevision, Repository, is_repository_name, known_files, list_files, named_model
 from foundation.web import Client, OutOfReach
 
 FIRST_SHARD = "document-00000-of-00020.bin"  # of EleutherAI/pile-{standard,deduped}-pythia-preshuffled
@@ -233,6 +233,11 @@ def remote_place(
             raise UserError(f"{location} names a revision, corpus.revision={revision} another; name one")
         wanted = revision or unquote(match["revision"] or "main")
         return HubPlace(Repository(match["repository"], "dataset"), wanted, unquote(match["path"] or ""))
+    if (model := named_model(location)) is not None and is_repository_name(model[0]):
+        raise UserError(
+            f"corpus.location={location} is a model of the hub; for its dataset of that name take "
+            f"hf://datasets/{model[0]}"
+        )
     if not location.startswith(("http://", "https://")):
         raise UserError(
             f"corpus.location={location} is not understood; take hf://datasets/OWNER/NAME, http(s)://..., or a path"
