@@ -28,7 +28,7 @@ from transformers.utils.logging import disable_progress_bar
 from conf.arguments import CONF, check_arguments
 from conf.compose import config_errors_for_users, errors_through_hydra, typed_config
 from conf.description import describe_audited, describe_parts, describe_reading
-from conf.finding import choose_control, find_skipped, find_trajectory
+from conf.finding import choose_control, find_skipped, find_trajectory, skipped_texts
 from conf.identity import run_identity
 from conf.inputs import hash_inputs
 from conf.parts import assemble, find_fault_of_true_end, resume_from
@@ -157,14 +157,14 @@ def run_trajectory(config: RunConfig, record: RunRecord) -> None:
     steps = find_trajectory(config)
     first = parts.load(steps[0])
     record.identify(**describe_parts(parts, first, None))
-    skipped = find_skipped(config)
-    for step in skipped:
-        log.warning("step %d is not measured: %s", step, skipped[step])
+    skipped = skipped_texts(find_skipped(config))
+    for text in skipped:
+        log.warning("not measured: %s", text)
     record.update(
         caveats=[
             *config.model.caveats,
             *dict.fromkeys(caveat for step in steps for caveat in parts.suite.caveats(step)),
-            *(f"Not measured: {why}." for why in skipped.values()),
+            *(f"Not measured: {text}." for text in skipped),
             *filter(None, [parts.made_otherwise()]),
         ]
     )

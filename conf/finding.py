@@ -1,6 +1,7 @@
 """What a configuration names: its corpus, segment, suite, control, benchmarks, and the rows that it reads."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,8 @@ from training import (
     pretrained_suite,
     published_repository,
 )
+
+_SHOWN = 12  # steps that a line names one by one
 
 
 def find_corpus(config: dict[str, Any], *, revision: str | None = None) -> Corpus:
@@ -201,8 +204,24 @@ def find_skipped(config: RunConfig) -> dict[int, str]:
         )
     suite = given_suite(config)
     faults = {step: None if suite is None else suite.fault(step) for step in spanned}
-    named = {step: f"step {step:,} was left out by trajectory.skip" for step in config.trajectory.skip}
+    named = {step: "left out by trajectory.skip" for step in config.trajectory.skip}
     return {step: fault for step, fault in faults.items() if fault is not None} | named
+
+
+def skipped_texts(skipped: Mapping[int, str]) -> list[str]:
+    """The checkpoints that are stepped over, in a sentence for each reason."""
+    by_reason: dict[str, list[int]] = {}
+    for step, why in skipped.items():
+        by_reason.setdefault(why.replace(f"step{step}", "step"), []).append(step)
+    return [f"{steps_text(steps)}: {skipped[steps[0]]}" for steps in by_reason.values()]
+
+
+def steps_text(steps: Sequence[int]) -> str:
+    """Steps in words; of many, the first and the last."""
+    names = [f"{step:,}" for step in steps]
+    if len(names) > _SHOWN:
+        names = [*names[:3], "...", names[-1]]
+    return f"step{'' if len(steps) == 1 else 's'} {', '.join(names)}"
 
 
 def _spanned(config: RunConfig) -> tuple[list[int], str]:

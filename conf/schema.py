@@ -258,7 +258,7 @@ class TrajectoryConfig:
     Attributes:
         every: of the steps between step and step + steps, those that are a multiple of this: of the suite's own
             checkpoints in protocol=trajectory, of both arms in the experiment. null: every checkpoint there, none here.
-        skip: checkpoints that protocol=trajectory leaves out, besides those whose weights are known not to be their own.
+        skip: checkpoints that protocol=trajectory leaves out, besides those whose weights are known to be others'.
     """
 
     every: int | None

@@ -26,10 +26,13 @@ from corpus.sample_order import (
     save_order,
 )
 from foundation import UserError, atomic_directory, cache_directory, exclusive, hash_of_source
-from foundation.hub import Repository, fetch_files, list_files
+from foundation.hub import Listing, Repository, fetch_files, known_files, lacking_files, list_files
 from foundation.web import OutOfReach
 
 log = logging.getLogger(__name__)
+
+MAP_BYTES = 2_800_000_000
+"""About what the maps of one of PolyPythias' seeds take."""
 
 _HUB = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>.+))?/?")
 
@@ -187,6 +190,23 @@ def _built_maps(dataset: IndexedDataset, *, seed: int, num_samples: int, seq_len
     return directory
 
 
+def lacking_map_bytes(location: str, seed: int) -> int:
+    """Bytes of the maps of a seed that are yet to be fetched, as far as is known here. Asks nobody."""
+    match = _HUB.fullmatch(location)
+    if match is None:
+        return 0
+    repository = Repository(match["repository"], "dataset")
+    listing = known_files(repository, match["revision"] or "main")
+    if listing is None:
+        return MAP_BYTES
+    names = _maps_among(listing, seed)
+    return sum(listing.files[name].size for name in lacking_files(repository, listing, names))
+
+
+def _maps_among(listing: Listing, seed: int) -> list[str]:
+    return [name for name in listing.files if fnmatchcase(name, f"seed{seed}/*_idx.npy")]
+
+
 def _fetched_maps(location: str, seed: int) -> tuple[Path, str]:
     """A directory with the maps of a seed, in the hub's cache, for they are needed whole; and where they are from."""
     match = _HUB.fullmatch(location)
@@ -198,7 +218,7 @@ def _fetched_maps(location: str, seed: int) -> tuple[Path, str]:
         listing = list_files(repository, match["revision"] or "main")
     except OutOfReach as error:
         raise OutOfReach(f"{location} cannot be fetched ({error.reason}); {remedy}") from error
-    names = [name for name in listing.files if fnmatchcase(name, f"seed{seed}/*_idx.npy")]
+    names = _maps_among(listing, seed)
     if not names:
         raise UserError(f"{location} holds no maps seed{seed}/*_idx.npy; {remedy}")
     directory = fetch_files(repository, listing, names, where=f"{location}, the maps of seed {seed}", remedy=remedy)

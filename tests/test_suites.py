@@ -256,7 +256,7 @@ def test_a_repository_and_the_address_of_its_page_are_the_same_suite(location):
     "location", ["hf://EleutherAI/pythia-70m@step8", "https://huggingface.co/EleutherAI/pythia-70m/tree/step8"]
 )
 def test_a_revision_within_a_location_is_refused_with_how_to_name_a_step(location):
-    with pytest.raises(UserError, match="names the revision step8; name .* hf://EleutherAI/pythia-70m, and set step"):
+    with pytest.raises(UserError, match=r"names the revision step8; name .* hf://EleutherAI/pythia-70m, and set step"):
         open_suite(location)
 
 

@@ -151,18 +151,22 @@ def revision_of(repository: str, step: int) -> str:
     return f"step{step}" if branches is None or _steps_among(branches) else "main"
 
 
-def lacking_bytes(repository: str, *, revision: str) -> int | None:
-    """Bytes of a revision that the hub's cache does not hold, from what is known; None where it was never listed."""
+def lacking_bytes(repository: str, *, step: int) -> int | None:
+    """Bytes of a step that the hub's cache does not hold, from what is known; None where it was never listed.
+
+    Asks nobody.
+    """
     model = Repository(repository)
-    listing = known_files(model, revision)
+    listing = known_files(model, f"step{step}")
+    if listing is None and step == FINAL_STEP and not is_of_suite(repository):
+        listing = known_files(model, "main")
     if listing is None:
         return None
     weights = [name for name in listing.files if _WEIGHTS.fullmatch(name)]
     chosen = [name for name in weights if name.endswith(".safetensors")] or weights
     needed = [*(name for name in _SMALL_FILES if name in listing.files), *chosen]
-    if not chosen:
-        return None
-    return sum(listing.files[name].size for name in lacking_files(model, listing, needed))
+    lacking = sum(listing.files[name].size for name in lacking_files(model, listing, needed))
+    return lacking if chosen else None
 
 
 def check_not_final(repository: str, *, step: int) -> bool:

@@ -198,7 +198,7 @@ class HubSuite:
         return fetch_revision(self.repository, revision=revision).directory
 
     def lacking_bytes(self, step: int) -> int | None:
-        return lacking_bytes(self.repository, revision=revision_of(self.repository, step))
+        return lacking_bytes(self.repository, step=step)
 
 
 def open_suite(location: str | Path, *, tokenizer: str | None = None) -> Suite:
