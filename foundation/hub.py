@@ -225,7 +225,8 @@ def fetch_files(
     size = sum(listing.files[name].size for name in lacking)
     _check_room(where, size)
     place = constants.HF_HUB_CACHE
-    log.info("fetching %s (%s): %d files, %s, into %s", where, licence, len(lacking), size_text(size), place)
+    count = f"{len(lacking)} file{'s' * (len(lacking) != 1)}"
+    log.info("fetching %s (%s): %s, %s, into %s", where, licence, count, size_text(size), place)
     hidden = None if progress else True
     with tqdm(total=size, desc=where, unit="B", unit_scale=True, disable=hidden, leave=False) as bar:
         _fetch_all(repository, listing, lacking, where=where, bar=bar)
@@ -267,7 +268,7 @@ def _asked_or_known(repository: Repository, revision: str) -> Listing:
         known = kept or _listed_by_cache(repository, revision)
         if known is None:
             raise
-        log.info("%s@%s: taking commit %s, as it was when it was fetched", repository, revision, known.commit)
+        log.debug("%s@%s: %s; taking commit %s", repository, revision, error, known.commit)
         return Listing(known.commit, known.files, known.configs, unreachable=error.reason)
     content = {key: value for key, value in asdict(listing).items() if key != "unreachable"}
     for name in {revision, listing.commit}:

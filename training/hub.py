@@ -77,6 +77,8 @@ def fetch_revision(repository: str, *, revision: str, progress: bool = True) -> 
     where = f"{repository}@{revision}"
     model = Repository(repository)
     listing = _listing(model, revision)
+    if listing.unreachable is not None:
+        log.info("%s: taking commit %s, as it was when it was fetched", where, listing.commit)
     weights = _weights_of(model, listing, where=where, progress=progress)
     small = [name for name in _SMALL_FILES if name in listing.files]
     directory = _fetch(model, listing, [*small, *weights], where=where, progress=progress)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,8 @@ from foundation import UserError, cache_directory, write_text
 from foundation.hub import Listing as HubListing
 from foundation.hub import NoRevision, Repository, is_repository_name, known_files, list_files, named_model
 from foundation.web import Client, OutOfReach
+
+log = logging.getLogger(__name__)
 
 FIRST_SHARD = "document-00000-of-00020.bin"  # of EleutherAI/pile-{standard,deduped}-pythia-preshuffled
 
@@ -128,6 +131,8 @@ class HubPlace:
                 f"{self.location} cannot be reached ({error.reason}); check the network, fetch the corpus where "
                 f"there is one (python -m corpus.fetch), or set corpus.location to a local copy"
             ) from error
+        if listing.unreachable is not None:
+            log.info("%s: taking commit %s, as it was when it was fetched", self.location, listing.commit)
         return self._corpus(listing)
 
     def known_listing(self) -> Listing | None:
