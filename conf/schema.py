@@ -106,7 +106,13 @@ class ActivationCheckpointingChoice(Enum):
 
 @dataclass
 class Span:
-    """A span of a suite's own checkpoints: those at multiples of `every` from `step` to `step` + `steps`."""
+    """A span of a suite's own checkpoints.
+
+    Attributes:
+        step: its first.
+        steps: from there to its last.
+        every: those at a multiple of this.
+    """
 
     step: int
     steps: int
