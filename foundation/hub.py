@@ -314,11 +314,14 @@ def _document(repository: Repository, path: str, *, revision: str | None = None)
             raise UserError(f"{repository} asks for a consent; give it on its page and log in (HF_TOKEN)") from None
         if error.code == "RevisionNotFound":
             raise NoRevision(f"{repository} has no revision {revision}") from None
-        if error.status in (401, 403, 404):
+        if error.code and error.status in (401, 403, 404):
             raise UserError(
                 f"the hub has no {kind} {name}, or it is private; check the name, or log in (HF_TOKEN)"
             ) from None
-        raise OutOfReach(f"the hub answered {error.status}") from error
+        reason = (
+            f"it answered {error.status}, and not for a reason of the hub's: check HF_TOKEN, HF_ENDPOINT and proxies"
+        )
+        raise OutOfReach(f"{constants.ENDPOINT}: {reason}", reason=reason) from error
 
 
 def _memory(repository: Repository, revision: str) -> Path:

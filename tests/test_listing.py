@@ -135,9 +135,10 @@ def test_a_missing_shard_is_named(hub):
     [
         (404, "RevisionNotFound", "has no revision main; check corpus.revision"),
         (401, "RepoNotFound", "the hub has no dataset Somebody/a-preshuffled-corpus, or it is private"),
-        (404, "", "the hub has no dataset Somebody/a-preshuffled-corpus, or it is private"),
+        (404, "", "cannot be reached .it answered 404, and not for a reason of the hub's: check HF_TOKEN"),
+        (403, "", "cannot be reached .it answered 403, and not for a reason of the hub's: check HF_TOKEN"),
         (403, "GatedRepo", "asks for a consent"),
-        (418, "", "cannot be reached .*the hub answered 418"),
+        (418, "", "cannot be reached .*it answered 418"),
         (500, "", r"cannot be reached .*failed 2 times in a row \(last: the server answered 500\)"),
     ],
 )
@@ -191,7 +192,7 @@ def test_a_hub_that_is_not_there_ends_in_one_line_with_the_remedies(hub):
         place_at().listing()
 
 
-@pytest.mark.parametrize("how", ["gone", "offline", "busy"])
+@pytest.mark.parametrize("how", ["gone", "offline", "busy", "behind a proxy"])
 def test_without_the_hub_a_branch_is_what_it_was_when_it_was_listed(hub, monkeypatch, caplog, how):
     listing = place_at().listing()
     if how == "gone":
@@ -199,7 +200,8 @@ def test_without_the_hub_a_branch_is_what_it_was_when_it_was_listed(hub, monkeyp
     elif how == "offline":
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     else:
-        hub.documents[f"/api/datasets/{REPOSITORY}/revision/main"] = (503, {}, {"error": "later"})
+        answer = (503, {}, {"error": "later"}) if how == "busy" else (403, {}, {"blocked": "by your institute"})
+        hub.documents[f"/api/datasets/{REPOSITORY}/revision/main"] = answer
     with caplog.at_level("WARNING"):
         assert place_at().listing() == listing
     assert not caplog.messages

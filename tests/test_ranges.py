@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from foundation import UserError
-from foundation.web import Client, Patience
+from foundation.web import Client, OutOfReach, Patience
 from range_server import (
     RangeServer,
     drop_after,
@@ -231,3 +231,53 @@ def test_headers_go_with_every_request_and_no_encoding_is_accepted():
         b"".join(client.stream(f"{server.url}/file.bin", 0, 10, size=len(CONTENT)))
         (headers,) = server.log.headers
         assert (headers["Authorization"], headers["Accept-Encoding"]) == ("Bearer abc", "identity")
+
+
+def trickle(handler, entry, start, stop):
+    handler.answer(206, handler.range_headers(start, stop))
+    for place in range(start, start + 20):
+        handler.send(entry, place, place + 1)
+        time.sleep(0.05)
+    handler.hang_up()
+
+
+def test_a_server_that_only_trickles_is_tried_again():
+    patience = Patience(tries=4, first_delay_s=0.01, timeout_s=0.2, slowest_bytes_per_s=1000)
+    with served(trickle) as server:
+        assert read(server, patience=patience) == CONTENT
+        assert server.log.bytes_sent < len(CONTENT) + 20
+
+
+def test_a_document_that_takes_too_long_is_asked_for_again_and_then_told():
+    def slow(handler, entry, start, stop):
+        handler.answer(200, {"Content-Length": stop - start})
+        for place in range(start, stop, 1 << 16):
+            handler.send(entry, place, min(place + (1 << 16), stop))
+            time.sleep(0.05)
+
+    patience = Patience(tries=2, first_delay_s=0.01, document_s=0.2)
+    with served(slow) as server:
+        assert Client(patience=patience).get(f"{server.url}/file.bin") == CONTENT
+    with served(slow, slow) as server, pytest.raises(OutOfReach, match=r"last: it did not come within 0 s"):
+        Client(patience=patience).get(f"{server.url}/file.bin")
+
+
+@pytest.mark.parametrize("fault", [status(500), status(429, Retry_After=0), drop_after(1000)])
+def test_a_host_that_answered_once_is_given_all_tries(fault):
+    with served(*[fault] * 3) as server:
+        client = Client(patience=Patience(tries=4, first_contact_tries=1, first_delay_s=0.01))
+        assert client.get(f"{server.url}/file.bin") == CONTENT
+
+
+def test_a_host_that_does_not_answer_is_not_asked_again_for_a_while():
+    with served() as server:
+        url = f"{server.url}/file.bin"
+    patient = Client(patience=Patience(first_delay_s=0.01, silence_s=0.2))
+    with pytest.raises(OutOfReach, match="failed 3 times in a row") as first:
+        patient.get(url)
+    assert first.value.reason == "it failed 3 times in a row (last: the connection failed)"
+    with pytest.raises(OutOfReach, match="did not answer before"):
+        patient.get(url)
+    time.sleep(0.2)
+    with pytest.raises(OutOfReach, match="failed 3 times in a row"):
+        patient.get(url)

@@ -187,7 +187,10 @@ class WebPlace:
             if (known := self.known_listing()) is None:
                 raise
             return known
-        write_text(self._kept, json.dumps(asdict(listing), indent=1))
+        try:
+            write_text(self._kept, json.dumps(asdict(listing), indent=1))
+        except OSError as error:  # a cache that only serves to read
+            log.debug("%s is not kept: %s", self._kept, error)
         return listing
 
     def known_listing(self) -> Listing | None:
