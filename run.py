@@ -28,7 +28,7 @@ from transformers.utils.logging import disable_progress_bar
 from conf.arguments import CONF, check_arguments
 from conf.compose import config_errors_for_users, errors_through_hydra, typed_config
 from conf.description import describe_audited, describe_parts, describe_reading, foreign_rows_of
-from conf.finding import choose_control, find_trajectory
+from conf.finding import choose_control, find_skipped, find_trajectory, skipped_texts
 from conf.identity import run_identity
 from conf.inputs import hash_inputs
 from conf.parts import assemble, find_fault_of_true_end, resume_from
@@ -137,6 +137,9 @@ def run_audit(config: RunConfig, record: RunRecord) -> None:
         **{"swap_examples": [], "fidelity": None, "control": Control.published.value, "fingerprints": {}},
         caveats=[
             *config.model.caveats,
+            *parts.suite.caveats(config.step),
+            *parts.suite.caveats(parts.segment.stop),
+            *audited.caveats(parts.segment.stop),
             *filter(None, [parts.made_otherwise()]),
             "Both checkpoints were trained by others: whether they differ in the text alone is not recorded.",
         ],
@@ -155,7 +158,17 @@ def run_trajectory(config: RunConfig, record: RunRecord) -> None:
     steps = find_trajectory(config)
     first = parts.load(steps[0])
     record.identify(**describe_parts(parts, first, None))
-    record.update(caveats=[*filter(None, [parts.made_otherwise()])])
+    skipped = skipped_texts(find_skipped(config))
+    for text in skipped:
+        log.warning("not measured: %s", text)
+    record.update(
+        caveats=[
+            *config.model.caveats,
+            *dict.fromkeys(caveat for step in steps for caveat in parts.suite.caveats(step)),
+            *(f"Not measured: {text}." for text in skipped),
+            *filter(None, [parts.made_otherwise()]),
+        ]
+    )
     rows = parts.measure_along(first, steps)
     last = f"step{steps[-1]}"
     rows[f"bf16_{last}"] = record.rows(f"bf16_{last}", lambda: parts.measure(parts.load(steps[-1]), precision="bf16"))

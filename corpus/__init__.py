@@ -1,7 +1,7 @@
 """The fixed data order: rows of tokens in the order in which training sees them, segments by step, fingerprints."""
 
 from corpus.build import build_corpus
-from corpus.index_mapped import open_index_mapped
+from corpus.index_mapped import lacking_map_bytes, open_index_mapped
 from corpus.opening import open_corpus
 from corpus.pile import open_pile
 from corpus.plan import data_plan, plan_text
@@ -15,6 +15,7 @@ __all__ = [
     "combined_fingerprint",
     "data_plan",
     "fingerprint",
+    "lacking_map_bytes",
     "open_corpus",
     "open_index_mapped",
     "open_pile",

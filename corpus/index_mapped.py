@@ -3,13 +3,13 @@
 import hashlib
 import json
 import logging
+import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
-from huggingface_hub import snapshot_download
 from numpy.typing import NDArray
 
 from corpus.byte_source import Cost
@@ -28,10 +28,15 @@ from corpus.sample_order import (
     save_order,
 )
 from foundation import UserError, atomic_directory, cache_directory, exclusive, hash_of_source
+from foundation.hub import Listing, Repository, fetch_files, known_files, lacking_files, list_files
+from foundation.web import OutOfReach
 
 log = logging.getLogger(__name__)
 
-_HUB = "hf://datasets/"
+MAP_BYTES = 2_800_000_000
+"""About what the maps of one of PolyPythias' seeds take."""
+
+_HUB = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>.+))?/?")
 
 
 @dataclass(frozen=True)
@@ -165,9 +170,9 @@ def open_index_mapped(
             f"expected {max_epochs} at most; this is not the corpus that is meant"
         )
     if maps is not None:
-        directory = _fetched_maps(str(maps), seed) if is_remote(str(maps)) else Path(maps)
-        order = _checked_order(dataset, directory, seed=seed, seq_length=seq_length, origin=str(maps))
-        return IndexMapped(dataset, order, str(maps))
+        directory, origin = _fetched_maps(str(maps), seed) if is_remote(str(maps)) else (Path(maps), str(maps))
+        order = _checked_order(dataset, directory, seed=seed, seq_length=seq_length, origin=origin)
+        return IndexMapped(dataset, order, origin)
     directory = _built_maps(dataset, seed=seed, num_samples=num_samples, seq_length=seq_length)
     try:
         order = _checked_order(dataset, directory, seed=seed, seq_length=seq_length, origin=str(directory))
@@ -206,16 +211,36 @@ def _built_maps(dataset: IndexedDataset, *, seed: int, num_samples: int, seq_len
     return directory
 
 
-def _fetched_maps(location: str, seed: int) -> Path:
-    """A directory with the maps of a seed, through the hub's own cache: they are needed whole."""
-    repository = location.removeprefix(_HUB)
-    if not location.startswith(_HUB) or repository.count("/") != 1:
+def lacking_map_bytes(location: str, seed: int) -> int:
+    """Bytes of the maps of a seed that are yet to be fetched, as far as is known here. Asks nobody."""
+    match = _HUB.fullmatch(location)
+    if match is None:
+        return 0
+    repository = Repository(match["repository"], "dataset")
+    listing = known_files(repository, match["revision"] or "main")
+    if listing is None:
+        return MAP_BYTES
+    names = _maps_among(listing, seed)
+    return sum(listing.files[name].size for name in lacking_files(repository, listing, names))
+
+
+def _maps_among(listing: Listing, seed: int) -> list[str]:
+    return [name for name in listing.files if fnmatchcase(name, f"seed{seed}/*_idx.npy")]
+
+
+def _fetched_maps(location: str, seed: int) -> tuple[Path, str]:
+    """A directory with the maps of a seed, in the hub's cache, for they are needed whole; and where they are from."""
+    match = _HUB.fullmatch(location)
+    if match is None:
         raise UserError(f"corpus.maps={location} is not understood; take a directory or hf://datasets/OWNER/NAME")
+    repository = Repository(match["repository"], "dataset")
+    remedy = "check the network, or leave corpus.maps out to build the maps"
     try:
-        snapshot = snapshot_download(repository, repo_type="dataset", allow_patterns=[f"seed{seed}/*_idx.npy"])
-    except (httpx2.HTTPError, OSError) as error:
-        raise UserError(
-            f"{location} cannot be fetched ({type(error).__name__}); check the network, or leave corpus.maps out to "
-            f"build the maps"
-        ) from error
-    return Path(snapshot) / f"seed{seed}"
+        listing = list_files(repository, match["revision"] or "main")
+    except OutOfReach as error:
+        raise OutOfReach(f"{location} cannot be fetched ({error.reason}); {remedy}") from error
+    names = _maps_among(listing, seed)
+    if not names:
+        raise UserError(f"{location} holds no maps seed{seed}/*_idx.npy; {remedy}")
+    directory = fetch_files(repository, listing, names, where=f"{location}, the maps of seed {seed}", remedy=remedy)
+    return directory / f"seed{seed}", f"{repository}@{listing.commit}"

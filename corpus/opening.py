@@ -10,6 +10,7 @@ from corpus.inspection import check_files, converted
 from corpus.remote import BlockStore, RemoteFiles, is_remote, remote_place
 from corpus.rows import PYTHIA_ROW_TOKENS, Preshuffled
 from foundation import UserError, cache_directory
+from foundation.hub import is_repository_name
 
 CACHE_GIB = 64
 
@@ -56,7 +57,7 @@ def open_corpus(
             raise UserError(
                 f"corpus.revision={revision}, but {location} is a path, which has no revisions; leave it out"
             )
-        source = local_files(location)
+        source = _files_here(str(location))
         _check_index(source, row_tokens)
         check_files(source)
     size = source.size
@@ -72,6 +73,17 @@ def open_corpus(
             f"corpus, or not all of it; name that corpus, or leave corpus.num_rows out"
         )
     return Preshuffled(source, size // row_bytes, row_tokens)
+
+
+def _files_here(location: str) -> LocalFiles:
+    """The files at a path."""
+    try:
+        return local_files(location)
+    except UserError as error:
+        if Path(location).exists() or not is_repository_name(location):
+            raise
+        remedy = f"the hub's dataset of that name is corpus.location=hf://datasets/{location}"
+        raise UserError(f"{error}; {remedy}") from None
 
 
 def _check_index(source: LocalFiles, row_tokens: int) -> None:

@@ -20,6 +20,7 @@ NUM_ROWS = 143_000 * 1024
 NUM_SAMPLES = 147_164_160  # what GPT-NeoX laid out: ceil(1.005 * NUM_ROWS)
 POLYPYTHIAS_SEEDS = range(1, 10)
 
+DOCUMENTS = "hf://datasets/EleutherAI/pythia_pile_idxmaps"
 _PRESHUFFLED = "hf://datasets/EleutherAI/pile-{}-pythia-preshuffled"
 
 
@@ -74,6 +75,7 @@ def open_pile(
     if documents is None:
         raise UserError(
             f"seed={seed} reads rows from all over the unshuffled standard Pile; set corpus.documents to the path of "
-            f"its .bin and .idx on this machine, without their ending"
+            f"its .bin and .idx on this machine, without their ending: they are {DOCUMENTS} (133 shards, 664 GB, and "
+            f"the .idx)"
         )
     return open_index_mapped(documents, seed=seed, num_samples=NUM_SAMPLES, maps=maps, max_epochs=2)

