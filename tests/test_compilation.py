@@ -147,7 +147,6 @@ def test_a_trainer_that_computes_again_has_the_plain_gradients(start):  # noqa: 
 
 def test_any_number_of_model_shapes_train_compiled_in_one_process(monkeypatch):
     monkeypatch.setattr("torch.compile", partial(torch.compile, backend="eager"))
-    monkeypatch.setattr("torch._dynamo.config.recompile_limit", 1)  # in place of eight, to be quick
     for width in (8, 16, 24):
         shape = GPTNeoXConfig(
             **{"vocab_size": 16, "hidden_size": width, "num_hidden_layers": 1, "num_attention_heads": 2},
@@ -155,7 +154,9 @@ def test_any_number_of_model_shapes_train_compiled_in_one_process(monkeypatch):
         )
         begins = Checkpoint(GPTNeoXForCausalLM(shape), None, None, {}, 0, Path("step0"))
         trainer = Trainer(begins, recipe=RECIPE, precision="fp32", micro_batch=2, device=CPU, compile=True)
-        losses = trainer.backward(Batch(np.arange(8, dtype=np.uint16).reshape(2, 4), {}), give_up=lambda: False)
+        batch = Batch(np.arange(8, dtype=np.uint16).reshape(2, 4), {})
+        with torch._dynamo.config.patch(recompile_limit=1):  # in place of PyTorch's eight, to be quick
+            losses = trainer.backward(batch, give_up=lambda: False)
         assert np.isfinite(losses.mean)
 
 
