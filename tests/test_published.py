@@ -147,7 +147,7 @@ def test_a_model_of_eleutherai_whose_order_is_not_known_is_refused_with_those_th
 
 
 def test_the_intervened_model_is_refused_as_a_suite_and_named_as_what_an_audit_looks_into():
-    with pytest.raises(UserError, match=r"read swapped text in its last steps.*; it is for protocol=audit: set audit"):
+    with pytest.raises(UserError, match=r"read swapped text in its last steps; it is for protocol=audit: set audit"):
         check_same_model("hf://EleutherAI/pythia-intervention-1.4b-deduped", size="1.4b", deduped=True, seed=0)
 
 

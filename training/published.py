@@ -127,7 +127,7 @@ def check_same_model(repository: str, *, size: str, deduped: bool, seed: int) ->
         return
     if model.intervened:
         raise UserError(
-            f"{repository} read swapped text in its last steps, which none of its own say; it is for "
+            f"{repository} read swapped text in its last steps; it is for "
             f"protocol=audit: set audit.checkpoints to it, and leave model.checkpoints out"
         )
     if (model.size, model.deduped, model.order) != (size, deduped, seed):
