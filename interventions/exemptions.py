@@ -19,10 +19,9 @@ from interventions.ledger import skipped
 from interventions.matching import Matches, Spelling
 from interventions.rules import acronyms, code, coordination, fragments, languages, pronoun_sets, symbols, titles
 from interventions.rules.beside import Beside
-from interventions.text_kernels import CUT_SHORT, texts_beside
-from interventions.vocabulary import Vocabulary, complete_text
+from interventions.surroundings import read_beside
+from interventions.vocabulary import Vocabulary
 
-LOOK_BYTES = 96
 ENGLISH_REACH = 24
 
 _ROW_EDGE = skipped("row_edge")
@@ -112,8 +111,8 @@ class Exemptions:
         asked = np.flatnonzero((noticed & ~np.uint32(kernels.HIDDEN) != 0) & (exempt == 0))
         chosen = matches[asked]
         every = zip(asked.tolist(), chosen.spelling.tolist(), noticed[asked].tolist(), strict=True)
-        for (match, spelling, bits), beside in zip(every, self._beside(rows, chosen), strict=True):
-            form = self._forms[spelling]
+        for (match, spelling, bits), beside in zip(every, read_beside(rows, chosen, self._vocabulary), strict=True):
+            form, beside = self._forms[spelling], beside._replace(before=beside.before + self._leads[spelling])
             exempt[match] = outcome_of(form, beside, noticed=bits)
             if bits & kernels.PRONOUN_SET and pronoun_sets.other_reading(form, beside):
                 choice[match] = 1
@@ -121,34 +120,6 @@ class Exemptions:
         if self._weights is not None:
             weights = weigh(rows, matches, self._weights, self._vocabulary)
             exempt[(weights < 0) & (exempt == 0)] = _LANGUAGE
-
-    def _beside(self, rows: NDArray[np.integer], matches: Matches) -> list[Beside]:
-        """The text on both sides of each word."""
-        number = len(matches)
-        ahead, behind = np.empty((2, number, LOOK_BYTES), np.uint8)
-        sizes, ends = np.empty((2, number, 2), np.int64)
-        texts_beside(
-            *(rows.reshape(-1), rows.shape[1], matches.position, matches.length, self._vocabulary.flat),
-            *(ahead, behind, sizes, ends),
-        )
-        ahead_of, behind_of = ahead.tobytes(), behind.tobytes()
-        besides = []
-        places = range(0, number * LOOK_BYTES, LOOK_BYTES)
-        around = zip(places, sizes.tolist(), ends.tolist(), matches.spelling.tolist(), strict=True)
-        for place, (size_ahead, size_behind), (end_ahead, end_behind), spelling in around:
-            before = _text_before(behind_of[place : place + size_behind][::-1])
-            after = complete_text(ahead_of[place : place + size_ahead])
-            lead = self._leads[spelling]
-            besides.append(Beside(before + lead, after, end_behind == CUT_SHORT, end_ahead == CUT_SHORT))
-        return besides
-
-
-_CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
-
-
-def _text_before(data: bytes) -> str:
-    """`data` as text without the rest of a character at its beginning."""
-    return data.lstrip(_CONTINUATION_BYTES).decode("utf-8", "replace")
 
 
 def weigh(

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interventions.matching import Matches
+from interventions.surroundings import LOOK_BYTES, read_beside
 from interventions.vocabulary import HYPHENS, Vocabulary, complete_text
 
 UNSETTLED = 2
@@ -45,7 +46,7 @@ _ONE_OF = re.compile(
     r"|all|more|most)\s(?:[\w'’-]+\s){1,4}of\s*$",
     re.IGNORECASE,
 )
-_FEW_BYTES, _ALL_BYTES, _BYTES_BEFORE = 24, 1 << 30, 64
+_ALL_BYTES = 1 << 30
 
 
 def stands_independently(following: str, *, ended: bool, preceding: str | None = None) -> bool | None:
@@ -131,16 +132,19 @@ class Independence:
 
     def settle(self, rows: NDArray[np.integer], matches: Matches, verdict: NDArray[np.uint8]) -> None:
         """Replace every `UNSETTLED` in `verdict` (K,) by what the text tells; it stays where the row ends too early."""
-        for match in np.flatnonzero(verdict == UNSETTLED):
-            row, column = divmod(int(matches.position[match]), rows.shape[1])
-            verdict[match] = self._read(rows[row], column, column + int(matches.length[match]))
+        unsettled = np.flatnonzero(verdict == UNSETTLED)
+        for match, beside in zip(
+            unsettled.tolist(), read_beside(rows, matches[unsettled], self._vocabulary), strict=True
+        ):
+            whole = len(beside.after.encode()) < LOOK_BYTES - 4
+            ended = whole and not beside.cut_after
+            known = stands_independently(beside.after, ended=ended, preceding=beside.before)
+            if known is None and not whole:
+                known = self._read_on(rows, matches, match, preceding=beside.before)
+            verdict[match] = UNSETTLED if known is None else known
 
-    def _read(self, row: NDArray[np.integer], start: int, stop: int) -> int:
-        preceding = None
-        for enough in (_FEW_BYTES, _FEW_BYTES, _ALL_BYTES):
-            text, ended = self._vocabulary.text_after(row, stop, enough=enough)
-            known = stands_independently(text, ended=ended, preceding=preceding)
-            if known is not None:
-                return int(known)
-            preceding, _ = self._vocabulary.text_before(row, start, enough=_BYTES_BEFORE)
-        return UNSETTLED
+    def _read_on(self, rows: NDArray[np.integer], matches: Matches, match: int, *, preceding: str) -> bool | None:
+        """The same from all that the row holds: blanks may be long."""
+        row, column = divmod(int(matches.position[match] + matches.length[match]), rows.shape[1])
+        text, ended = self._vocabulary.text_after(rows[row], column, enough=_ALL_BYTES)
+        return stands_independently(text, ended=ended, preceding=preceding)

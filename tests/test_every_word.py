@@ -14,8 +14,8 @@ from test_vocabulary import END, byte_level_tokenizer
 
 TOKENIZERS = {"words": word_tokenizer(), "pieces": byte_level_tokenizer(290, added=("   ", "  "))}
 PRONOUN = re.compile(
-    r"(?<![^\W_])(?<!\w_)(?<!\w__)(?:[hH]e|HE|[hH]im|HIM|[hH]is|HIS|[hH]imself|HIMSELF|[sS]he|SHE|[hH]er|HER|[hH]ers|HERS"
-    r"|[hH]erself|HERSELF)(?![^\W_])(?!_{1,2}\w)"
+    r"(?<![^\W_])(?<![^\W_]_)(?<![^\W_]__)(?:[hH]e|HE|[hH]im|HIM|[hH]is|HIS|[hH]imself|HIMSELF|[sS]he|SHE|[hH]er|HER|[hH]ers|HERS"
+    r"|[hH]erself|HERSELF)(?![^\W_])(?!_{1,2}[^\W_])"
 )
 ARMS = ("swap", "masculine_to_feminine", "feminine_to_masculine", "drop", "neutral")
 

@@ -12,10 +12,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from interventions import OUTCOMES, SKIP_REASONS, load_intervention
-from interventions.exemptions import LOOK_BYTES, outcome_of
+from interventions.exemptions import outcome_of
 from interventions.independence import stands_independently
 from interventions.rules.beside import Beside
 from interventions.sieve import alerts
+from interventions.surroundings import LOOK_BYTES
 from interventions.vocabulary import read_vocabulary
 from test_vocabulary import END, byte_level_tokenizer, decoded
 
@@ -100,7 +101,7 @@ def whole(text: str) -> bool:
 def his(before: str, after: str, *, cut: bool) -> str | None:
     """her, hers, or None where it depends on what lies beyond the row."""
     after = after.rstrip("\ufffd") if cut else after
-    known = stands_independently(after, ended=not cut, preceding=before[-64:])
+    known = stands_independently(after, ended=not cut, preceding=before[-90:])
     return None if known is None else "hers" if known else "her"
 
 
