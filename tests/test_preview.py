@@ -38,7 +38,6 @@ def test_measured_facts_become_sentences():
     assert ["41.0" in each for each in fact_sentences({"rate": 0.41})] == [True]
     assert len(fact_sentences({"rate": 1})) == 2
     assert "33.3" in fact_sentences({"coverage": 1 / 3})[0]
-    assert fact_sentences({"padding": "<|padding|>"}) == ["The tails of rows are filled with <|padding|>."]
     assert fact_sentences({}) == []
 
 
