@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from tokenizers import Tokenizer
 
-from conf.parts import check_same_vocabulary
+from conf.parts import check_same_tokenizer
 from conf.schema import RunConfig
 from corpus import build_corpus, open_corpus, open_pile, verify
 from corpus.indexed_dataset import read_index
@@ -95,10 +95,10 @@ def test_a_token_that_a_fine_tuner_added_is_mended_by_the_corpus_own_tokenizer(s
     tokenizer = Tokenizer.from_file(str(own))
     tokenizer.add_tokens([extra])
     tokenizer.save(str(suite / "step6" / "tokenizer.json"))
-    message = refusal(check_same_vocabulary, load_checkpoint(suite, step=6), corpus)
+    message = refusal(check_same_tokenizer, load_checkpoint(suite, step=6), corpus)
     assert f"differ from token id {len(tiny_tokenizer)} on" in message
     named = message.rpartition("model.tokenizer=")[2]
-    check_same_vocabulary(load_checkpoint(suite, step=6, tokenizer=named), corpus)
+    check_same_tokenizer(load_checkpoint(suite, step=6, tokenizer=named), corpus)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])

@@ -61,8 +61,8 @@ def check_same_tokens(tokenizer: PreTrainedTokenizerBase, made_rows: Tokenizer, 
         if found != expected:
             raise UserError(
                 f"the tokenizer of {where} is not that of the corpus {corpus}: the vocabulary is the same, but it "
-                f"makes {found} of {probe!r}, the corpus's {expected}; take the corpus of this model, or leave "
-                f"model.tokenizer out"
+                f"makes {found} of {probe!r}, the corpus's {expected}; take the corpus of this model, or, "
+                f"if it was made with the corpus's tokenizer, set model.tokenizer to that one"
             )
 
 
