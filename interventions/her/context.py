@@ -10,7 +10,19 @@ Legend: S rows, W tokens in a row, V tokens in the vocabulary, K places, G bucke
 import numpy as np
 from numpy.typing import NDArray
 
-from interventions.her.kernels import BLANK, CLOSES, COMPANY_BITS, ENDS, OPENS, bucket, count_company
+from interventions.her.kernels import (
+    BLANK,
+    CLOSES,
+    COMPANY_BITS,
+    ENDS,
+    LINE,
+    OPENS,
+    PREFIX,
+    QUOTE,
+    SPACED,
+    bucket,
+    count_company,
+)
 from interventions.vocabulary import Vocabulary
 
 LEAST_SEEN = 5  # times that a word must occur for its company to count
@@ -50,6 +62,10 @@ COMPANY_BEHIND = (
 )
 ENDINGS = ("ly", "ing", "ed", "est", "er", "s")
 
+EMPHASIS = "*_"
+LINE_PREFIXES = ">#/"  # of quoted mail and comments
+_SAME = str.maketrans("‘’‚“”„–—", "'''\"\"\"--")
+
 _PRIME = np.uint32(0x01000193)
 
 
@@ -65,11 +81,12 @@ def token_parts(vocabulary: Vocabulary) -> TokenParts:
         hash, power: hash of the token's text; that of two is a.hash * b.power + b.hash.
         ending: (2,) its last three letters; as a whole word, and as the end of a longer one.
         kind: (2,) the word itself, if of a closed class; else its ending, if of `ENDINGS`, or its first sign.
-        flags: bits: 1 begins, 2 ends with a letter or digit; or 4 spaces only; or 8 ends a document.
-        form: as the first of a word: 2 a capital, 1 no space before it, 0 a space.
+        flags: of `kernels`: begins or ends with a letter or digit; is blank, with a line end or not; ends a text, as a
+            document's end or an empty line does; is a mark of quoted lines; begins with a quotation mark; with a blank.
+        form: 1 where the first letter is a capital.
     """
-    texts = [token.decode("utf-8", "replace") for token in vocabulary.tokens]
-    words = [text.strip(" ").lower() for text in texts]
+    texts = [token.decode("utf-8", "replace").translate(_SAME) for token in vocabulary.tokens]
+    words = [_word(text) for text in texts]
     parts = np.zeros(vocabulary.size, np.dtype(_PARTS, align=True))
     parts["hash"] = [text_hash(word) for word in words]
     parts["power"] = [pow(int(_PRIME), len(word.encode()), 1 << 32) for word in words]
@@ -77,7 +94,7 @@ def token_parts(vocabulary: Vocabulary) -> TokenParts:
         parts["ending"][:, column] = [text_hash(_ending(word, whole)) for word in words]
         parts["kind"][:, column] = [text_hash(_kind(word, whole)) for word in words]
     parts["flags"] = np.where(vocabulary.ends_document, ENDS, [_flags(text) for text in texts])
-    parts["form"] = [2 if text.strip()[:1].isupper() else text[:1] != " " for text in texts]
+    parts["form"] = [text.strip()[:1].isupper() for text in texts]
     return parts
 
 
@@ -89,10 +106,20 @@ def text_hash(text: str) -> int:
     return value
 
 
+def _word(text: str) -> str:
+    """What a token adds to a word: in lower case; of a run of marks the first."""
+    word = text.strip().strip(EMPHASIS).lower()
+    return word if word[:1].isalnum() else word[:1]
+
+
 def _flags(text: str) -> int:
-    if not text.strip(" "):
-        return BLANK
-    return OPENS * (text[0].isalnum() or text[0] == "_") + CLOSES * (text[-1].isalnum() or text[-1] == "_")
+    flags = SPACED * text[:1].isspace()
+    if not text.strip().strip(EMPHASIS):
+        lines = text.count("\n")
+        return flags | (ENDS if lines > 1 else BLANK | LINE * lines)
+    mark = text.strip()
+    flags |= PREFIX * (mark[0] in LINE_PREFIXES and not mark.strip(mark[0])) | QUOTE * (mark[0] in "'\"`")
+    return flags | OPENS * text[0].isalnum() | CLOSES * text[-1].isalnum()
 
 
 def _kind(word: str, whole: bool) -> str:

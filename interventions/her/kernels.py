@@ -15,8 +15,9 @@ WEIGHT_BITS = 18
 FEATURES = 18
 RATE = 0.3
 
-OPENS, CLOSES, BLANK, ENDS = 1, 2, 4, 8  # of `token_parts`
-_EDGE, _CUT = np.uint32(1), np.uint32(2)  # in the place of a word: the end of the document, the end of the row
+OPENS, CLOSES, BLANK, LINE, ENDS, PREFIX, QUOTE, SPACED = 1, 2, 4, 8, 16, 32, 64, 128  # flags of `token_parts`
+_EDGE, _CUT = np.uint32(1), np.uint32(2)  # in the place of a word: the end of the text, the end of the row
+_OPENING = np.uint32(3)  # and a quotation mark behind a blank
 _KEY0, _KEY1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)  # any large odd numbers
 _KEY2, _KEY3 = np.uint64(0x94D049BB133111EB), np.uint64(0xD6E8FEB86659FD93)
 
@@ -33,17 +34,54 @@ def _joined(parts, left, right):
 
 
 @njit(cache=True, nogil=True)
+def _at_line_start(row, parts, at):
+    """Whether only marks of quoted lines and blanks stand between the beginning of a line and token `at`."""
+    while at > 0:
+        at -= 1
+        flags = parts[row[at]].flags
+        if flags & LINE:
+            return True
+        if not flags & (BLANK | PREFIX):
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def _step_over_blanks(row, parts, at, step):
+    """(The next token from `at` on that is no blank, or the row's end; whether the text ends before it.)
+
+    One line end is a blank, with the marks of a quoted line behind it; an empty line ends the text.
+    """
+    lines = 0
+    while 0 <= at < len(row):
+        flags = parts[row[at]].flags
+        if flags & ENDS:
+            return at, True
+        if flags & LINE:
+            lines += 1
+            if lines == 2:
+                return at, True
+        elif not flags & BLANK and not (flags & PREFIX and _at_line_start(row, parts, at)):
+            break
+        at += step
+    return at, False
+
+
+@njit(cache=True, nogil=True)
 def count_company(tokens, width, parts, groups_before, groups_behind, before, behind):
     """before[w, g]: how often a word of group g stands before word w; behind[w, g]: behind it. Group 0: any other."""
     for begin in range(0, len(tokens), width):
         row = tokens[begin : begin + width]
         last, at = -1, 0
         while at < width:
-            if parts[row[at]].flags >= BLANK:
-                if parts[row[at]].flags == ENDS:
-                    last = -1
+            first = at
+            at, ended = _step_over_blanks(row, parts, first, 1)
+            if ended:
+                last = -1
                 at += 1
                 continue
+            if at >= width:
+                break
             value = parts[row[at]].hash
             at += 1
             while at < width and _joined(parts, row[at - 1], row[at]):
@@ -63,14 +101,17 @@ def words_around(row, start, stop, parts, word, ending, kind):
     """
     at, end = stop, np.uint32(0)
     for slot in range(WORDS_AHEAD):
-        while at < len(row) and parts[row[at]].flags == BLANK:
-            at += 1
-        if end == 0 and at >= len(row):
-            end = _CUT
-        elif end == 0 and parts[row[at]].flags == ENDS:
-            end = _EDGE
+        if end == 0:
+            before = at
+            at, ended = _step_over_blanks(row, parts, before, 1)
+            end = _EDGE if ended else _CUT if at >= len(row) else end
         if end:
             word[slot] = ending[slot] = kind[slot] = end
+            continue
+        flags = parts[row[at]].flags
+        if flags & QUOTE and (at > before or flags & SPACED):
+            word[slot] = ending[slot] = kind[slot] = _OPENING
+            at += 1
             continue
         first, value = at, parts[row[at]].hash
         while at + 1 < len(row) and at - first + 1 < LONGEST_WORD and _joined(parts, row[at], row[at + 1]):
@@ -80,11 +121,9 @@ def words_around(row, start, stop, parts, word, ending, kind):
         word[slot], ending[slot], kind[slot] = value, parts[row[at]].ending[part], parts[row[at]].kind[part]
         at += 1
 
-    at = start - 1
-    while at >= 0 and parts[row[at]].flags == BLANK:
-        at -= 1
-    if at < 0 or parts[row[at]].flags == ENDS:
-        word[WORDS_AHEAD] = _CUT if at < 0 else _EDGE
+    at, ended = _step_over_blanks(row, parts, start - 1, -1)
+    if ended or at < 0:
+        word[WORDS_AHEAD] = _EDGE if ended else _CUT
         return
     last, value, power = at, parts[row[at]].hash, parts[row[at]].power
     while at > 0 and last - at + 1 < LONGEST_WORD and _joined(parts, row[at - 1], row[at]):
