@@ -1,7 +1,7 @@
 """The words around a place in rows of tokens, as numbers that do not depend on how the vocabulary cuts them.
 
 A word is a run of tokens of which one ends, and the next begins, with a letter or digit. It is known by a hash of what
-it spells in lower case, by its ending, its kind, and its company: which closed-class words tend to stand before and
+it spells in lower case, by its ending, its group, and its company: which closed-class words tend to stand before and
 behind it in a sample of the corpus.
 
 Legend: S rows, W tokens in a row, V tokens in the vocabulary, K places, G buckets of words.
@@ -10,8 +10,10 @@ Legend: S rows, W tokens in a row, V tokens in the vocabulary, K places, G bucke
 import numpy as np
 from numpy.typing import NDArray
 
+from interventions.her.classes import COMPANY_BEFORE, COMPANY_BEHIND, ENDINGS, GROUPS, OBJECT_BETWEEN, VERBS
 from interventions.her.kernels import (
     BLANK,
+    BULLET,
     CLOSES,
     COMPANY_BITS,
     ENDS,
@@ -20,6 +22,7 @@ from interventions.her.kernels import (
     PREFIX,
     QUOTE,
     SPACED,
+    STOP,
     bucket,
     count_company,
 )
@@ -27,49 +30,17 @@ from interventions.vocabulary import Vocabulary
 
 LEAST_SEEN = 5  # times that a word must occur for its company to count
 
-CLOSED_CLASS = (
-    *("the", "a", "an", "this", "that", "these", "those", "and", "or", "but", "nor", "if", "when", "while", "as"),
-    *("than", "because", "since", "of", "in", "on", "at", "to", "for", "from", "by", "with", "into", "onto"),
-    *("out", "up", "down", "over", "off", "away", "back", "about", "after", "before", "through"),
-    *("around", "against", "between", "under", "without", "is", "was", "are", "were", "be", "been"),
-    *("being", "am", "has", "have", "had", "do", "does", "did", "will", "would", "can", "could", "may"),
-    *("might", "should", "must", "he", "she", "it", "they", "we", "you", "i", "him", "her", "his", "its"),
-    *("their", "them", "us", "me", "my", "your", "our", "who", "whom", "which", "what", "where", "how", "why"),
-    *("not", "no", "all", "both", "so", "too", "also", "then", "there", "here", "again", "one", "two", "own"),
-)
-COMPANY_BEFORE = (
-    "the a an this",
-    "its their our my your whose",
-    "is was are were be been",
-    "to will would can could may might should must",
-    "they we you i he she who",
-    "them me us himself herself him",
-    "of in for with on at by from",
-    "and or",
-    ", . ; :",
-    "very more most so too",
-)
-COMPANY_BEHIND = (
-    "the a an this",
-    "its their our my your",
-    "them me us himself herself him",
-    "of in for with on at by from",
-    "to",
-    "and or",
-    ", . ; : )",
-    "is was are were has had will",
-    "that which who",
-)
-ENDINGS = ("ly", "ing", "ed", "est", "er", "s")
-
 EMPHASIS = "*_"
+QUOTES = "'\"`"
+STOPS = ".?!;:)]}" + QUOTES  # behind these nothing tells; an opening quotation mark is none of them
 LINE_PREFIXES = ">#/"  # of quoted mail and comments
 _SAME = str.maketrans("‘’‚“”„–—", "'''\"\"\"--")
 
+_GROUP_OF = {word: f"!{group}" for table in (VERBS, GROUPS) for group, words in table.items() for word in words.split()}
+
 _PRIME = np.uint32(0x01000193)
 
-
-_PARTS = [("hash", "u4"), ("power", "u4"), ("ending", "u4", 2), ("kind", "u4", 2), ("flags", "u1"), ("form", "u1")]
+_PARTS = [("hash", "u4"), ("power", "u4"), ("ending", "u4", 2), ("group", "u4", 2), ("flags", "u2"), ("form", "u1")]
 
 TokenParts = NDArray[np.void]
 
@@ -80,9 +51,10 @@ def token_parts(vocabulary: Vocabulary) -> TokenParts:
     Its fields:
         hash, power: hash of the token's text; that of two is a.hash * b.power + b.hash.
         ending: (2,) its last three letters; as a whole word, and as the end of a longer one.
-        kind: (2,) the word itself, if of a closed class; else its ending, if of `ENDINGS`, or its first sign.
-        flags: of `kernels`: begins or ends with a letter or digit; is blank, with a line end or not; ends a text, as a
-            document's end or an empty line does; is a mark of quoted lines; begins with a quotation mark; with a blank.
+        group: (2,) what it is by `VERBS` and `GROUPS`; else its ending, if of `ENDINGS`, or its first sign.
+        flags: begins, ends with a letter or digit; begins with a blank; is blank, with a line end; ends a text, as a
+            document's end or an empty line does; is a mark of quoted lines; a quotation mark; behind which nothing
+            tells; the mark of a list, where a line begins with it. Marks of emphasis are blank.
         form: 1 where the first letter is a capital.
     """
     texts = [token.decode("utf-8", "replace").translate(_SAME) for token in vocabulary.tokens]
@@ -92,7 +64,7 @@ def token_parts(vocabulary: Vocabulary) -> TokenParts:
     parts["power"] = [pow(int(_PRIME), len(word.encode()), 1 << 32) for word in words]
     for column, whole in enumerate((True, False)):
         parts["ending"][:, column] = [text_hash(_ending(word, whole)) for word in words]
-        parts["kind"][:, column] = [text_hash(_kind(word, whole)) for word in words]
+        parts["group"][:, column] = [text_hash(_group(word, whole)) for word in words]
     parts["flags"] = np.where(vocabulary.ends_document, ENDS, [_flags(text) for text in texts])
     parts["form"] = [text.strip()[:1].isupper() for text in texts]
     return parts
@@ -109,24 +81,31 @@ def text_hash(text: str) -> int:
 def _word(text: str) -> str:
     """What a token adds to a word: in lower case; of a run of marks the first."""
     word = text.strip().strip(EMPHASIS).lower()
-    return word if word[:1].isalnum() else word[:1]
+    return word if word[:1].isalnum() or _is_contraction(word) else word[:1]
+
+
+def _is_contraction(word: str) -> bool:
+    return word[:1] == "'" and word[1:].isalpha()
 
 
 def _flags(text: str) -> int:
     flags = SPACED * text[:1].isspace()
-    if not text.strip().strip(EMPHASIS):
-        lines = text.count("\n")
-        return flags | (ENDS if lines > 1 else BLANK | LINE * lines)
     mark = text.strip()
-    flags |= PREFIX * (mark[0] in LINE_PREFIXES and not mark.strip(mark[0])) | QUOTE * (mark[0] in "'\"`")
-    return flags | OPENS * text[0].isalnum() | CLOSES * text[-1].isalnum()
+    if not mark.strip(EMPHASIS):
+        lines = text.count("\n")
+        return flags | (ENDS if lines > 1 else BLANK | LINE * lines | BULLET * (mark == "*"))
+    flags |= OPENS * text[0].isalnum() | CLOSES * text[-1].isalnum()
+    if _is_contraction(mark):
+        return flags
+    is_prefix = mark[0] in LINE_PREFIXES and not mark.strip(mark[0])
+    return flags | PREFIX * is_prefix | QUOTE * (mark[0] in QUOTES) | STOP * (mark[0] in STOPS)
 
 
-def _kind(word: str, whole: bool) -> str:
-    if whole and word in CLOSED_CLASS:
-        return word
+def _group(word: str, whole: bool) -> str:
+    if whole and word in _GROUP_OF:
+        return _GROUP_OF[word]
     if not word.isalpha():
-        return "0" if word[:1].isdigit() else word[:1]
+        return "0" if word[:1].isdigit() else word
     return next((f"~{end}" for end in ENDINGS if word.endswith(end) and (len(word) > 3 or not whole)), "~")
 
 
@@ -134,6 +113,11 @@ def _ending(word: str, whole: bool) -> str:
     if not word.isalpha():
         return "0" if word[:1].isdigit() else word
     return word if whole and len(word) < 5 else f"~{word[-3:]}"
+
+
+def object_relations() -> NDArray[np.uint32]:
+    """(N, 2) the groups of `OBJECT_BETWEEN`, as `token_parts` has them."""
+    return np.array([[text_hash(f"!{group}") for group in pair] for pair in OBJECT_BETWEEN], np.uint32)
 
 
 def company_of_words(rows: NDArray[np.integer], parts: TokenParts) -> NDArray[np.uint8]:
