@@ -10,7 +10,7 @@ from conftest import edited_source
 from interventions import CorpusReader
 from interventions.her import Accuracy, share_by_expectation_maximisation
 from interventions.her.classes import GROUPS, OBJECT_BETWEEN, VERBS
-from interventions.her.context import _ending, _group, company_of_words, text_hash, token_parts
+from interventions.her.context import _ending, _kind, company_of_words, text_hash, token_parts
 from interventions.her.kernels import WINDOW, bucket, words_around
 from interventions.matching import Matcher
 from interventions.vocabulary import read_vocabulary
@@ -114,12 +114,12 @@ def test_words_are_the_same_however_the_vocabulary_cuts_them(size):
     row = np.array(tokenizer.encode(f"x Quite,her  own {END}y"))
     (match,) = Matcher(["her"], tokenizer=tokenizer, vocabulary=vocabulary).find(row[None]).position
     stop = match + len(tokenizer.encode("her"))
-    word, ending, group = np.zeros((3, WINDOW), np.uint32)
-    words_around(row, match, stop, parts, word, ending, group)
+    word, ending, kind = np.zeros((3, WINDOW), np.uint32)
+    words_around(row, match, stop, parts, word, ending, kind)
     assert word.tolist() == [text_hash("own"), 1, 1, text_hash(",")]
-    words_around(row, match - 1, match - 1, parts, word, ending, group)
+    words_around(row, match - 1, match - 1, parts, word, ending, kind)
     assert word.tolist() == [text_hash(","), text_hash("her"), text_hash("own"), text_hash("quite")]
-    words_around(row, len(row), len(row), parts, word, ending, group)
+    words_around(row, len(row), len(row), parts, word, ending, kind)
     assert word.tolist() == [2, 2, 2, text_hash("y")]
 
 
@@ -132,8 +132,8 @@ def seen_around(text, *, tokenizer=TOKENIZER):
     row = np.array(tokenizer.encode(text))
     matches = Matcher(["her"], tokenizer=tokenizer, vocabulary=vocabulary).find(row[None])
     start, length = int(matches.position[-1]), int(matches.length[-1])
-    word, ending, group = np.zeros((3, WINDOW), np.uint32)
-    words_around(row, start, start + length, token_parts(vocabulary), word, ending, group)
+    word, ending, kind = np.zeros((3, WINDOW), np.uint32)
+    words_around(row, start, start + length, token_parts(vocabulary), word, ending, kind)
     return word.tolist()
 
 
@@ -213,12 +213,11 @@ def test_quotation_marks_before_a_word_are_told_from_those_behind_one(text, seen
 
 
 @pytest.mark.parametrize(
-    ("word", "whole", "group", "ending"),
+    ("word", "whole", "kind", "ending"),
     [
-        ("their", True, "!possessive", "~eir"),
-        ("the", True, "!article", "the"),
+        ("their", True, "~", "~eir"),
+        ("the", True, "~", "the"),
         ("the", False, "~", "~the"),
-        ("told", True, "!tell", "told"),
         ("bored", True, "~ed", "~red"),
         ("used", True, "~ed", "used"),
         ("red", True, "~", "red"),
@@ -230,8 +229,8 @@ def test_quotation_marks_before_a_word_are_told_from_those_behind_one(text, seen
         ("", True, "", ""),
     ],
 )
-def test_a_word_is_known_by_its_group_and_its_ending(word, whole, group, ending):
-    assert (_group(word, whole), _ending(word, whole)) == (group, ending)
+def test_a_word_is_known_by_its_kind_and_its_ending(word, whole, kind, ending):
+    assert (_kind(word, whole), _ending(word, whole)) == (kind, ending)
 
 
 def test_every_word_of_the_lists_is_in_one_group_of_them():
@@ -241,7 +240,13 @@ def test_every_word_of_the_lists_is_in_one_group_of_them():
 
 
 TAUGHT = (
-    *("They like him greatly .", "He met them gladly , they said .", "She saw me run .", "They let us play ."),
+    *(
+        "They helped me quickly and left .",
+        "They like him greatly .",
+        "He met them gladly , they said .",
+        "She saw me run .",
+        "They let us play .",
+    ),
     *("She gave him three cups .", "They sent me many cups .", "We ask them to stay .", "He took us home ."),
     *("They went with him yesterday .", "He told them so .", "He told me that it rained .", "We met him ."),
     *("They like his newly built boat .", "He met their aunt .", "She saw my run of luck .", "They let our house ."),
@@ -299,5 +304,5 @@ def test_a_word_keeps_the_company_that_it_is_seen_in():
     rows = np.array([TOKENIZER.encode(" the boat of" * 20 + " they jump to" * 20)], np.uint16)
     company = company_of_words(rows, parts)
     boat, jump = (bucket(np.uint32(text_hash(word))) for word in ("boat", "jump"))
-    assert company[:, boat].tolist()[::2] == [1, 4]  # behind "the a an this", before "of in for ..."
-    assert company[:, jump].tolist()[::2] == [5, 5]  # behind "they we you ...", before "to"
+    assert company[:, boat].tolist()[:4:2] == [1, 4]  # behind "the a an this", before "of in for ..."
+    assert company[:, jump].tolist()[:4:2] == [5, 5]  # behind "they we you ...", before "to"

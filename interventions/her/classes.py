@@ -70,7 +70,7 @@ VERBS = {
 ENDINGS = ("ly", "ing", "ed", "est", "er", "s")
 
 OBJECT_BETWEEN = (("make", "office"), ("call", "office"), ("tell", "message"))
-OBJECT_LOG_ODDS = -5.0  # where learning begins for these, as some corpora have no example of them
+OBJECT_LOG_ODDS = -8.0  # where learning begins for these, as some corpora have no example of them
 
 COMPANY_BEFORE = (
     "the a an this",

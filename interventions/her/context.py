@@ -1,8 +1,8 @@
 """The words around a place in rows of tokens, as numbers that do not depend on how the vocabulary cuts them.
 
 A word is a run of tokens of which one ends, and the next begins, with a letter or digit. It is known by a hash of what
-it spells in lower case, by its ending, its group, and its company: which closed-class words tend to stand before and
-behind it in a sample of the corpus.
+it spells in lower case, by its ending, its kind, its group, and its company: which closed-class words tend to stand
+before and behind it in a sample of the corpus.
 
 Legend: S rows, W tokens in a row, V tokens in the vocabulary, K places, G buckets of words.
 """
@@ -17,6 +17,7 @@ from interventions.her.kernels import (
     CLOSES,
     COMPANY_BITS,
     ENDS,
+    FIRST_GROUP,
     LINE,
     OPENS,
     PREFIX,
@@ -36,11 +37,12 @@ STOPS = ".?!;:)]}" + QUOTES  # behind these nothing tells; an opening quotation 
 LINE_PREFIXES = ">#/"  # of quoted mail and comments
 _SAME = str.maketrans("‘’‚“”„–—", "'''\"\"\"--")
 
-_GROUP_OF = {word: f"!{group}" for table in (VERBS, GROUPS) for group, words in table.items() for word in words.split()}
+_GROUPS = VERBS | GROUPS
+_NUMBER_OF_GROUP = {group: number for number, group in enumerate(_GROUPS, start=1)}
 
 _PRIME = np.uint32(0x01000193)
 
-_PARTS = [("hash", "u4"), ("power", "u4"), ("ending", "u4", 2), ("group", "u4", 2), ("flags", "u2"), ("form", "u1")]
+_PARTS = [("hash", "u4"), ("power", "u4"), ("ending", "u4", 2), ("kind", "u4", 2), ("flags", "u2"), ("form", "u1")]
 
 TokenParts = NDArray[np.void]
 
@@ -51,7 +53,7 @@ def token_parts(vocabulary: Vocabulary) -> TokenParts:
     Its fields:
         hash, power: hash of the token's text; that of two is a.hash * b.power + b.hash.
         ending: (2,) its last three letters; as a whole word, and as the end of a longer one.
-        group: (2,) what it is by `VERBS` and `GROUPS`; else its ending, if of `ENDINGS`, or its first sign.
+        kind: (2,) its ending, if of `ENDINGS`, or its first sign; likewise.
         flags: begins, ends with a letter or digit; begins with a blank; is blank, with a line end; ends a text, as a
             document's end or an empty line does; is a mark of quoted lines; a quotation mark; behind which nothing
             tells; the mark of a list, where a line begins with it. Marks of emphasis are blank.
@@ -64,7 +66,7 @@ def token_parts(vocabulary: Vocabulary) -> TokenParts:
     parts["power"] = [pow(int(_PRIME), len(word.encode()), 1 << 32) for word in words]
     for column, whole in enumerate((True, False)):
         parts["ending"][:, column] = [text_hash(_ending(word, whole)) for word in words]
-        parts["group"][:, column] = [text_hash(_group(word, whole)) for word in words]
+        parts["kind"][:, column] = [text_hash(_kind(word, whole)) for word in words]
     parts["flags"] = np.where(vocabulary.ends_document, ENDS, [_flags(text) for text in texts])
     parts["form"] = [text.strip()[:1].isupper() for text in texts]
     return parts
@@ -101,9 +103,7 @@ def _flags(text: str) -> int:
     return flags | PREFIX * is_prefix | QUOTE * (mark[0] in QUOTES) | STOP * (mark[0] in STOPS)
 
 
-def _group(word: str, whole: bool) -> str:
-    if whole and word in _GROUP_OF:
-        return _GROUP_OF[word]
+def _kind(word: str, whole: bool) -> str:
     if not word.isalpha():
         return "0" if word[:1].isdigit() else word
     return next((f"~{end}" for end in ENDINGS if word.endswith(end) and (len(word) > 3 or not whole)), "~")
@@ -116,13 +116,16 @@ def _ending(word: str, whole: bool) -> str:
 
 
 def object_relations() -> NDArray[np.uint32]:
-    """(N, 2) the groups of `OBJECT_BETWEEN`, as `token_parts` has them."""
-    return np.array([[text_hash(f"!{group}") for group in pair] for pair in OBJECT_BETWEEN], np.uint32)
+    """(N, 2) the groups of `OBJECT_BETWEEN`, as features have them."""
+    numbers = [[_NUMBER_OF_GROUP[group] for group in pair] for pair in OBJECT_BETWEEN]
+    return (np.array(numbers) + FIRST_GROUP).astype(np.uint32)
 
 
 def company_of_words(rows: NDArray[np.integer], parts: TokenParts) -> NDArray[np.uint8]:
-    """(4, G) which groups of `COMPANY_BEFORE` stand before a word more than before others, the most typical and the two
-    most typical ones; then the same of `COMPANY_BEHIND`. 0 where it occurs too seldom in the (S, W) sample.
+    """(6, G) which groups of `COMPANY_BEFORE` stand before a word more than before others, the most typical and the two
+    most typical ones; then the same of `COMPANY_BEHIND`; 0 where it occurs too seldom in the (S, W) sample. Then the
+    number of its own group among `VERBS` and `GROUPS`, 0 where there is none, and the low byte of the hash of that
+    group's word, which another word in the same bucket will hardly have.
     """
     sides = (COMPANY_BEFORE, COMPANY_BEHIND)
     groups = np.zeros((2, 1 << COMPANY_BITS), np.int64)
@@ -138,4 +141,9 @@ def company_of_words(rows: NDArray[np.integer], parts: TokenParts) -> NDArray[np
         order = np.argsort(-typical[:, 1:], axis=1, kind="stable") + 1
         known = total[:, 0] >= LEAST_SEEN
         classes += [known * order[:, 0], known * (16 * order[:, 0] + order[:, 1])]
-    return np.array(classes, np.uint8)
+    own = np.zeros((2, 1 << COMPANY_BITS), np.uint8)
+    for group, words in _GROUPS.items():
+        hashes = [text_hash(word) for word in words.split()]
+        places = [bucket(np.uint32(value)) for value in hashes]
+        own[0, places], own[1, places] = _NUMBER_OF_GROUP[group], [value & 255 for value in hashes]
+    return np.array([*classes, *own], np.uint8)

@@ -18,6 +18,7 @@ RATE = 0.3
 OPENS, CLOSES, SPACED, BLANK, LINE, ENDS, PREFIX, QUOTE, STOP, BULLET = 1 << np.arange(10)  # flags of `token_parts`
 _EDGE, _CUT = np.uint32(1), np.uint32(2)  # in the place of a word: the end of the text, the end of the row
 _OPENING, _QUOTED = np.uint32(3), np.uint32(4)  # a quotation mark behind a blank; one on either side
+FIRST_GROUP = 16  # what is added to the numbers of groups, to tell them from these
 RELATION = 5  # the feature of the previous and the next word's groups
 _KEY0, _KEY1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9)  # any large odd numbers
 _KEY2, _KEY3 = np.uint64(0x94D049BB133111EB), np.uint64(0xD6E8FEB86659FD93)
@@ -95,8 +96,8 @@ def count_company(tokens, width, parts, groups_before, groups_behind, before, be
 
 
 @njit(cache=True, nogil=True)
-def words_around(row, start, stop, parts, word, ending, group):
-    """Fill `word`, `ending`, `group` (WINDOW,): of the next words behind tokens [start, stop) of a row, then of the one
+def words_around(row, start, stop, parts, word, ending, kind):
+    """Fill `word`, `ending`, `kind` (WINDOW,): of the next words behind tokens [start, stop) of a row, then of the one
     before it, of which `ending` is left.
     """
     at, end = stop, np.uint32(0)
@@ -110,20 +111,20 @@ def words_around(row, start, stop, parts, word, ending, group):
                 if end == 0:
                     flags = parts[row[at]].flags
                     if flags & QUOTE and (at > first or flags & SPACED):
-                        word[slot] = ending[slot] = group[slot] = _OPENING
+                        word[slot] = ending[slot] = kind[slot] = _OPENING
                         at += 1
                         continue
                     if flags & STOP:
                         end = _EDGE
         if end:
-            word[slot] = ending[slot] = group[slot] = end
+            word[slot] = ending[slot] = kind[slot] = end
             continue
         first, value = at, parts[row[at]].hash
         while at + 1 < len(row) and at - first + 1 < LONGEST_WORD and _joined(parts, row[at], row[at + 1]):
             at += 1
             value = np.uint32(value * parts[row[at]].power + parts[row[at]].hash)
         part = 1 if at > first else 0
-        word[slot], ending[slot], group[slot] = value, parts[row[at]].ending[part], parts[row[at]].group[part]
+        word[slot], ending[slot], kind[slot] = value, parts[row[at]].ending[part], parts[row[at]].kind[part]
         at += 1
 
     at, end = start - 1, np.uint32(0)
@@ -132,17 +133,25 @@ def words_around(row, start, stop, parts, word, ending, group):
     elif parts[row[at]].flags >= BLANK:
         at, end = _step_over_blanks(row, parts, at, -1)
     if end:
-        word[WORDS_AHEAD] = group[WORDS_AHEAD] = end
+        word[WORDS_AHEAD] = kind[WORDS_AHEAD] = end
         return
     if parts[row[at]].flags & QUOTE and stop < len(row) and parts[row[stop]].flags & (QUOTE | SPACED) == QUOTE:
-        word[WORDS_AHEAD] = group[WORDS_AHEAD] = _QUOTED
+        word[WORDS_AHEAD] = kind[WORDS_AHEAD] = _QUOTED
         return
     last, value, power = at, parts[row[at]].hash, parts[row[at]].power
     while at > 0 and last - at + 1 < LONGEST_WORD and _joined(parts, row[at - 1], row[at]):
         at -= 1
         value = np.uint32(parts[row[at]].hash * power + value)
         power = np.uint32(power * parts[row[at]].power)
-    word[WORDS_AHEAD], group[WORDS_AHEAD] = value, parts[row[last]].group[1 if at < last else 0]
+    word[WORDS_AHEAD], kind[WORDS_AHEAD] = value, parts[row[last]].kind[1 if at < last else 0]
+
+
+@njit(cache=True, nogil=True)
+def _group(company, place, word, kind):
+    """The word's group in the tables of `company_of_words`; else its kind."""
+    if company[4, place] and company[5, place] == word & np.uint32(255):
+        return np.uint32(company[4, place] + FIRST_GROUP)
+    return kind
 
 
 @njit(cache=True, nogil=True)
@@ -157,11 +166,13 @@ def _features(row, start, stop, parts, company, window, found):
     """Fill `found` with the weights that speak for one place. next1, next2, next3 are words behind it, prev1 before."""
     word, ending, group = window[0], window[1], window[2]
     words_around(row, start, stop, parts, word, ending, group)
+    next1, next2, prev1 = bucket(word[0]), bucket(word[1]), bucket(word[3])
+    group[0], group[1] = _group(company, next1, word[0], group[0]), _group(company, next2, word[1], group[1])
+    group[2], group[3] = _group(company, bucket(word[2]), word[2], group[2]), _group(company, prev1, word[3], group[3])
     behind = min(stop, len(row) - 1)
     if parts[row[behind]].flags & BLANK:
         behind = min(behind + 1, len(row) - 1)
     none, form, begins = np.uint32(0), parts[row[start]].form, parts[row[behind]].form
-    next1, next2, prev1 = bucket(word[0]), bucket(word[1]), bucket(word[3])
     found[0] = _hashed(0, word[0], none, none)
     found[1] = _hashed(1, word[1], none, none)
     found[2] = _hashed(2, word[3], none, none)
