@@ -15,7 +15,8 @@ WEIGHT_BITS = 18
 FEATURES = 18
 RATE = 0.3
 
-OPENS, CLOSES, SPACED, BLANK, LINE, ENDS, PREFIX, QUOTE, STOP, BULLET = 1 << np.arange(10)  # flags of `token_parts`
+OPENS, CLOSES, SPACED, BLANK, LINE = 1, 2, 4, 8, 16  # flags of `token_parts`; those from BLANK on are no plain words
+ENDS, PREFIX, QUOTE, STOP, BULLET = 32, 64, 128, 256, 512
 _EDGE, _CUT = np.uint32(1), np.uint32(2)  # in the place of a word: the end of the text, the end of the row
 _OPENING, _QUOTED = np.uint32(3), np.uint32(4)  # a quotation mark behind a blank; one on either side
 FIRST_GROUP = 16  # what is added to the numbers of groups, to tell them from these
