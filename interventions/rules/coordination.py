@@ -26,7 +26,8 @@ _QUOTE = r"(?:(?!\n\s*\n)[\s_*'\"“”‘’()\[\]-])"
 _OR = r"(?i:and\s?/\s?or|or\s?/\s?and|n?or)(?!\w)"
 _S_BEFORE_HE = re.compile(r"(?<!\w)(?:s\s*[/\\]|[(\[]s[)\]])\s*\Z", re.IGNORECASE)
 _BRACKET_BEFORE_HE = re.compile(r"(?<!\w)s[(\[]$", re.IGNORECASE)
-_LIST_GOES_ON = re.compile(rf"\s?,?{_MARK}{{1,12}}{_OR}", re.IGNORECASE)
+_REST_OF_LIST = rf"(?:\s?,?{_MARK}{{1,12}}{_OR}|\s?,{_QUOTE}{{0,6}}(?i:it|its|they|them|their|theirs)(?![\w'’]))"
+_LIST_GOES_ON = re.compile(_REST_OF_LIST)
 
 
 class _Patterns(NamedTuple):
@@ -89,7 +90,7 @@ def _patterns(others: tuple[str, ...]) -> _Patterns:
     joints += [rf"{_MARK}{{1,12}}{connector}{_MARK}{{1,12}}", rf"{_QUOTE}{{0,6}}[{re.escape(SIGNS)}]{_QUOTE}{{0,6}}"]
     joint = "|".join(joints)
     in_brackets = rf"\s?[(\[]\s?{them}\s?[)\]]"
-    in_list = rf"\s?,{_QUOTE}{{0,6}}{them}\s?,?{_MARK}{{1,12}}{_OR}"
+    in_list = rf"\s?,{_QUOTE}{{0,6}}{them}{_REST_OF_LIST}"
     after, before = rf"{dot}(?:(?:{joint}){them}|{in_brackets}|{in_list})", rf"{them}(?:{joint}|\s?[(\[]\s?)"
     return _Patterns(
         after=re.compile(after),
