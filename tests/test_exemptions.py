@@ -23,7 +23,17 @@ def beside(text: str, *, cut: bool = False) -> tuple[str, Beside]:
     [
         *("x ⟨he⟩ or she left", "x he or ⟨she⟩ left", "x⟨his⟩/her boat", "his/⟨her⟩ boat", "x ⟨him⟩ nor her"),
         *("HIMSELF AND/OR ⟨HERSELF⟩ x", "x s/⟨he⟩ left", "x (s)⟨he⟩ left", "x s(⟨he⟩) left", "He/⟨She⟩"),
-        *("⟨his⟩ or\nher", "his or\n⟨her⟩", "⟨his⟩\nor her", "⟨he⟩ (or she)", "he (or ⟨she⟩)", "⟨he⟩, or she,"),
+        *(
+            "⟨his⟩ or\nher",
+            "his or\n⟨her⟩",
+            "⟨his⟩\nor her",
+            "his (⟨her⟩) dog",
+            "he [⟨she⟩ ]",
+            "his ( ⟨her⟩ ) dog",
+            "⟨he⟩ (or she)",
+            "he (or ⟨she⟩)",
+            "⟨he⟩, or she,",
+        ),
         *("he, or ⟨she⟩,", "⟨him⟩- or herself", "him- or ⟨herself⟩", "⟨he⟩(she)", "he(⟨she⟩)", "⟨he⟩[she]"),
         *("⟨he⟩\u00a0or\u00a0she", "⟨he⟩  or  she", "⟨he⟩ & she", "he & ⟨she⟩", '"⟨he⟩" or "she"', "“he” or “⟨she⟩”"),
         *("*⟨he⟩* or *she*", "_he_ or _⟨she⟩_", "**he** or **⟨she⟩**", "⟨him⟩(her)self", "⟨he⟩ / she", "⟨he⟩\\she"),
@@ -44,6 +54,7 @@ def test_both_genders_are_named(text):
         *("⟨he⟩ and she left", "⟨he⟩ or shed", "⟨his⟩ or his", "the or ⟨she⟩ left", "he for ⟨she⟩ left", "x ⟨him⟩ s/"),
         *("xs/⟨he⟩ left", "him s/⟨him⟩", "⟨he⟩ left. Or she", "⟨he⟩. Or she", "⟨he⟩\n\nor she", "⟨he⟩, she said"),
         *("⟨him⟩, her, and it's", "he, ⟨she⟩, it’s", "⟨he⟩, she, theirselves"),
+        *("he (⟨she⟩ said) left", "him (⟨her⟩ brother’s)", "⟨he⟩ (she thought) was", "him [⟨her⟩ name]"),
         *("⟨he⟩ (she said so)", "⟨he⟩: or she", "⟨Mr⟩. Smith and Mrs", "⟨Sir⟩ Isaac or Madam", "the ⟨king⟩ or queen"),
     ],
 )
@@ -279,7 +290,9 @@ def test_words_of_prose_are_no_symbols(text):
     assert symbols.is_symbol(*beside(text)) is False
 
 
-@pytest.mark.parametrize("text", ["Yo ⟨he⟩ visto", "no ⟨he⟩ comido", "hin und ⟨her⟩", "que ⟨he⟩ de", "⟨her⟩ zaman"])
+@pytest.mark.parametrize(
+    "text", ["Yo ⟨he⟩ visto", "no ⟨he⟩ comido", "me ⟨he⟩ reído", "hin und ⟨her⟩", "que ⟨he⟩ de", "⟨her⟩ zaman"]
+)
 def test_words_of_other_languages_are_told_by_a_neighbour(text):
     assert languages.is_foreign(*beside(text)) is True
 

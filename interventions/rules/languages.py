@@ -51,7 +51,7 @@ _WORD_BEFORE, _WORD_AFTER = re.compile(r"([^\W\d_]+) \Z"), re.compile(r" ([^\W\d
 LEAST_FOREIGN = 3
 _PARTICIPLE = re.compile(
     r" (?:visto|hecho|dicho|escrito|puesto|vuelto|abierto|muerto|roto|le[ií]do|o[ií]do|tra[ií]do|ca[ií]do|ido|sido"
-    r"|[^\W\d_]{2,}(?:ado|ido))(?![^\W_])",
+    r"|[^\W\d_]{2,}ado|[^\W\d_]+[ií]do)(?![^\W_])",
 )
 _NOT_SPANISH = re.compile(r" (?:avocado|tornado|bravado|desperado|aficionado|libido|tuxedo|torpedo)")
 
