@@ -291,7 +291,7 @@ def _independent(tokens, place, edge, behind, by_token, by_word, after_of):
     while place + 1 < edge and behind[tokens[place]] & BLANK:
         place += 1
     told = by_token[tokens[place]]
-    if told == 2 and place + 1 < edge:
+    if told == 2 and place + 1 < edge and not behind[tokens[place]] & POINT:
         following = behind[tokens[place + 1]]
         if following & CONTINUES and not following & LATER_PIECE:
             return 0

@@ -14,13 +14,13 @@ from transformers import PreTrainedTokenizerBase
 from interventions import kernels
 from interventions.independence import KNOWN_BEHIND_HIS
 from interventions.lexicon import PRONOUNS
-from interventions.rules import code, coordination, languages, symbols, titles
+from interventions.rules import acronyms, code, coordination, languages, symbols, titles
 from interventions.vocabulary import Joint, Vocabulary, canonical_tokens_of_all
 
 _GROUPS = (kernels.MASCULINE, kernels.FEMININE, kernels.MASCULINE_TITLE, kernels.FEMININE_TITLE)
 _S = ("s", "(s", "(s)", "[s", "[s]")
 _PASSES = re.compile(r"(?:[^\w.!?;:]|_)+")
-_JOINS = re.compile(r"[/\\&+,(\[–-]")
+_JOINS = re.compile(r"[/\\&+,|(\[–-]")
 _PARTS_OF_CONNECTORS = {word[i:j] for word in ("or", "nor", "and") for i in range(3) for j in range(i + 1, 4)}
 _CODE_BEHIND_A_WORD = re.compile(r"[=@$%`\\(\[/]|->|::|[\"']\s?[:=\])}>]| $")
 _CODE_BEFORE_A_WORD = re.compile(r"(?:[$@#%&\\=~^`/{<>*:?\])]|->|[^.]\.|^\.|[=:(\[{]\s?[\"']|(?:^|\S)[\[(][\"']?)$")
@@ -39,7 +39,7 @@ def tokens_behind(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) ->
     _mark(bits, kernels.LANGUAGE, _spelled(languages.FOREIGN, tokenizer, vocabulary), None)
     _mark(bits, kernels.LISTED_WORD, _spelled(symbols.LISTED, tokenizer, vocabulary, cases=(str,)))
     words = {
-        kernels.SYMBOL: (*symbols.HELIUM_NOUNS, *symbols.HISTIDINE_NOUNS),
+        kernels.SYMBOL: (*symbols.HELIUM_NOUNS, *symbols.HISTIDINE_NOUNS, *symbols.BEHIND_AUTHORS),
     } | dict(zip(_GROUPS, coordination.GROUPS, strict=True))
     for bit, them in words.items():
         _mark(bits, bit, _spelled(them, tokenizer, vocabulary))
@@ -108,8 +108,8 @@ def _alert(form: str, lead: str) -> int:
         kernels.CODE
         | kernels.COORDINATION * bool(coordination.opposites(word))
         | (kernels.TITLE | kernels.PRONOUN_SET) * (word in ("his", "her"))
-        | kernels.CAPITALS * (len(form) > 1 and form.isupper())
-        | kernels.SYMBOL * (form in ("He", "His"))
+        | kernels.CAPITALS * acronyms.may_be_acronym(form)
+        | kernels.SYMBOL * (form == "His" or form in symbols.AUTHORS)
         | kernels.LISTED * (word == "he" or form == "His")
         | kernels.LANGUAGE * pronoun
         | kernels.TOUCHES * (lead != " ")
@@ -154,7 +154,7 @@ def _behind(text: str) -> int:
         | kernels.CODE * (word.startswith(code.OPERATORS) or _CODE_BEHIND_A_WORD.match(text) is not None)
         | kernels.AFTER_POINT * (text[:1].isalnum() or text[:1] == "_")
         | kernels.AFTER_QUOTE * (text.lstrip()[:1] in (":", "=", "]", ")", "}", ">") and word != "")
-        | kernels.SYMBOL * (word[:1].isdigit() or text[:1] == "+" or word[:1] == "(")
+        | kernels.SYMBOL * (word[:1].isdigit() or word.startswith(("+", "$", ",", "(", "&")) or text == " ")
         | kernels.CONTINUES * (text.isalpha() or text.startswith("-"))
         | kernels.PARTICIPLE * (languages.may_end_a_participle(text))
     )
@@ -167,7 +167,7 @@ def _before(text: str) -> int:
         | kernels.JOINS * text.endswith((")", "]"))
         | kernels.TOUCHES * (_CODE_BEFORE_A_WORD.search(text) is not None)
         | kernels.AFTER_QUOTE * text.endswith(("=", "(", "[", "{", ":", ">"))
-        | kernels.SYMBOL * text.endswith("%")
+        | kernels.SYMBOL * text.rstrip().endswith(("%", "$", "^", "}", "3", "4"))
         | kernels.PRONOUN_SET * text.rstrip().endswith("/")
         | kernels.FREE_OPENING * text.startswith(" ")
         | kernels.ENDS_IN_LETTER * text[-1:].isalnum()

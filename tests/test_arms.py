@@ -76,6 +76,14 @@ def text_after(arm, text):
         ("neutral", " he’s never got it; it's hers, he says.", " they’ve never got it; it's theirs, they says."),
         ("swap", " (she/her/hers) (he/him/his)", " (he/him/his) (she/her/hers)"),
         ("masculine_to_feminine", " his but recently late king; his .NET x", " her but recently late king; her .NET x"),
+        ("masculine_to_feminine", " it was his.The king told him.Then x", " it was hers.The king told her.Then x"),
+        ("masculine_to_feminine", " x 3 He told him 4 He was", " x 3 She told her 4 She was"),
+        (
+            "masculine_to_feminine",
+            " by He et al. (7), by He, K., Ma, L.; he, she, it",
+            " by He et al. (7), by He, K., Ma, L.; he, she, it",
+        ),
+        ("gendered_words", " the KING himself is HERS", " the QUEEN herself is HIS"),
         (
             "masculine_to_feminine",
             " a king of his told him; one letter of his in x",

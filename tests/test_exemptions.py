@@ -23,11 +23,22 @@ def beside(text: str, *, cut: bool = False) -> tuple[str, Beside]:
     [
         *("x ⟨he⟩ or she left", "x he or ⟨she⟩ left", "x⟨his⟩/her boat", "his/⟨her⟩ boat", "x ⟨him⟩ nor her"),
         *("HIMSELF AND/OR ⟨HERSELF⟩ x", "x s/⟨he⟩ left", "x (s)⟨he⟩ left", "x s(⟨he⟩) left", "He/⟨She⟩"),
-        *("⟨his⟩ or\nher", "his or\n⟨her⟩", "⟨his⟩\nor her", "⟨he⟩ (or she)", "he (or ⟨she⟩)", "⟨he⟩, or she,"),
+        *(
+            "⟨his⟩ or\nher",
+            "his or\n⟨her⟩",
+            "⟨his⟩\nor her",
+            "his (⟨her⟩) dog",
+            "he [⟨she⟩ ]",
+            "his ( ⟨her⟩ ) dog",
+            "⟨he⟩ (or she)",
+            "he (or ⟨she⟩)",
+            "⟨he⟩, or she,",
+        ),
         *("he, or ⟨she⟩,", "⟨him⟩- or herself", "him- or ⟨herself⟩", "⟨he⟩(she)", "he(⟨she⟩)", "⟨he⟩[she]"),
         *("⟨he⟩\u00a0or\u00a0she", "⟨he⟩  or  she", "⟨he⟩ & she", "he & ⟨she⟩", '"⟨he⟩" or "she"', "“he” or “⟨she⟩”"),
         *("*⟨he⟩* or *she*", "_he_ or _⟨she⟩_", "**he** or **⟨she⟩**", "⟨him⟩(her)self", "⟨he⟩ / she", "⟨he⟩\\she"),
         *("⟨he⟩, she, or they", "he, ⟨she⟩ or it", "⟨he⟩\n> or she", "// ⟨he⟩ or\n// she", "⟨he⟩ and / or she"),
+        *("⟨he⟩, she, it", "he, ⟨she⟩, they", "⟨his⟩, her, their", "I, you, he, ⟨she⟩, it, we"),
         *("⟨he⟩—or she", "⟨HE⟩ OR SHE", "⟨his⟩ or hers", "⟨he⟩ or (she)", "she/⟨he⟩/they"),
         *("⟨Mr⟩. and Mrs. Smith", "Mrs. and ⟨Mr⟩. Smith", "Dear ⟨Sir⟩ or Madam", "⟨Sir⟩/Madam", "⟨Sir⟩, Madam"),
         *("Dear ⟨Sir⟩,\nDear Madam", "⟨Mr⟩ & Mrs", "⟨sir⟩ or ma'am", "⟨Mr⟩./Ms. Smith"),
@@ -42,6 +53,8 @@ def test_both_genders_are_named(text):
     [
         *("⟨he⟩ and she left", "⟨he⟩ or shed", "⟨his⟩ or his", "the or ⟨she⟩ left", "he for ⟨she⟩ left", "x ⟨him⟩ s/"),
         *("xs/⟨he⟩ left", "him s/⟨him⟩", "⟨he⟩ left. Or she", "⟨he⟩. Or she", "⟨he⟩\n\nor she", "⟨he⟩, she said"),
+        *("⟨him⟩, her, and it's", "he, ⟨she⟩, it’s", "⟨he⟩, she, theirselves"),
+        *("he (⟨she⟩ said) left", "him (⟨her⟩ brother’s)", "⟨he⟩ (she thought) was", "him [⟨her⟩ name]"),
         *("⟨he⟩ (she said so)", "⟨he⟩: or she", "⟨Mr⟩. Smith and Mrs", "⟨Sir⟩ Isaac or Madam", "the ⟨king⟩ or queen"),
     ],
 )
@@ -110,6 +123,9 @@ def test_a_title_that_the_row_cuts_is_not_known():
         ("Mc⟨HE⟩IT", False),
         ("SHOUTED" + "." * 40 + "⟨HE⟩ x", True),
         ("the ⟨he⟩ x", False),
+        ("the ⟨KING⟩ x", False),
+        ("he ⟨HIMSELF⟩ x", False),
+        ("is ⟨HERS⟩, not", False),
     ],
 )
 def test_capitals_are_an_acronym_unless_somebody_shouts(text, expected):
@@ -145,6 +161,13 @@ def test_a_shout_that_the_row_cuts_is_not_known():
             '{"⟨he⟩": 1}',
             '"lang": "⟨he⟩"',
         ),
+        *(
+            '<a href="/⟨his⟩">',
+            "src='../⟨her⟩.png'",
+            "the file ⟨he⟩.txt is for you",
+            "⟨his⟩.Name = 1",
+            "self.⟨her⟩ is the x",
+        ),
         *("C:\\⟨his⟩\\files", "~/⟨his⟩/x", "/⟨he⟩/", "\\⟨her⟩", "&⟨his⟩;", "⟨he⟩=1", "./⟨his⟩.txt", "x = ⟨his⟩ + y;"),
     ],
 )
@@ -174,6 +197,8 @@ def test_addresses_identifiers_and_markup_are_code(text):
             "⟨he⟩/him pronouns",
             "⟨he⟩, she said",
         ),
+        *("It was ⟨his⟩.The end", "with ⟨her⟩.And so", "I told ⟨him⟩.then she and i left", "I know that.⟨he⟩ is bad"),
+        *("it is ⟨his⟩.it was so", "I saw ⟨him⟩.I left", "that was not ⟨her⟩.So"),
         *('alt="⟨He⟩ walks"', "⟨his⟩; and", "- ⟨he⟩ left", "> ⟨he⟩ left", "⟨he⟩=\nleft the house", "the end of ⟨his⟩."),
         *("AT&T told ⟨him⟩ so", "in 5% ⟨he⟩ had", "and then ⟨he⟩ = the man that was here", "Smith~⟨he⟩ left"),
     ],
@@ -186,6 +211,8 @@ def test_words_of_prose_are_not_code(text):
     "text",
     [
         *("liquid ⟨He⟩ at 4 K", "Ne, Ar and ⟨He⟩", "⟨He⟩/Ne", "⟨He⟩ atoms", "5 % ⟨He⟩ x", "⟨He⟩+ ions", "H, ⟨He⟩, Li"),
+        *("$^3$⟨He⟩", "^{4}⟨He⟩", "⟨He⟩$^{+}$", "liquid 3 ⟨He⟩ x", "the 4 ⟨He⟩ atom"),
+        *("binds ⟨His⟩ 94 ligand", "the ⟨His⟩ 57 proton x", "with ⟨His⟩ 57 binds x"),
         *(
             "residue ⟨His⟩ 57",
             "⟨His⟩ 57, which",
@@ -194,7 +221,7 @@ def test_words_of_prose_are_not_code(text):
             "bundle of ⟨His⟩",
             "the ⟨His⟩ bundle",
         ),
-        *("en, fr, ⟨he⟩", "⟨he⟩ | ru", "en/⟨he⟩/ar"),
+        *("en, fr, ⟨he⟩", "⟨he⟩ | ru", "en/⟨he⟩/ar", "de, ⟨he⟩, fr", "'fr', '⟨he⟩'", "⟨he⟩, en, fr"),
     ],
 )
 def test_elements_residues_and_codes_of_languages_are_symbols(text):
@@ -204,17 +231,93 @@ def test_elements_residues_and_codes_of_languages_are_symbols(text):
 @pytest.mark.parametrize(
     "text",
     [
+        *(
+            "as ⟨He⟩ et al. say",
+            "⟨Her⟩ et al.",
+            "⟨She⟩ et\nal. (7)",
+            "⟨He⟩, K., Sun, J.",
+            "Sun, J. and ⟨He⟩, K. & Ma, L.",
+        ),
+        *(
+            "K. ⟨He⟩, X. Zhang",
+            "X. Sun, K. ⟨He⟩ and J. Ma",
+            "⟨He⟩ and Zhang (2010)",
+            "(⟨He⟩, 2010)",
+            "⟨He⟩ (2012a) shows",
+        ),
+    ],
+)
+def test_names_of_authors_are_symbols(text):
+    assert symbols.is_symbol(*beside(text)) is True
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "⟨He⟩ and Zhang left",
+            "⟨He⟩ (born 1950)",
+            "Plan B. ⟨He⟩, however",
+            "Plan B. ⟨He⟩ said",
+            "⟨He⟩, a man",
+            "⟨he⟩ et al.",
+        ),
+        *("⟨He⟩, I. e. the king", "vitamin C. ⟨She⟩ and Ann", "⟨Her⟩, and so on"),
+    ],
+)
+def test_pronouns_are_no_names_of_authors(text):
+    assert symbols.is_symbol(*beside(text)) is False
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
         *("⟨He⟩ won.", "that ⟨He⟩ is risen", "⟨His⟩ 57 goals were", "⟨His⟩ two sons", "liquid ⟨he⟩ x", "⟨he⟩, then"),
         *("of ⟨His⟩ mercy", "⟨His⟩ bundle of letters"),
+        *("2 and he. 3 ⟨He⟩ was not", "4 ⟨He⟩ came", "found it solid\n⟨He⟩ left", "on page 4\n⟨He⟩ said"),
+        *("gave ⟨His⟩ 12 disciples", "and ⟨His⟩ 10 commandments", "on ⟨His⟩ 50th birthday", "for ⟨His⟩ 1984 album"),
+        *(
+            "after ⟨His⟩ 3-day x",
+            "hi, ⟨he⟩ said",
+            "in the uk, ⟨he⟩ won",
+            "⟨he⟩, de facto,",
+            "tr, ⟨he⟩ is",
+            "da, ⟨he⟩, too",
+        ),
     ],
 )
 def test_words_of_prose_are_no_symbols(text):
     assert symbols.is_symbol(*beside(text)) is False
 
 
-@pytest.mark.parametrize("text", ["Yo ⟨he⟩ visto", "no ⟨he⟩ comido", "hin und ⟨her⟩", "que ⟨he⟩ de", "⟨her⟩ zaman"])
+@pytest.mark.parametrize(
+    "text", ["Yo ⟨he⟩ visto", "no ⟨he⟩ comido", "me ⟨he⟩ reído", "hin und ⟨her⟩", "que ⟨he⟩ de", "⟨her⟩ zaman"]
+)
 def test_words_of_other_languages_are_told_by_a_neighbour(text):
     assert languages.is_foreign(*beside(text)) is True
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "⟨his⟩ MIT degree",
+            "then ⟨he⟩ ne'er came",
+            "around ⟨her⟩ lei",
+            "⟨his⟩ cum laude",
+            "⟨her⟩ com port",
+            "⟨he⟩ er left",
+        ),
+        *("⟨his⟩ EST plan", "the UND ⟨he⟩ saw"),
+    ],
+)
+def test_loans_and_initials_are_no_other_language(text):
+    assert languages.is_foreign(*beside(text)) is False
+
+
+def test_loans_tell_of_another_language_among_others_of_its_words():
+    assert languages.is_foreign(*beside("⟨her⟩ er det og ikke"))
+    assert languages.is_foreign(*beside("cum ⟨his⟩ enim sunt"))
 
 
 @pytest.mark.parametrize("text", ["⟨he⟩ did", "in the des ⟨his⟩ of and to", "⟨he⟩ avocado", "“und” ⟨he⟩ said"])
@@ -223,7 +326,7 @@ def test_words_of_english_are_no_other_language(text):
 
 
 def test_brackets_that_touch_a_form_make_it_part_of_a_longer_word():
-    for text in ("[T]⟨he⟩ court", "(T)⟨he⟩", "⟨he⟩[r] house", "⟨him⟩[self]"):
+    for text in ("[T]⟨he⟩ court", "(T)⟨he⟩", "⟨he⟩[r] house", "⟨him⟩[self]", "⟨he⟩[re]"):
         assert fragments.is_fragment(*beside(text)), text
     for text in ("[1]⟨he⟩", "(then)⟨he⟩", "⟨he⟩ [r]", "⟨him⟩[sic]", "⟨him⟩(she)"):
         assert not fragments.is_fragment(*beside(text)), text

@@ -2,7 +2,8 @@
 
 A pronoun is in capitals because somebody shouts; then a word beside it is in capitals too ("HE SAID"), or its own
 contraction is ("HE'S here"). Where the word on the other side is not, it must not look like another acronym: a word of
-three letters or fewer that is not of `SHOUTED`, one without vowels, or one of `ACRONYMS` ("UK HE providers").
+three letters or fewer that is not of `SHOUTED`, one without vowels, or one of `ACRONYMS` ("UK HE providers"). Forms of
+more than three letters are no acronyms ("the KING", "HIMSELF").
 """
 
 import re
@@ -10,6 +11,7 @@ import re
 from interventions.rules.beside import Beside
 
 CHARACTERS = 32
+MOST_LETTERS = 3
 SHOUTED = frozenset(
     (
         *("A", "ABOUT", "AFTER", "ALL", "ALSO", "ALWAYS", "AM", "AN", "AND", "ANY", "ARE", "AS", "AT", "AWAY", "BACK"),
@@ -35,9 +37,14 @@ _NEXT_WORD = re.compile(r"(?:['’ʼ](?:s|d|ll)(?!\w))?(?:[^\w.!?;:\n]|\n(?!\s*\
 _LAST_WORD = re.compile(r"([^\W\d_]+(?:['’ʼ][^\W\d_]+)*)(?:[^\w.!?;:\n]|\n(?!\s*\n)|_|\d)*\Z")
 
 
+def may_be_acronym(form: str) -> bool:
+    """Whether the letters of a form may be initials."""
+    return 2 <= len(form) <= MOST_LETTERS and form.isupper()
+
+
 def is_acronym(form: str, beside: Beside) -> bool | None:
     """Whether a form in capitals is no pronoun; None where the word that decides lies beyond the row."""
-    if len(form) < 2 or not form.isupper():
+    if not may_be_acronym(form):
         return False
     before, after = beside.before[-CHARACTERS:], beside.after[:CHARACTERS]
     if form in ("HE", "SHE") and _CONTRACTION.match(after):

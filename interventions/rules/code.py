@@ -7,6 +7,7 @@ most one English function word.
 
 import re
 
+from interventions.rules import languages
 from interventions.rules.beside import Beside, closes
 
 _CHUNK = re.compile(r"[^\s<>\"'“”‘’()\[\]{}|,;*`]*")
@@ -31,6 +32,7 @@ _BEFORE = re.compile(
     | (?:^|[^\w.,)}\]~\\])~\Z | (?:^|[^^])\^\Z | </\Z
     | (?:^|[^\\])\\\Z (?# \her, and no line break of LaTeX)
     | (?:^|[^=])=\Z
+    | =["']\.{0,2}/\Z (?# href="/his")
     """,
     re.VERBOSE,
 )
@@ -42,6 +44,8 @@ _AFTER = re.compile(
     """,
     re.VERBOSE,
 )
+_JOINED = re.compile(r"(?:[/@=&?#%+~:]|\w\.)\Z")
+_NEXT_SENTENCE = re.compile(r"\.([A-Z]?[a-z]*)(?=[\s,]|['’][a-z]|\Z)")
 _TAG = re.compile(r"(?:\s[\w:-]+\s?=[^<>]*|\s?/)?>|\s[\w:-]+\s?=")
 _LATEX_STYLE = re.compile(
     r"\\(?:emph|text\w*|underline|uline|enquote|textquote|mbox|hl|so|ul|it|bf|sl|em|sc|footnote|section\*?)\{\Z"
@@ -86,7 +90,7 @@ _SIGNS = [
     )
 ]
 _ENGLISH = re.compile(
-    r"\b(?:the|and|that|was|were|had|has|have|with|of|to|on|at|but|when|who|which|said|by|a|an|she|they|would|could"
+    r"\b(?:the|and|that|was|were|had|has|have|with|of|to|on|at|but|when|who|which|said|by|a|an|they|would|could"
     r"|then|because)\b"
 )
 
@@ -94,20 +98,42 @@ _ENGLISH = re.compile(
 def is_code(form: str, beside: Beside) -> bool:
     """Whether a form is part of an address, an identifier, a value or markup."""
     before, after = beside.before, beside.after
-    if closes(_BEFORE, before, within=8) and not _is_run_on(form, before) and not _is_emphasised(before, after):
+    line = before[before.rfind("\n") + 1 :] + form + after.partition("\n")[0]
+    if closes(_BEFORE, before, within=8) and not _begins(form, before, line) and not _is_emphasised(before, after):
         return True
-    if _AFTER.match(after) or _is_declared(before, after) or _in_markup(before, after):
+    if not _ends(before, after, line) and (_AFTER.match(after) or _in_an_address(form, before, after)):
         return True
     return (
-        _in_an_address(form, before, after)
+        _is_declared(before, after)
+        or _in_markup(before, after)
         or _is_quoted_value(before, after)
-        or _in_a_line_of_code(form, before, after)
+        or _in_a_line_of_code(before, after, line)
     )
 
 
-def _is_run_on(form: str, before: str) -> bool:
-    """ "it ended.He left": a sentence begins behind a point without a blank."""
-    return before.endswith(".") and form[:1].isupper()
+def _begins(form: str, before: str, line: str) -> bool:
+    """ "it ended.He left", "i know that.he is the one": a sentence begins behind a point without a blank."""
+    return before.endswith(".") and (form[:1].isupper() or _is_prose(line))
+
+
+def _ends(before: str, after: str, line: str) -> bool:
+    """ "It was his.The end", "i told him.then she and i left": the same behind a form."""
+    word = _NEXT_SENTENCE.match(after)
+    if word is None or not word[1] or closes(_JOINED, before, within=2):
+        return False
+    if word[1][0].isupper():
+        return not _has_signs(line)
+    return word[1] in languages.ENGLISH and _is_prose(line)
+
+
+def _is_prose(line: str) -> bool:
+    """Whether a line has function words of English and no sign of code."""
+    words = sum(word in languages.ENGLISH for word in line.lower().split())
+    return words > MOST_ENGLISH and not _has_signs(line)
+
+
+def _has_signs(line: str) -> bool:
+    return any(sign.search(line) for sign in _SIGNS)
 
 
 def _is_emphasised(before: str, after: str) -> bool:
@@ -170,10 +196,9 @@ def _is_beside_code(before: str, after: str) -> bool:
     return word is not None and word[0] in KEYWORDS
 
 
-def _in_a_line_of_code(form: str, before: str, after: str) -> bool:
+def _in_a_line_of_code(before: str, after: str, line: str) -> bool:
     if not _is_beside_code(before.removesuffix(" "), after.removeprefix(" ")):
         return False
-    line = before[before.rfind("\n") + 1 :] + form + after.partition("\n")[0]
     if len(_ENGLISH.findall(line)) > MOST_ENGLISH:
         return False
     return sum(sign.search(line) is not None for sign in _SIGNS) >= LEAST_SIGNS

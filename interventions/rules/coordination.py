@@ -26,7 +26,9 @@ _QUOTE = r"(?:(?!\n\s*\n)[\s_*'\"“”‘’()\[\]-])"
 _OR = r"(?i:and\s?/\s?or|or\s?/\s?and|n?or)(?!\w)"
 _S_BEFORE_HE = re.compile(r"(?<!\w)(?:s\s*[/\\]|[(\[]s[)\]])\s*\Z", re.IGNORECASE)
 _BRACKET_BEFORE_HE = re.compile(r"(?<!\w)s[(\[]$", re.IGNORECASE)
-_LIST_GOES_ON = re.compile(rf"\s?,?{_MARK}{{1,12}}{_OR}", re.IGNORECASE)
+_REST_OF_LIST = rf"(?:\s?,?{_MARK}{{1,12}}{_OR}|\s?,{_QUOTE}{{0,6}}(?i:it|its|they|them|their|theirs)(?![\w'’]))"
+_BRACKET_CLOSES = re.compile(r"\s?[)\]]")
+_LIST_GOES_ON = re.compile(_REST_OF_LIST)
 
 
 class _Patterns(NamedTuple):
@@ -36,6 +38,7 @@ class _Patterns(NamedTuple):
 
     after: re.Pattern[str]
     before: re.Pattern[str]
+    bracket_before: re.Pattern[str]
     list_before: re.Pattern[str]
     cut_after: "regex.Pattern[str]"
     cut_before: "regex.Pattern[str]"
@@ -61,6 +64,11 @@ def names_both_genders(form: str, beside: Beside) -> bool | None:
     patterns = _patterns(others)
     if patterns.after.match(beside.after) or closes(patterns.before, beside.before, within=_REACH):
         return True
+    if beside.before.rstrip().endswith(("(", "[")) and closes(patterns.bracket_before, beside.before, within=_REACH):
+        if _BRACKET_CLOSES.match(beside.after):
+            return True
+        if not beside.after.lstrip() and beside.cut_after:
+            return None
     if _LIST_GOES_ON.match(beside.after) and closes(patterns.list_before, beside.before, within=_REACH):
         return True
     if beside.cut_after and patterns.cut_after.match(beside.after, partial=True):
@@ -89,11 +97,12 @@ def _patterns(others: tuple[str, ...]) -> _Patterns:
     joints += [rf"{_MARK}{{1,12}}{connector}{_MARK}{{1,12}}", rf"{_QUOTE}{{0,6}}[{re.escape(SIGNS)}]{_QUOTE}{{0,6}}"]
     joint = "|".join(joints)
     in_brackets = rf"\s?[(\[]\s?{them}\s?[)\]]"
-    in_list = rf"\s?,{_QUOTE}{{0,6}}{them}\s?,?{_MARK}{{1,12}}{_OR}"
+    in_list = rf"\s?,{_QUOTE}{{0,6}}{them}{_REST_OF_LIST}"
     after, before = rf"{dot}(?:(?:{joint}){them}|{in_brackets}|{in_list})", rf"{them}(?:{joint}|\s?[(\[]\s?)"
     return _Patterns(
         after=re.compile(after),
-        before=re.compile(rf"{before}\Z"),
+        before=re.compile(rf"{them}(?:{joint})\Z"),
+        bracket_before=re.compile(rf"{them}\s?[(\[]\s?\Z"),
         list_before=re.compile(rf"{them}\s?,{_QUOTE}{{0,6}}\Z"),
         cut_after=regex.compile(after),
         cut_before=regex.compile(f"(?r){before}"),

@@ -5,7 +5,7 @@ import re
 from interventions.rules.beside import Beside, closes
 
 _BRACKETS_BEFORE = re.compile(r"(?:\[[^\W\d_]{1,3}\]|\([^\W\d_]{1,3}\))\Z")
-_BRACKETS_AFTER = re.compile(r"[\[(](?:r|rs|rself|self|m|mself|s|is)[\])]", re.IGNORECASE)
+_BRACKETS_AFTER = re.compile(r"[\[(](?:r|rs|re|rein|rself|self|m|mself|s|is)[\])]", re.IGNORECASE)
 
 
 def is_fragment(form: str, beside: Beside) -> bool:

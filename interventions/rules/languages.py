@@ -1,7 +1,8 @@
 """Words of other languages that are spelled like English pronouns: "yo he visto", "hin und her", "her zaman".
 
-A word is left where a neighbour is a function word of another language and the text around it has more than twice as
-many of those as of English ones, or where a Spanish participle follows he.
+A word is left where a neighbour is a function word of another language, not in capitals, and the text around it has
+more than twice as many of those as of English ones; three at least, if the neighbour is one of `ALSO_ENGLISH`. It is
+left too where a Spanish participle follows he.
 """
 
 import re
@@ -27,6 +28,13 @@ FOREIGN = frozenset(
         *("gün", "olarak", "değil"),
     )
 ) - frozenset(["die", "was", "den", "met", "des", "sin", "pas", "plus", "un"])
+ALSO_ENGLISH = frozenset(  # "his cum laude degree", "her lei", "he er left"
+    (
+        *("com", "cum", "mas", "er", "lei", "het", "sed", "est", "et", "ser", "como", "entre", "ya", "lo", "tu", "su"),
+        *("ve", "bu", "mit", "je", "du", "plus", "casa", "il", "les", "elle", "una", "uno", "com", "ou", "ne", "pour"),
+        *("des", "leur", "aux", "ce", "sus", "wird", "wie", "bin", "sono"),
+    )
+)
 ENGLISH = frozenset(
     (
         *("the", "and", "that", "with", "for", "from", "this", "which", "have", "had", "has", "were", "are", "been"),
@@ -39,10 +47,11 @@ ENGLISH = frozenset(
 )
 
 _WORD = re.compile(r"[^\W\d_]+")
-_WORD_BEFORE, _WORD_AFTER = re.compile(r"([^\W\d_]+) \Z"), re.compile(r" ([^\W\d_]+)")
+_WORD_BEFORE, _WORD_AFTER = re.compile(r"([^\W\d_]+) \Z"), re.compile(r" ([^\W\d_]+)(?![^\W\d_'’])")
+LEAST_FOREIGN = 3
 _PARTICIPLE = re.compile(
     r" (?:visto|hecho|dicho|escrito|puesto|vuelto|abierto|muerto|roto|le[ií]do|o[ií]do|tra[ií]do|ca[ií]do|ido|sido"
-    r"|[^\W\d_]{2,}(?:ado|ido))(?![^\W_])",
+    r"|[^\W\d_]{2,}ado|[^\W\d_]+[ií]do)(?![^\W_])",
 )
 _NOT_SPANISH = re.compile(r" (?:avocado|tornado|bravado|desperado|aficionado|libido|tuxedo|torpedo)")
 
@@ -58,7 +67,16 @@ def is_foreign(form: str, beside: Beside) -> bool:
         return True
     tail = max(0, len(beside.before) - 24)
     neighbours = _WORD_BEFORE.search(beside.before, tail), _WORD_AFTER.match(beside.after)
-    if not any(found and found[1].lower() in FOREIGN for found in neighbours):
+    beside_it = {_in_its_case(found[1]) for found in neighbours if found} & FOREIGN
+    if not beside_it:
         return False
     words = [word.lower() for word in _WORD.findall(f"{beside.before} {beside.after}")]
-    return sum(word in FOREIGN for word in words) > 2 * sum(word in ENGLISH for word in words)
+    foreign = sum(word in FOREIGN for word in words)
+    if beside_it <= ALSO_ENGLISH and foreign < LEAST_FOREIGN:
+        return False
+    return foreign > 2 * sum(word in ENGLISH for word in words)
+
+
+def _in_its_case(word: str) -> str:
+    """A word in lower case, unless it is in capitals ("her MIT degree")."""
+    return word if len(word) > 1 and word.isupper() else word.lower()
