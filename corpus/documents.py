@@ -12,6 +12,7 @@ END_OF_DOCUMENT = "<|endoftext|>"
 
 _JSON_LINES = {".jsonl", ".ndjson", ".jsonlines"}
 _TABLES = {".csv", ".tsv", ".json", ".xml", ".html", ".htm", ".yaml", ".yml"}
+_MOST_ZEROS = 0.1  # of the characters of a text; of English in UTF-16 half are
 _SHOWN = 80  # characters of a line in a message
 
 
@@ -37,10 +38,11 @@ def read_documents(path: Path) -> list[str]:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 ({error}); convert it first") from None
-    if "\0" in text:
+    zeros = text.count("\0")
+    if zeros > _MOST_ZEROS * len(text):
         raise UserError(
-            f"{path} is no text in UTF-8: byte {text.index(chr(0))} is zero, as in UTF-16; convert it first (iconv -f "
-            f"UTF-16 -t UTF-8)"
+            f"{path} is no text in UTF-8: {zeros} of its {len(text)} characters are zero, as in UTF-16; convert it "
+            f"first (iconv -f UTF-16 -t UTF-8)"
         )
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     texts = _texts_of_json(lines, path) if _is_json(lines, path) else lines
