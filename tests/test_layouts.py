@@ -154,7 +154,7 @@ def test_gpt_neox_files_in_the_hubs_own_cache_are_told_with_commands_that_work(m
 
 def test_the_hubs_cache_as_a_whole_is_told_as_that(make, tmp_path):
     make(f"hub/models--EleutherAI--pythia-70m/snapshots/{'0' * 40}")
-    with pytest.raises(UserError, match="hub is the hub's own cache; write model.checkpoints=hf://OWNER/NAME"):
+    with pytest.raises(UserError, match=r"hub is the hub's own cache; write model\.checkpoints=hf://OWNER/NAME"):
         open_suite(tmp_path / "hub").steps()
 
 
