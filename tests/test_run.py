@@ -130,7 +130,9 @@ def test_mistakes_get_one_clear_line(refused, finished, tmp_path):
     assert "corpus.vocab_size=many is no int" in refused("corpus.vocab_size=many")
     assert "vocab_size=100 must lie between 257 and 65536" in refused("corpus.vocab_size=100")
     assert "row_tokens=1" in refused("corpus.row_tokens=1")
-    assert "is no multiple of num_attention_heads=5" in refused("model.pretraining.num_attention_heads=5")
+    assert "is no multiple of model.pretraining.num_attention_heads=5" in refused(
+        "model.pretraining.num_attention_heads=5"
+    )
     (tmp_path / "empty.txt").write_text("\n\n")
     assert "holds no document" in refused(f"corpus.text={tmp_path / 'empty.txt'}")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
