@@ -63,7 +63,7 @@ def _is_json(lines: list[str], path: Path) -> bool:
 def _object(line: str) -> dict[str, Any] | None:
     try:
         content = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of what is nested deeply
         return None
     return content if isinstance(content, dict) else None
 
@@ -80,4 +80,11 @@ def _texts_of_json(lines: list[str], path: Path) -> Iterator[str]:
                 f'line {number} of {path} is {found}, expected a JSON object whose "text" is the document: '
                 f"{line[:_SHOWN]!r}; rename the field, or write one document a line into a .txt"
             )
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f'line {number} of {path} has half of a character in its "text", as where one was cut: '
+                f"{line[:_SHOWN]!r}; write that text anew, or leave the line out"
+            ) from None
         yield text

@@ -35,15 +35,17 @@ _BEGINNINGS = {
     b"ARROW1": FileKind("an Arrow table", "write its texts, or its tokens, to a plain file first"),
     b"SQLite format 3\x00": FileKind("an SQLite database", "write its texts to a plain file first"),
     b"%PDF-": FileKind("a PDF", "extract its text first"),
-    b"<!DOCTYPE html": _PAGE,
-    b"<!doctype html": _PAGE,
-    b"<html": _PAGE,
+    b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.": FileKind("an object that PyTorch saved", _WRITE_BIN),
+    b"\x88\xd84\x01": FileKind("a shard of llm.c with its header of 1,024 bytes", "cut it off (tail -c +1025)"),
 }
-_LONGEST = max(map(len, _BEGINNINGS))
+_PAGES = (b"<!doctype html", b"<html")
+_READ = 64
 
 
 def find_kind(path: Path) -> FileKind | None:
     """The kind of a file; None where its first bytes are those of no kind that is known."""
     with path.open("rb") as file:
-        beginning = file.read(_LONGEST)
+        beginning = file.read(_READ)
+    if beginning.lstrip().lower().startswith(_PAGES):
+        return _PAGE
     return next((kind for known, kind in _BEGINNINGS.items() if beginning.startswith(known)), None)

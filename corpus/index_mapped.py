@@ -169,13 +169,14 @@ def open_index_mapped(
             f"{documents} has {dataset.num_tokens} tokens, which {num_samples} rows would read {epochs:.3g} times, "
             f"expected {max_epochs} at most; this is not the corpus that is meant"
         )
+    wanted = {"seq_length": seq_length, "seed": seed, "num_samples": num_samples}
     if maps is not None:
         directory, origin = _fetched_maps(str(maps), seed) if is_remote(str(maps)) else (Path(maps), str(maps))
-        order = _checked_order(dataset, directory, seed=seed, seq_length=seq_length, origin=origin)
+        order = _checked_order(dataset, find_maps(directory, **wanted), seq_length=seq_length, origin=origin)
         return IndexMapped(dataset, order, origin)
-    directory = _built_maps(dataset, seed=seed, num_samples=num_samples, seq_length=seq_length)
+    directory = _built_maps(dataset, **wanted)
     try:
-        order = _checked_order(dataset, directory, seed=seed, seq_length=seq_length, origin=str(directory))
+        order = _checked_order(dataset, find_maps(directory, **wanted), seq_length=seq_length, origin=str(directory))
     except UserError as error:
         raise UserError(
             f"the maps in {directory} are not what was built there ({str(error).partition(';')[0]}); remove it, and "
@@ -184,8 +185,8 @@ def open_index_mapped(
     return IndexMapped(dataset, order, f"GPT-NeoX's order of {num_samples} samples, seed {seed}")
 
 
-def _checked_order(dataset: IndexedDataset, directory: Path, *, seed: int, seq_length: int, origin: str) -> SampleOrder:
-    order = load_order(find_maps(directory, seq_length=seq_length, seed=seed), seq_length=seq_length)
+def _checked_order(dataset: IndexedDataset, maps: dict[str, Path], *, seq_length: int, origin: str) -> SampleOrder:
+    order = load_order(maps, seq_length=seq_length)
     check_order(order, num_documents=len(dataset), origin=origin)
     check_windows(order, np.asarray(dataset.index.sizes), origin=origin)
     return order

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from foundation import UserError
 
 MAPS = ("doc", "sample", "shuffle")
+_OTHER_SPLIT = re.compile(r"_(valid|test)(_\d+)?$")
 
 _WINDOWS_AT_ONCE = 1 << 22
 # what numpy raises for a .npy with altered bytes
@@ -89,20 +90,29 @@ def save_order(order: SampleOrder, directory: Path, names: dict[str, str]) -> No
         np.save(directory / names[kind], array, allow_pickle=False)
 
 
-def find_maps(directory: Path, *, seq_length: int, seed: int) -> dict[str, Path]:
-    """The files of the three maps for a seed and a row length, under whatever prefix, in `directory` or below it.
+def find_maps(directory: Path, *, seq_length: int, seed: int, num_samples: int) -> dict[str, Path]:
+    """The files of the three training maps for a seed and a row length, under whatever prefix, in a directory or below.
+
+    GPT-NeoX keeps those of validation and test, and those of other numbers of samples, in the same directory.
+
+    Args:
+        num_samples: whose maps are meant where there are those of several.
 
     Raises:
         UserError: one of them is missing, or there are several.
     """
-    pattern = re.compile(rf".*_indexmap_(\d+)ns_{seq_length}sl_{seed}s_(doc|sample|shuffle)_idx\.npy")
+    if not directory.is_dir():
+        raise UserError(f"there is no directory {directory} of maps; name one, or leave corpus.maps out to build them")
+    pattern = re.compile(rf"(.*)_indexmap_(\d+)ns_{seq_length}sl_{seed}s_(doc|sample|shuffle)_idx\.npy")
     matches = [(path, pattern.fullmatch(path.name)) for path in sorted(directory.rglob("*_idx.npy"))]
-    found = {kind: [path for path, match in matches if match and match[2] == kind] for kind in MAPS}
+    of_training = [(path, match) for path, match in matches if match and not _OTHER_SPLIT.search(match[1])]
+    meant = [(path, match) for path, match in of_training if int(match[2]) == num_samples] or of_training
+    found = {kind: [path for path, match in meant if match[3] == kind] for kind in MAPS}
     for kind, paths in found.items():
         if len(paths) != 1:
             raise UserError(
-                f"{directory} holds {len(paths)} files *_indexmap_*ns_{seq_length}sl_{seed}s_{kind}_idx.npy, expected "
-                f"one; name the directory of one seed's maps"
+                f"{directory} holds {len(paths)} files *_indexmap_*ns_{seq_length}sl_{seed}s_{kind}_idx.npy of "
+                f"training, expected one; name the directory of one seed's maps"
             )
     return {kind: paths[0] for kind, paths in found.items()}
 

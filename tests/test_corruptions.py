@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from corruptions import TARGETS, WAYS, Corruption, Lost, Target, corrupt, outcome, prepared, trial
+from corruptions import TARGETS, WAYS, Corruption, Lost, Target, corrupt, outcome, prepared, read_sources, trial
 from foundation import UserError
 
 COUNT = 40
@@ -21,6 +21,11 @@ def test_damaged_files_of_every_kind_leave_the_numbers_as_they_were_or_are_refus
     assert verdicts["same"] + verdicts["refused"] + verdicts["unknowable"] == COUNT
     assert verdicts["same"] > 5
     assert verdicts["refused"] > 15
+
+
+def test_benchmarks_are_read_from_the_cache_alone(tmp_path):
+    with pytest.raises(UserError, match=r"winobias.* cannot be fetched, and .* is not in the cache: "):
+        read_sources(tmp_path)
 
 
 def read_text(place: Path) -> dict[str, str]:

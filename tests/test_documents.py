@@ -112,3 +112,22 @@ def test_every_document_of_a_corpus_ends_with_one_end_token(tmp_path, monkeypatc
         build_corpus(str(tmp_path / name), vocab_size=300, row_tokens=17, seed=1) for name in ("text.txt", "plain.txt")
     ]
     assert built[0].sha256 == built[1].sha256
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"text": "cut \\ud83d"}', "has half of a character"),
+        ('{"text": "\\ude00 cut"}', "has half of a character"),
+        ('{"text": ' + "[" * 100_000, "is no JSON object"),
+    ],
+)
+def test_json_that_makes_no_text_is_refused_with_its_line(tmp_path, line, said):
+    with pytest.raises(UserError, match=rf"line 2 of .*a\.jsonl {said}"):
+        read(tmp_path, f'{{"text": "whole \\ud83d\\ude00"}}\n{line}\n', name="a.jsonl")
+
+
+@pytest.mark.parametrize("page", ["<!DOCTYPE HTML PUBLIC '-//W3C'>", "\n <html lang='en'>", "<HTML>"])
+def test_a_page_of_the_web_is_no_text_however_it_begins(tmp_path, page):
+    with pytest.raises(UserError, match="is a page of the web, expected plain text"):
+        read(tmp_path, f"{page}\n<p>text")

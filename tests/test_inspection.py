@@ -4,6 +4,7 @@ import gzip
 
 import numpy as np
 import pytest
+import torch
 
 from corpus import Segment, open_corpus, open_index_mapped
 from corpus.inspection import check_bytes
@@ -155,3 +156,20 @@ def test_tokens_are_taken_for_tokens(tmp_path, rows, vocabulary):
 
 def test_so_few_bytes_that_nothing_can_be_said_are_let_pass():
     check_bytes(np.arange(4, dtype="<i4").view(np.uint8), location="there")
+
+
+def test_a_shard_with_the_header_of_llm_c_is_told_with_what_cuts_it_off(tmp_path):
+    header = np.zeros(256, "<i4")
+    header[:3] = 20240520, 1, ids().size
+    path = tmp_path / "train_000001.bin"
+    path.write_bytes(header.tobytes() + ids().astype("<u2").tobytes())
+    message = refused(path, "a shard of llm.c with its header of 1,024 bytes", "cut it off (tail -c +1025)")
+    assert "uint16" in message
+    (tmp_path / "rows.bin").write_bytes(path.read_bytes()[1024:])  # the remedy
+    np.testing.assert_array_equal(open_corpus(tmp_path / "rows.bin", row_tokens=ROW).rows(0, 32), ids())
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_pytorch_saved_is_no_corpus(tmp_path, zipped):
+    torch.save(torch.from_numpy(ids()), tmp_path / "rows.bin", _use_new_zipfile_serialization=zipped)
+    refused(tmp_path / "rows.bin", "a zip archive" if zipped else "an object that PyTorch saved")

@@ -99,6 +99,9 @@ def mended(refused, *, step=6):
     [
         ("out/checkpoint-6", "transformers", "the checkpoint"),
         ("out/checkpoint-6", "transformers", "its directory"),
+        ("out/step-6", "transformers", "its directory"),
+        ("out/revision=step6", "transformers", "its directory"),
+        ("out/pythia-70m-step6", "neox", "its directory"),
         ("it's é, (new)/pythia-70m-step6", "transformers", "the checkpoint"),
         ("pythia-70m_step_0006-hf", "transformers", "the checkpoint"),
         ("pythia-70m", "transformers", "the checkpoint"),
@@ -136,6 +139,23 @@ def test_the_hubs_own_cache_is_told_with_the_models_name(make, tmp_path, where):
     with pytest.raises(UserError, match="of the hub's own cache") as refused:
         open_suite(tmp_path / "models--EleutherAI--pythia-70m-deduped" / where).steps()
     assert mended(refused) == "hf://EleutherAI/pythia-70m-deduped"
+
+
+@pytest.mark.parametrize("where", ["", "snapshots", f"snapshots/{'0' * 40}"])
+def test_gpt_neox_files_in_the_hubs_own_cache_are_told_with_commands_that_work(make, tmp_path, monkeypatch, where):
+    make(f"hub/models--EleutherAI--neox-ckpt-pythia-70m/snapshots/{'0' * 40}", "neox")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is one checkpoint, and its name does not tell its step") as refused:
+        open_suite(tmp_path / "hub" / "models--EleutherAI--neox-ckpt-pythia-70m" / where).steps()
+    checkpoint = load_checkpoint(mended(refused), step=6)
+    assert (checkpoint.step, checkpoint.stored_as) == (6, "neox")
+    assert [path.name for path in (tmp_path / "hub").rglob("*-suite")] == []
+
+
+def test_the_hubs_cache_as_a_whole_is_told_as_that(make, tmp_path):
+    make(f"hub/models--EleutherAI--pythia-70m/snapshots/{'0' * 40}")
+    with pytest.raises(UserError, match=r"hub is the hub's own cache; write model\.checkpoints=hf://OWNER/NAME"):
+        open_suite(tmp_path / "hub").steps()
 
 
 def test_a_file_is_told_with_its_directory(make):

@@ -1,3 +1,4 @@
+import contextlib
 import dataclasses
 import os
 import pickle
@@ -635,3 +636,58 @@ def test_a_loss_scaler_that_has_seen_more_steps_than_were_made_is_refused(tmp_pa
     with edited(zero_file(target, 0)) as content:
         content["optimizer_state_dict"]["loss_scaler"].cur_iter = 8
     refused(target, "loss scaler of iteration 8", "saved at iteration 7")
+
+
+@pytest.mark.parametrize("kinds", [["local", "global"], ["sparse_fixed", "sparse_fixed"]])
+def test_attention_that_does_not_look_at_all_that_came_before_is_refused(tmp_path, kinds):
+    path = write_checkpoint(tmp_path, draw_toy())
+    with edited(path / "mp_rank_00_model_states.pt") as state:
+        state["args"]["attention_config"] = kinds
+    with pytest.raises(UserError, match=f"attention_config=.*{kinds[0]}, Pythia has global or flash"):
+        read_neox(path)
+
+
+CONFIGURATION = """{
+  # the model
+  "num-layers": 2, "hidden-size": 32, "num-attention-heads": 4,
+  "max-position-embeddings": 2048, "rotary-pct": 0.25,
+  "gpt-j-residual": True, "hidden-dropout": 0, "attention-config": [[["flash"], 2]],
+  "fp16": {"enabled": true, "loss_scale": 0,},
+}"""
+
+
+@pytest.mark.parametrize(
+    ("further", "said"),
+    [
+        ('{"hidden-dropout": 0.0, "gpt-j-residual": true, "rotary-pct": .25}', None),
+        ('{"attention-config": [ [["flash"], 2] ]}', None),
+        ('{"hidden-dropout": 0.1}', "hidden_dropout=0.1, .* says 0; keep the file of this model only"),
+        ('{"attention-config": [[["local"], 2]]}', "attention_config=.*local.* keep the file of this model only"),
+    ],
+)
+def test_two_configurations_that_say_the_same_in_other_spellings_do_not_contradict_each_other(tmp_path, further, said):
+    path = write_checkpoint(tmp_path, draw_toy(), arguments=False)
+    (path / "configs").mkdir()
+    (path / "configs" / "1.yml").write_text(CONFIGURATION)
+    (path / "configs" / "2.yml").write_text(further)
+    with pytest.raises(UserError, match=said) if said else contextlib.nullcontext():
+        assert read_neox(path).architecture.max_position_embeddings == 2048
+
+
+def test_sparse_attention_in_a_configuration_is_refused(tmp_path):
+    path = write_checkpoint(tmp_path, draw_toy())
+    (path / "configs").mkdir()
+    (path / "configs" / "1.yml").write_text(CONFIGURATION.replace("flash", "sparse_variable"))
+    with pytest.raises(UserError, match="attention_config=sparse_variable, Pythia has global or flash"):
+        read_neox(path)
+
+
+def test_files_of_the_kind_before_pytorch_1_6_are_read(tmp_path):
+    expected = read_neox(write_checkpoint(tmp_path / "new", draw_toy()))
+    path = write_checkpoint(tmp_path / "old", draw_toy())
+    for file in path.glob("layer_*"):
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        torch.save(content, file, _use_new_zipfile_serialization=False)
+    found = read_neox(path).weights
+    assert found.keys() == expected.weights.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.weights.items())

@@ -326,3 +326,18 @@ def test_an_index_with_other_tokens_than_uint16_is_refused(tmp_path):
     (tmp_path / "wide.idx").write_bytes(wide_index)
     with pytest.raises(UserError, match="tokens are int32, expected uint16"):
         open_corpus(tmp_path / "wide.bin", row_tokens=3)
+
+
+def test_hidden_files_beside_shards_are_passed_over_as_those_that_macos_leaves(tmp_path):
+    names = [f"document-{part:05d}-of-00001.bin" for part in range(2)]
+    for name in names:
+        (tmp_path / name).write_bytes(np.arange(1, 5, dtype="<u2").tobytes())
+        (tmp_path / f"._{name}").write_bytes(b"Mac OS X")
+    assert open_corpus(tmp_path, row_tokens=4).num_rows == 2
+
+
+def test_a_shard_that_is_a_link_to_nothing_is_told_as_that(tmp_path):
+    (tmp_path / "document-00000-of-00001.bin").write_bytes(np.arange(1, 5, dtype="<u2").tobytes())
+    (tmp_path / "document-00001-of-00001.bin").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match=r"document-00001-of-00001\.bin is a link to .*gone, where nothing is"):
+        open_corpus(tmp_path, row_tokens=4)

@@ -117,19 +117,41 @@ def test_maps_that_gpt_neox_wrote_are_read_as_they_are(dataset, tmp_path):
     sizes = np.asarray(dataset.index.sizes)
     for kind, array in zip(MAPS, published_algorithm(sizes, 14, 6, 7), strict=True):
         np.save(tmp_path / f"pile_train_0_indexmap_14ns_6sl_7s_{kind}_idx.npy", array, allow_pickle=True)
-    read = load_order(find_maps(tmp_path, seq_length=6, seed=7), seq_length=6)
+    read = load_order(find_maps(tmp_path, seq_length=6, seed=7, num_samples=14), seq_length=6)
     built = sample_order(sizes, num_samples=14, seq_length=6, seed=7)
     for name in ("documents", "windows", "shuffle"):
         np.testing.assert_array_equal(getattr(read, name), getattr(built, name))
 
 
 def test_maps_of_another_seed_are_not_found(maps):
-    with pytest.raises(UserError, match=r"holds 0 files .*6sl_9s_doc_idx\.npy, expected one"):
-        find_maps(maps, seq_length=6, seed=9)
+    with pytest.raises(UserError, match=r"holds 0 files .*6sl_9s_doc_idx\.npy of training, expected one"):
+        find_maps(maps, seq_length=6, seed=9, num_samples=14)
+
+
+@pytest.mark.parametrize("other", ["valid_0_indexmap_9ns", "test_0_indexmap_14ns", "train_0_indexmap_900ns"])
+def test_training_maps_of_the_number_of_samples_are_found_among_others(maps, other):
+    expected = find_maps(maps, seq_length=6, seed=1234, num_samples=14)
+    for path in sorted(maps.iterdir()):
+        path.with_name(path.name.replace("train_0_indexmap_14ns", other)).write_bytes(b"")
+    assert find_maps(maps, seq_length=6, seed=1234, num_samples=14) == expected
+
+
+def test_maps_of_several_numbers_of_samples_of_which_none_is_meant_are_refused(maps):
+    for path in sorted(maps.iterdir()):
+        path.with_name(path.name.replace("_14ns", "_900ns")).write_bytes(b"")
+    with pytest.raises(UserError, match=r"holds 2 files .* of training, expected one"):
+        find_maps(maps, seq_length=6, seed=1234, num_samples=15)
+
+
+def test_maps_where_there_is_no_directory_are_told_as_that(tmp_path):
+    with pytest.raises(
+        UserError, match=r"there is no directory .*elsewhere of maps; name one, or leave corpus.maps out"
+    ):
+        find_maps(tmp_path / "elsewhere", seq_length=6, seed=1234, num_samples=14)
 
 
 def loaded(maps):
-    return load_order(find_maps(maps, seq_length=6, seed=1234), seq_length=6)
+    return load_order(find_maps(maps, seq_length=6, seed=1234, num_samples=14), seq_length=6)
 
 
 def changed(maps, kind, change):

@@ -149,3 +149,14 @@ def test_rows_with_an_id_beyond_the_vocabulary_are_refused(tiny_tokenizer):
     rows[3, 3] = 40_000
     with pytest.raises(UserError, match="token id 40000, but the vocabulary ends at 414; take the tokenizer"):
         foreign_rows(tiny_tokenizer, rows, corpus="there")
+
+
+@pytest.mark.parametrize("share", [0.5, 0.001])
+def test_a_tokenizer_that_splits_at_random_is_refused_however_seldom(tiny_tokenizer, share):
+    model = json.loads(tiny_tokenizer.backend_tokenizer.to_str())
+    model["model"]["dropout"] = share
+    backend = Tokenizer.from_str(json.dumps(model))
+    with pytest.raises(
+        UserError, match=rf"splits texts at random \(dropout={share:g} of its merges\), Pythia's always"
+    ):
+        read_back(PreTrainedTokenizerFast(tokenizer_object=backend, bos_token=END, eos_token=END, unk_token=END))

@@ -10,6 +10,7 @@ from pathlib import Path
 from foundation import UserError
 
 _NAMED = re.compile(r"(global_)?step([0-9]+)")
+_NEOX_STATES = "mp_rank_*_model_states.pt"
 _OF_A_TRAINER = re.compile(r"checkpoint-([0-9]+)")
 _OF_THE_HUB = re.compile(r"models--([\w.-]+?)--([\w.-]+)")
 _DEEPEST = 3
@@ -54,7 +55,7 @@ def _named_places(directory: Path) -> dict[int, list[Path]]:
 
 def _is_checkpoint(directory: Path) -> bool:
     """Whether a directory itself holds a model, in any format."""
-    patterns = ("model*.safetensors", "pytorch_model*.bin", "mp_rank_*_model_states.pt")
+    patterns = ("model*.safetensors", "pytorch_model*.bin", _NEOX_STATES)
     return any(any(directory.glob(pattern)) for pattern in patterns)
 
 
@@ -62,22 +63,36 @@ def _what_to_write(directory: Path, setting: str) -> str:
     """What a directory without named checkpoints is, and how to name what was meant."""
     for place in (directory, *directory.parents[:2]):
         if match := _OF_THE_HUB.fullmatch(place.name):
-            return f"{directory} is of the hub's own cache; write {setting}=hf://{match[1]}/{match[2]}"
+            return _of_the_hub(directory, match[1], match[2], setting)
     if _is_checkpoint(directory):
         return _how_to_link(directory, setting)
-    of_trainer = [path for path in directory.iterdir() if _OF_A_TRAINER.fullmatch(path.name) and _is_checkpoint(path)]
-    if of_trainer:
-        return _how_to_link(min(of_trainer, key=lambda path: (len(path.name), path.name)), setting)
     if below := next(_suites_below(directory, _DEEPEST), None):
         return f"{directory} holds no step<N> itself, {below.relative_to(directory)} does; write {_set(setting, below)}"
+    otherwise_named = [path for path in _visible_directories(directory) if _is_checkpoint(path)]
+    if otherwise_named:
+        return _how_to_link(min(otherwise_named, key=lambda path: (len(path.name), path.name)), setting)
+    if any(_OF_THE_HUB.fullmatch(path.name) for path in directory.iterdir()):
+        return f"{directory} is the hub's own cache; write {setting}=hf://OWNER/NAME"
     return f"{directory} holds no checkpoint at all; name a directory that holds step<N> or global_step<N>"
 
 
-def _how_to_link(checkpoint: Path, setting: str) -> str:
-    """One checkpoint, and the commands that make a suite of it."""
+def _of_the_hub(directory: Path, owner: str, name: str, setting: str) -> str:
+    """What to write for a directory of the hub's own cache. Of GPT-NeoX's checkpoints only local ones are read."""
+    for pattern in (_NEOX_STATES, f"*/{_NEOX_STATES}", f"snapshots/*/{_NEOX_STATES}"):
+        if found := next(directory.glob(pattern), None):
+            return _how_to_link(found.parent, setting, suite=Path(f"{name}-suite").absolute())
+    return f"{directory} is of the hub's own cache; write {setting}=hf://{owner}/{name}"
+
+
+def _how_to_link(checkpoint: Path, setting: str, *, suite: Path | None = None) -> str:
+    """One checkpoint, and the commands that make a suite of it.
+
+    Args:
+        suite: where; beside the checkpoint by default.
+    """
     step, caution = _likely_step(checkpoint)
-    suite = checkpoint.parent / f"{checkpoint.name}-suite"
-    kind = "global_step" if any(checkpoint.glob("mp_rank_*_model_states.pt")) else "step"
+    suite = suite or checkpoint.parent / f"{checkpoint.name}-suite"
+    kind = "global_step" if any(checkpoint.glob(_NEOX_STATES)) else "step"
     link = shlex.join(["ln", "-s", str(checkpoint), str(suite / f"{kind}{'N' if step is None else step}")])
     return (
         f"{checkpoint} is one checkpoint, and its name does not tell its step; make a suite of it, {caution}: "
@@ -100,13 +115,19 @@ def _likely_step(checkpoint: Path) -> tuple[int | None, str]:
 
 
 def _suites_below(directory: Path, depth: int) -> Iterator[Path]:
-    for path in sorted(each for each in directory.iterdir() if each.is_dir() and not each.name.startswith(".")):
-        if not os.access(path, os.R_OK | os.X_OK):
-            continue
+    for path in _visible_directories(directory):
         if _named_places(path):
             yield path
         elif depth > 1:
             yield from _suites_below(path, depth - 1)
+
+
+def _visible_directories(directory: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(directory.iterdir())
+        if not path.name.startswith(".") and path.is_dir() and os.access(path, os.R_OK | os.X_OK)
+    ]
 
 
 def _set(setting: str, directory: Path) -> str:

@@ -38,6 +38,14 @@ def check_reads_back(tokenizer: PreTrainedTokenizerBase, *, where: str) -> None:
             f"the tokenizer of {where} begins texts with {begins!r}, Pythia's with {END_OF_DOCUMENT!r}, and benchmarks "
             f"would be read otherwise; set model.tokenizer to the tokenizer that the model was trained with"
         )
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    dropout = None if backend is None else getattr(backend.model, "dropout", None)  # only BPE has it
+    if dropout:
+        raise UserError(
+            f"the tokenizer of {where} splits texts at random (dropout={dropout:g} of its merges), Pythia's always "
+            f"alike; set dropout to null in its tokenizer.json, or set model.tokenizer to the tokenizer that the model "
+            f"was trained with"
+        )
     for probe in PROBES:
         ids = _encoded(tokenizer, probe)
         text = str(tokenizer.decode(ids, clean_up_tokenization_spaces=False))

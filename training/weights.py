@@ -272,7 +272,9 @@ def read_config(directory: Path) -> GPTNeoXConfig:
 
 
 def _makes_none(directory: Path, error: Exception) -> str:
-    return f"{directory / 'config.json'} makes no GPT-NeoX ({_first_line(error)}); fetch it again"
+    cause = error.__cause__ if isinstance(error, StrictDataclassError) else None  # it says which value, and why not
+    reason = _first_line(cause if isinstance(cause, Exception) else error)
+    return f"{directory / 'config.json'} makes no GPT-NeoX ({reason}); correct it, or fetch it again"
 
 
 def _plain_content(path: Path) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The model's architecture: from the shapes of its tensors, the arguments stored with them, and the configuration."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,8 @@ from foundation import UserError
 
 _COMMENT = re.compile(r"(?:^|(?<=\s))#.*$", re.MULTILINE)
 _SETTING = re.compile(r"""["']?\b([A-Za-z][\w-]*)["']?\s*:\s*(?:"([^"\n]*)"|'([^'\n]*)'|([-+.\w]+))""")
+_ATTENTION = re.compile(r"""["']?\battention[-_]config["']?\s*:\s*([^:}]*\])""")
+_LOOKS_AT_ALL = {"global", "flash"}  # kinds of attention: all else, as local and sparse ones, is not Pythia's
 ROTARY_PCT = 0.25
 ROTARY_EMB_BASE = 10000.0
 
@@ -28,6 +30,7 @@ _PYTHIA: dict[str, str | bool | float] = {
 }
 _READ = {
     *_PYTHIA,
+    "attention_config",
     "hidden_size",
     "max_position_embeddings",
     "model_parallel_size",
@@ -85,6 +88,12 @@ class Settings:
             given = self._values.get(key)
             if given is not None and not _is(given, expected):
                 raise UserError(f"{directory} says {key}={given}, Pythia has {expected}; take a Pythia checkpoint")
+        kinds = set(re.findall(r"[A-Za-z]\w*", self._values.get("attention_config", "")))
+        if kinds - _LOOKS_AT_ALL:
+            raise UserError(
+                f"{directory} says attention_config={' and '.join(sorted(kinds))}, Pythia has global or flash; take a "
+                f"Pythia checkpoint"
+            )
 
     def number(self, *keys: str) -> float | None:
         """The first of `keys` that is given, as a number."""
@@ -110,12 +119,11 @@ class Settings:
 
 
 def _is(given: str, expected: str | bool | float) -> bool:
-    if isinstance(expected, float):
-        try:
-            return float(given) == expected
-        except ValueError:
-            return False
-    return given.lower() == str(expected).lower()
+    """Whether two values of a setting are the same, however they are written: 0 is 0.0, and True is true."""
+    try:
+        return float(given) == float(expected)
+    except ValueError:
+        return given.lower() == str(expected).lower()
 
 
 def _configured(directory: Path) -> dict[str, str]:
@@ -124,17 +132,23 @@ def _configured(directory: Path) -> dict[str, str]:
     origin: dict[str, Path] = {}
     folders = [directory / "configs", directory.parent / "configs"]
     for file in next((files for folder in folders if (files := sorted(folder.glob("*.y*ml")))), []):
-        for match in _SETTING.finditer(_COMMENT.sub("", file.read_text(encoding="utf-8", errors="replace"))):
-            key = match[1].replace("-", "_")
-            value = next(group for group in match.groups()[1:] if group is not None)
-            if key not in _READ:
-                continue
-            if values.setdefault(key, value) != value:
+        for key, value in _settings(_COMMENT.sub("", file.read_text(encoding="utf-8", errors="replace"))):
+            if not _is(value, values.setdefault(key, value)):
                 raise UserError(
                     f"{file} says {key}={value}, {origin[key]} says {values[key]}; keep the file of this model only"
                 )
             origin.setdefault(key, file)
     return values
+
+
+def _settings(text: str) -> Iterator[tuple[str, str]]:
+    """What a configuration says of what is read here."""
+    for match in _SETTING.finditer(text):
+        key = match[1].replace("-", "_")
+        if key in _READ:
+            yield key, next(group for group in match.groups()[1:] if group is not None)
+    for match in _ATTENTION.finditer(text):
+        yield "attention_config", re.sub(r"\s", "", match[1])
 
 
 def read_architecture(arguments: object, shapes: Shapes, *, directory: Path) -> NeoxArchitecture:

@@ -3,6 +3,7 @@
 import os
 import pickle
 import struct
+import zipfile
 from pathlib import Path
 from typing import TypeVar
 
@@ -98,7 +99,7 @@ def load(file: Path) -> dict[str, object]:
         raise UserError(f"{file} cannot be read ({damage}); it is cut off or damaged, fetch it again")
     try:
         with torch.serialization.safe_globals(_STAND_INS):  # type: ignore[arg-type]  # it takes such pairs
-            content = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+            content = torch.load(file, map_location="cpu", mmap=zipfile.is_zipfile(file), weights_only=True)
     except _UNREADABLE as error:
         foreign = _foreign_globals(file)
         if foreign:
