@@ -44,7 +44,6 @@ def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention |
             "sequences_per_step": segment.sequences_per_step,
             "first_row": segment.first_row(config.step),
             "stop_row": segment.stop_row,
-            "sha256_of_first_batch": fingerprint(segment.batch(config.step)),
         },
         "optimizer": {
             "state": config.optimizer_state.value,
@@ -59,6 +58,8 @@ def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention |
             "activation_checkpointing": config.training.activation_checkpointing.value,
         },
     }
+    if config.protocol.trains:  # others read no row of the segment
+        described["segment"]["sha256_of_first_batch"] = fingerprint(segment.batch(config.step))
     if intervention is not None:
         described["intervention"] = {
             "name": intervention.name,

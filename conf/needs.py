@@ -20,7 +20,7 @@ from conf.finding import (
     steps_text,
 )
 from conf.schema import Control, Protocol, RunConfig
-from corpus import Segment
+from corpus import Segment, times_text
 from foundation import UserError, size_text
 from foundation.hub import existing_directory
 from training import Suite, open_suite, stored_bytes
@@ -73,7 +73,7 @@ def weights_lines(config: RunConfig, read: Sequence[tuple[Suite, list[int]]]) ->
     free = free_bytes()
     if not lacking:
         return [*lines, ("of these", "all are in the hub's cache")]
-    place = f"into {constants.HF_HUB_CACHE}, where {size_text(free)} are free"
+    place = f"into {constants.HF_HUB_CACHE}, where {size_text(free)} are free; {times_text(lacking)}"
     lines.append(("of these", f"{size_text(lacking)} to fetch, {place}"))
     if lacking > free:
         lines.append(("note", "the disk has too little room for these weights; make room, or set HF_HOME elsewhere"))

@@ -4,7 +4,7 @@ from corpus.build import build_corpus
 from corpus.index_mapped import lacking_map_bytes, open_index_mapped
 from corpus.opening import open_corpus
 from corpus.pile import open_pile
-from corpus.plan import data_plan, plan_text
+from corpus.plan import data_plan, plan_text, times_text
 from corpus.rows import Corpus
 from corpus.segment import Segment, combined_fingerprint, fingerprint
 
@@ -20,4 +20,5 @@ __all__ = [
     "open_index_mapped",
     "open_pile",
     "plan_text",
+    "times_text",
 ]

@@ -69,6 +69,7 @@ def fetch_run(config: RunConfig, read: set[str]) -> None:
     check_cache(segment.corpus, first, stop)
     suites = checkpoints_read(config, segment)
     check_room(config, suites)
+    segment.corpus.identity()  # a run tells of its corpus, of which it may read no row
     for suite, steps in suites:
         for step in tqdm(steps, "checkpoints", unit="checkpoint", disable=None):
             suite.fetch(step)

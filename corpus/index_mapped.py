@@ -28,7 +28,7 @@ from corpus.sample_order import (
     save_order,
 )
 from foundation import UserError, atomic_directory, cache_directory, exclusive, hash_of_source
-from foundation.hub import Listing, Repository, fetch_files, known_files, lacking_files, list_files
+from foundation.hub import Listing, Repository, fetch_files, known_files, left_bytes, list_files
 from foundation.web import OutOfReach
 
 log = logging.getLogger(__name__)
@@ -222,7 +222,7 @@ def lacking_map_bytes(location: str, seed: int) -> int:
     if listing is None:
         return MAP_BYTES
     names = _maps_among(listing, seed)
-    return sum(listing.files[name].size for name in lacking_files(repository, listing, names))
+    return left_bytes(repository, listing, names)
 
 
 def _maps_among(listing: Listing, seed: int) -> list[str]:

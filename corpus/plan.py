@@ -52,11 +52,10 @@ def _cost_lines(cost: Cost) -> list[tuple[str, str]]:
     if not cost.fetch_bytes:
         return [*lines, ("to fetch", "nothing: all of it is in the cache")]
     requests = f"{cost.requests:,} request{'s' * (cost.requests != 1)}"
-    times = ", ".join(f"{time_text(cost.fetch_bytes / rate)} at {link}" for link, rate in _LINKS.items())
     free = shutil.disk_usage(cost.cache.existing_directory).free
     lines += [
         ("to fetch", f"{size_text(cost.fetch_bytes)}, in whole blocks, by {requests}"),
-        ("time", f"{times}; a run trains while it comes"),
+        ("time", f"{times_text(cost.fetch_bytes)}; a run trains while it comes"),
         ("cache", f"{cost.cache.directory}: at most {size_text(cost.cache.max_bytes)}; {size_text(free)} are free"),
     ]
     if not cost.cache.holds(cost.needed_bytes):
@@ -84,6 +83,11 @@ def plan_text(lines: list[tuple[str, str]], *, width: int = 80) -> str:
         + "\n"
         for name, text in lines
     )
+
+
+def times_text(num_bytes: int) -> str:
+    """How long bytes take to come, over a slow link and a fast one."""
+    return ", ".join(f"{time_text(num_bytes / rate)} at {link}" for link, rate in _LINKS.items())
 
 
 def time_text(seconds: float) -> str:

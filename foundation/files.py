@@ -29,13 +29,21 @@ def _aside(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f"{_ASIDE}{target.name}-{uuid.uuid4().hex[:12]}"
     try:
-        yield aside
-    except OSError as error:
-        if error.errno is not None and error.filename in (None, str(aside)):
-            error.filename = str(target)
-        raise
+        with named_in_errors(target, aside):
+            yield aside
     finally:
         _remove(aside)
+
+
+@contextlib.contextmanager
+def named_in_errors(path: Path, *others: Path) -> Iterator[None]:
+    """Let an OSError that names no file, as that of a full disk, or one of some others, name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, *map(str, others)):
+            error.filename = str(path)
+        raise
 
 
 def _remove(leftover: Path) -> None:

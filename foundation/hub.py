@@ -24,8 +24,9 @@ from huggingface_hub.file_download import repo_folder_name
 from huggingface_hub.utils import build_hf_headers
 from tqdm import tqdm
 
-from foundation.cache import cache_directory
+from foundation.cache import cache_directory, remember
 from foundation.errors import UserError
+from foundation.files import named_in_errors
 from foundation.kept import read_kept, write_kept
 from foundation.locks import exclusive
 from foundation.web import Client, OutOfReach, Refused
@@ -79,12 +80,14 @@ class Listing:
         files: by name.
         configs: of a dataset: which files are which split, as its card says.
         unreachable: why the hub could not be asked just now; None where it was, or need not be.
+        revision: the branch or tag that the hub just said is this commit; None where it was not asked for one.
     """
 
     commit: str
     files: dict[str, HubFile]
     configs: list[dict[str, Any]] = field(default_factory=list)
     unreachable: str | None = None
+    revision: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,17 @@ class Repository:
 
     @property
     def client(self) -> Client:
-        """What asks the hub, with the user's token."""
+        """What asks the hub, with the user's token.
+
+        Raises:
+            OutOfReach: HF_HUB_OFFLINE forbids it.
+        """
+        if constants.HF_HUB_OFFLINE:
+            raise OutOfReach(
+                f"{self} is not all in the cache, and HF_HUB_OFFLINE is set; unset it where there is a network, and "
+                f"fetch there what the run needs (python -m corpus.fetch)",
+                reason="HF_HUB_OFFLINE is set",
+            )
         return Client(headers=build_hf_headers)
 
     def address(self, name: str, commit: str) -> str:
@@ -195,6 +208,14 @@ def lacking_files(repository: Repository, listing: Listing, names: Sequence[str]
     return [name for name in names if find_file(repository, name, listing) is None]
 
 
+def left_bytes(repository: Repository, listing: Listing, names: Sequence[str]) -> int:
+    """Bytes of some files that are still to come: not what the hub's cache holds of them, nor what came of a part."""
+    return sum(
+        max(0, listing.files[name].size - _size(_partial(_blob(repository, listing, name))))
+        for name in lacking_files(repository, listing, names)
+    )
+
+
 def fetch_files(
     repository: Repository,
     listing: Listing,
@@ -216,6 +237,7 @@ def fetch_files(
         UserError: the hub cannot be reached, the disk has no room, or what came is not what the hub publishes.
     """
     lacking = lacking_files(repository, listing, names)
+    _keep_reference(repository, listing)
     directory = repository.folder / "snapshots" / listing.commit
     if not lacking:
         return directory
@@ -225,7 +247,7 @@ def fetch_files(
             f"missing or cut short); {remedy}"
         )
     size = sum(listing.files[name].size for name in lacking)
-    _check_room(where, size)
+    _check_room(where, left_bytes(repository, listing, lacking))
     place = constants.HF_HUB_CACHE
     count = f"{len(lacking)} file{'s' * (len(lacking) != 1)}"
     log.info("fetching %s (%s): %s, %s, into %s", where, licence, count, size_text(size), place)
@@ -272,7 +294,7 @@ def _asked_or_known(repository: Repository, revision: str) -> Listing:
             raise
         log.debug("%s@%s: %s; taking commit %s", repository, revision, error, known.commit)
         return Listing(known.commit, known.files, known.configs, unreachable=error.reason)
-    content = {key: value for key, value in asdict(listing).items() if key != "unreachable"}
+    content = {key: value for key, value in asdict(listing).items() if key not in ("unreachable", "revision")}
     for name in {revision, listing.commit}:
         write_kept(_memory(repository, name), content)
     return listing
@@ -297,13 +319,11 @@ def _ask(repository: Repository, revision: str) -> Listing:
         raise UserError(
             f"{repository} is called {found} now, which may be another {repository.kind} than was meant; name that one"
         )
-    return Listing(commit, files, configs)
+    return Listing(commit, files, configs, revision=None if COMMIT.fullmatch(revision) else revision)
 
 
 def _document(repository: Repository, path: str, *, revision: str | None = None) -> Any:
     """What the hub answers, as JSON."""
-    if constants.HF_HUB_OFFLINE:
-        raise OutOfReach("HF_HUB_OFFLINE is set")
     name, kind = repository.name, repository.kind
     try:
         return json.loads(repository.client.get(f"{constants.ENDPOINT}{path}"))
@@ -423,18 +443,18 @@ def _fetch_file(
     stopped: threading.Event,
 ) -> None:
     """Bring one file, whole and as published, under its name."""
-    file = listing.files[name]
-    blob = repository.folder / "blobs" / (file.sha256 or file.blob or hashlib.sha256(name.encode()).hexdigest())
+    file, blob = listing.files[name], _blob(repository, listing, name)
+    partial = _partial(blob)
+    lock = Path(constants.HF_HUB_CACHE, ".locks", repository.folder.name, f"{blob.name}.lock")  # huggingface_hub's own
     blob.parent.mkdir(parents=True, exist_ok=True)
-    partial = blob.with_name(f"{blob.name}.partial")
-    with exclusive(cache_directory() / "hub" / "locks" / f"{blob.name}.lock", wait=True):
+    with exclusive(lock, wait=True):
         if not (blob.is_file() and blob.stat().st_size == file.size):
-            if partial.exists() and partial.stat().st_size > file.size:
+            if _size(partial) > file.size:
                 partial.unlink()
-            found = partial.stat().st_size if partial.exists() else 0
+            found = _size(partial)
             bar.update(found)
             url = repository.address(name, listing.commit)
-            with partial.open("ab") as aside:
+            with named_in_errors(partial), partial.open("ab") as aside:
                 for piece in repository.client.stream(url, found, file.size, size=file.size, whole=True):
                     if stopped.is_set():
                         raise _Stopped
@@ -443,6 +463,30 @@ def _fetch_file(
             _check_content(partial, file, what=f"{name} of {where}")
             partial.replace(blob)
         _link(repository.folder / "snapshots" / listing.commit / name, blob)
+
+
+def _blob(repository: Repository, listing: Listing, name: str) -> Path:
+    """Where the hub's cache keeps a file's content."""
+    file = listing.files[name]
+    content = file.sha256 or file.blob or hashlib.sha256(f"{listing.commit} {name}".encode()).hexdigest()
+    return repository.folder / "blobs" / content
+
+
+def _partial(blob: Path) -> Path:
+    return blob.with_name(f"{blob.name}.partial")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _keep_reference(repository: Repository, listing: Listing) -> None:
+    """Note which commit a branch or tag is, where others' programs look for it."""
+    if listing.revision is None:
+        return
+    reference = repository.folder / "refs" / listing.revision
+    if not reference.is_file() or reference.read_text().strip() != listing.commit:
+        remember(reference, listing.commit)
 
 
 def _check_content(partial: Path, file: HubFile, *, what: str) -> None:
@@ -464,10 +508,13 @@ def _check_content(partial: Path, file: HubFile, *, what: str) -> None:
 
 
 def _link(path: Path, blob: Path) -> None:
-    """Let a file of the snapshot be a blob, as the hub's cache does: by a link, where the disk has links."""
+    """Let a file of the snapshot be a blob, as in the hub's cache: a link to it, or itself where the disk has none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.unlink(missing_ok=True)
     try:
-        path.symlink_to(os.path.relpath(blob, path.parent))
+        aside.symlink_to(os.path.relpath(blob, path.parent))
     except OSError:
-        shutil.copyfile(blob, path)
+        blob.replace(path)
+    else:
+        aside.replace(path)

@@ -14,6 +14,8 @@ import logging
 import netrc
 import os
 import re
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,8 +32,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_CONTENT_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+)", re.ASCII)
-_RATE_LIMIT = re.compile(r'"[^"]*"\s*;\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)', re.ASCII)
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
+_LIMIT = re.compile(r"\b([rt])\s*=\s*(\d+)", re.ASCII)
 _SHORT_ANSWER_BYTES = 1 << 16  # a server may send less than was asked for, but not so little that it never ends
 _LARGEST_DOCUMENT_BYTES = 256 << 20
 
@@ -95,6 +97,7 @@ class _Passing(Exception):
 
 
 _FAILURES = (httpx2.HTTPError, httpx2.InvalidURL, _Passing)
+_NO_HEADER = "{} cannot be asked for: what is sent with it has a character that no header may have; check HF_TOKEN"
 _DEFINITE = (httpx2.UnsupportedProtocol, httpx2.TooManyRedirects, httpx2.InvalidURL, httpx2.LocalProtocolError)
 
 
@@ -135,6 +138,8 @@ class _Failures:
             OutOfReach: it was the last try.
             UserError: no other would end otherwise.
         """
+        if isinstance(error, httpx2.LocalProtocolError):  # its text holds the header, which may be a secret
+            raise UserError(_NO_HEADER.format(self.what)) from None
         if isinstance(error, _DEFINITE):
             raise UserError(f"{self.what} cannot be asked for ({error}); check the address") from error
         self.count += 1
@@ -270,7 +275,10 @@ class Client:
         authorized = any(name.lower() == "authorization" for name in headers)
         timeout = httpx2.Timeout(self._patience.timeout_s, connect=self._patience.connect_s)
         session = _open_session()
-        request = session.build_request(method, url, headers=headers, timeout=timeout)
+        try:
+            request = session.build_request(method, url, headers=headers, timeout=timeout)
+        except UnicodeEncodeError:  # its text holds the header, which may be a secret
+            raise UserError(_NO_HEADER.format(url)) from None
         response = session.send(request, stream=True, auth=None if authorized else _netrc_auth())
         _host(url).has_answered = True
         try:
@@ -289,7 +297,7 @@ class Client:
                     f"its length: start again, or take another mirror"
                 )
             if whole and response.status_code == 200:
-                yield from self._part_of_whole(response, start, stop)
+                yield from self._part_of_whole(response, start, stop, size=size)
                 return
             _check_status(response, url, expected=206)
             left = _check_range(response, url, start, stop, size=size, version=version) - start
@@ -302,14 +310,17 @@ class Client:
             if left:
                 raise _Passing(f"the answer ended {left} bytes early")
 
-    def _part_of_whole(self, response: httpx2.Response, start: int, stop: int) -> Iterator[bytes]:
+    def _part_of_whole(self, response: httpx2.Response, start: int, stop: int, *, size: int) -> Iterator[bytes]:
         """Bytes [start, stop) of an answer that holds the whole file."""
+        _check_whole(response, size)
         position = 0
         for piece in self._pieces(response):
             part = piece[max(0, start - position) : max(0, stop - position)]
             position += len(piece)
             if part:
                 yield part
+        if position > size:
+            raise _Passing(f"the answer holds more than the {size} bytes of the file")
         if position < stop:
             raise _Passing(f"the answer ended {stop - position} bytes early")
 
@@ -331,7 +342,13 @@ def _open_session() -> httpx2.Client:
     global _session
     with _lock:
         if _session is None:
-            _session = httpx2.Client(follow_redirects=True)
+            try:
+                _session = httpx2.Client(follow_redirects=True)
+            except (ImportError, ValueError, OSError) as error:
+                raise UserError(
+                    f"the network's settings cannot be used ({error}); check HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and "
+                    f"SSL_CERT_FILE; a proxy is http://HOST:PORT, or socks5://HOST:PORT with pip install socksio"
+                ) from error
         return _session
 
 
@@ -354,8 +371,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def _netrc_auth() -> httpx2.Auth | None:
-    path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
-    return _auth_from(path, path.stat().st_mtime_ns) if path.is_file() else None
+    try:
+        path = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+        changed = path.stat().st_mtime_ns
+    except (RuntimeError, OSError):  # there is no home directory, or nothing there that may be looked at
+        return None
+    return _auth_from(path, changed) if path.is_file() else None
 
 
 @functools.cache
@@ -374,7 +395,11 @@ def _host(url: str) -> _Host:
 
 
 def _netloc(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0]
+    """Host and port, written as those of an answer are."""
+    try:
+        return httpx2.URL(url).netloc.decode("ascii")
+    except httpx2.InvalidURL:
+        return url
 
 
 def _wait_for(host: _Host, url: str) -> None:
@@ -405,15 +430,13 @@ def asked_wait(headers: Mapping[str, str]) -> float | None:
     said = headers.get("Retry-After", "").strip()
     if _is_number(said):
         return float(said)
-    if said:
-        try:
-            until = email.utils.parsedate_to_datetime(said)
-        except ValueError:
-            return None
+    with contextlib.suppress(ValueError):
+        until = email.utils.parsedate_to_datetime(said)
         aware = until if until.tzinfo is not None else until.replace(tzinfo=UTC)
         return max(0.0, (aware - datetime.now(UTC)).total_seconds())
-    limit = _RATE_LIMIT.search(headers.get("RateLimit", ""))
-    return float(limit[1]) if limit is not None else None
+    limits = [dict(_LIMIT.findall(limit)) for limit in headers.get("RateLimit", "").split(",")]
+    used_up = [limit for limit in limits if limit.keys() == {"r", "t"} and not limit["r"].strip("0")]
+    return max((float(limit["t"]) for limit in used_up), default=None)
 
 
 def _is_number(text: str) -> bool:
@@ -428,8 +451,8 @@ def _check_status(response: httpx2.Response, url: str, *, expected: int) -> None
     status, headers = response.status_code, response.headers
     if status == expected:
         return
-    answered_by = response.url.netloc.decode("ascii")
-    if answered_by != _netloc(url) and 400 <= status < 600:
+    answered_by, code = response.url.netloc.decode("ascii"), headers.get("X-Error-Code", "")
+    if answered_by != _netloc(url) and 400 <= status < 600 and not code:
         raise _Passing(f"{answered_by}, where it is stored, answered {status}", wait_s=asked_wait(headers))
     if is_passing(status):
         raise _Passing(f"the server answered {status}", wait_s=asked_wait(headers))
@@ -440,7 +463,20 @@ def _check_status(response: httpx2.Response, url: str, *, expected: int) -> None
         reason = f"there is no such file ({status}); check the location and the revision"
     if status == 200:
         reason = "the server sends whole files only, no ranges; download it and name the local copy"
-    raise Refused(f"{url}: {reason}", status=status, code=headers.get("X-Error-Code", ""))
+    raise Refused(f"{url}: {reason}", status=status, code=code)
+
+
+def _check_whole(response: httpx2.Response, size: int) -> None:
+    """Raise where an answer is not the whole file, but a page that asks to log in, or tells of a fault."""
+    headers = response.headers
+    length, encoding = headers.get("Content-Length", str(size)), headers.get("Content-Encoding", "identity")
+    kind = headers.get("Content-Type", "").partition(";")[0] or "no kind"
+    if length != str(size):
+        raise _Passing(
+            f"the server sent {length} bytes of {kind}, but the file has {size}: is a page to log in before it?"
+        )
+    if encoding.lower() != "identity":
+        raise _Passing(f"the server encodes what it sends ({encoding})")
 
 
 def _check_range(response: httpx2.Response, url: str, start: int, stop: int, *, size: int, version: str | None) -> int:
@@ -477,4 +513,18 @@ def _reason(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, _Passing):
         return str(error)
+    if isinstance(error, httpx2.ProxyError):
+        return f"the proxy does not let it through: {error}"
+    causes = list(_causes(error))
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
+        return "its certificate is not trusted: SSL_CERT_FILE names a file of those that are"
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
+        return "its name, or its proxy's, is not known here"
     return "the connection failed"
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and those that it came of."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__

@@ -110,6 +110,22 @@ def test_what_was_fetched_is_all_that_a_run_needs_and_it_never_speaks_of_the_net
     }
 
 
+def test_an_audit_is_fetched_with_what_it_says_of_the_corpus_that_it_does_not_read(hub, monkeypatch, tmp_path, capfd):
+    last = open_suite(f"hf://{MODEL}").fetch(12)
+    hub.publish_model("some/swapped", "step12", {path.name: path.read_bytes() for path in last.iterdir()})
+    audit = ("protocol=audit", "intervention=none", "control=published", "audit.checkpoints=hf://some/swapped")
+    arguments = [*ARGUMENTS[:4], *audit, "benchmark=[pronoun_prior]"]
+    forget_listings()
+    fetch.main(["experiment=smoke", *arguments])
+    hub.go_away()
+    capfd.readouterr()
+    run_here(monkeypatch, tmp_path / "run", *arguments)
+    captured = capfd.readouterr()
+    assert "Pronoun prior" in captured.out
+    assert not OF_THE_NETWORK.findall(captured.out + captured.err)
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["corpus"]["revision"]
+
+
 def test_a_run_whose_every_request_fails_once_ends_and_fetches_hardly_a_byte_too_many(hub, monkeypatch, tmp_path):
     hub.failing, hub.storage_failing = [429, 502, 0, 503], [403, 502, 0, 400]
     hub.faults.extend([None, drop_after(2_000), None, None, drop_after(30_000)] * 4)

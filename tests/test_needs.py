@@ -47,7 +47,8 @@ def test_a_trajectory_of_12b_takes_terabytes_and_the_free_space_is_named():
         "weights 144 checkpoints of hf://EleutherAI/pythia-12b-deduped, 23.84 GB each"
     )
     assert re.fullmatch(
-        r"of these 3\.433 TB to fetch, into .*/hub, where [\d.]+ [TG]B are free", line("of these", lines)
+        r"of these 3\.433 TB to fetch, into .*/hub, where [\d.]+ [TG]B are free; 76 h at 100 Mbit/s, 8 h at 1 Gbit/s",
+        line("of these", lines),
     )
 
 

@@ -19,7 +19,7 @@ from foundation.hub import (
     Repository,
     fetch_files,
     known_files,
-    lacking_files,
+    left_bytes,
     list_branches,
     list_files,
 )
@@ -183,7 +183,7 @@ def lacking_bytes(repository: str, *, step: int) -> int | None:
     weights = [name for name in listing.files if _WEIGHTS.fullmatch(name)]
     chosen = [name for name in weights if name.endswith(".safetensors")] or weights
     needed = [*(name for name in _SMALL_FILES if name in listing.files), *chosen]
-    lacking = sum(listing.files[name].size for name in lacking_files(model, listing, needed))
+    lacking = left_bytes(model, listing, needed)
     return lacking if chosen else None
 
 
