@@ -132,6 +132,7 @@ def test_the_lock_of_a_process_that_was_killed_is_taken_over(place, left):
 @pytest.mark.parametrize(
     "record",
     [holder(processes="another"), holder(processes=None), "", "{", "[1]", '{"pid": 1}', holder(pid=0), holder(pid="x")],
+    ids=["another machine", "no machine", "nothing", "torn", "no object", "half", "pid 0", "pid x"],
 )
 def test_a_lock_of_another_machine_or_of_nobody_known_is_heeded_and_the_file_to_remove_is_told(place, record):
     place.parent.mkdir()
