@@ -27,11 +27,12 @@ from transformers.utils.logging import disable_progress_bar
 
 from conf.arguments import CONF, check_arguments
 from conf.compose import config_errors_for_users, errors_through_hydra, typed_config
-from conf.description import describe_audited, describe_parts, describe_reading
-from conf.finding import choose_control, find_trajectory
+from conf.description import describe_audited, describe_parts, describe_reading, foreign_rows_of
+from conf.finding import choose_control, find_skipped, find_trajectory, skipped_texts
 from conf.identity import run_identity
 from conf.inputs import hash_inputs
 from conf.parts import assemble, find_fault_of_true_end, resume_from
+from conf.paths import quote_paths
 from conf.plan import plan_lines
 from conf.schema import Control, Protocol, RunConfig
 from conf.sharing import Common
@@ -108,7 +109,7 @@ def run_fidelity(config: RunConfig, record: RunRecord) -> None:
     for source in config.fidelity.optimizer_states:
         check_stored(start, source)
     record.identify(**describe_parts(parts, start, None))
-    record.update(caveats=[*filter(None, [parts.made_otherwise()])])
+    record.update(caveats=[*filter(None, [foreign_rows_of(parts, start), parts.made_otherwise()])])
     rows = {"before": record.rows("before", lambda: parts.measure(start))}
     rows["true"] = record.rows("true", lambda: parts.measure(parts.load(parts.segment.stop)))
     found = {}
@@ -127,7 +128,7 @@ def run_audit(config: RunConfig, record: RunRecord) -> None:
     """What an intervention changed that others trained: their checkpoint at step + steps against the suite's own."""
     parts = assemble(config, record)
     assert config.audit.checkpoints is not None
-    audited = open_suite(config.audit.checkpoints, tokenizer=config.model.tokenizer)
+    audited = open_suite(config.audit.checkpoints, tokenizer=config.model.tokenizer, setting="audit.checkpoints")
     check_step(parts.segment.stop, audited.steps(), where=audited.location)
     find_fault_of_true_end(parts)
     start, ended = parts.load(config.step), parts.load(parts.segment.stop, suite=audited)
@@ -136,6 +137,9 @@ def run_audit(config: RunConfig, record: RunRecord) -> None:
         **{"swap_examples": [], "fidelity": None, "control": Control.published.value, "fingerprints": {}},
         caveats=[
             *config.model.caveats,
+            *parts.suite.caveats(config.step),
+            *parts.suite.caveats(parts.segment.stop),
+            *audited.caveats(parts.segment.stop),
             *filter(None, [parts.made_otherwise()]),
             "Both checkpoints were trained by others: whether they differ in the text alone is not recorded.",
         ],
@@ -154,7 +158,17 @@ def run_trajectory(config: RunConfig, record: RunRecord) -> None:
     steps = find_trajectory(config)
     first = parts.load(steps[0])
     record.identify(**describe_parts(parts, first, None))
-    record.update(caveats=[*filter(None, [parts.made_otherwise()])])
+    skipped = skipped_texts(find_skipped(config))
+    for text in skipped:
+        log.warning("not measured: %s", text)
+    record.update(
+        caveats=[
+            *config.model.caveats,
+            *dict.fromkeys(caveat for step in steps for caveat in parts.suite.caveats(step)),
+            *(f"Not measured: {text}." for text in skipped),
+            *filter(None, [parts.made_otherwise()]),
+        ]
+    )
     rows = parts.measure_along(first, steps)
     last = f"step{steps[-1]}"
     rows[f"bf16_{last}"] = record.rows(f"bf16_{last}", lambda: parts.measure(parts.load(steps[-1]), precision="bf16"))
@@ -253,6 +267,7 @@ def command_line() -> None:
     """Run what sys.argv says."""
     with mistakes_in_one_line(), errors_through_hydra(), config_errors_for_users(), processes() as is_the_run:
         if is_the_run:
+            sys.argv[1:] = quote_paths(sys.argv[1:])
             check_arguments(sys.argv[1:])
             main()
 

@@ -1,7 +1,9 @@
 """A command line as it is written, looked at before Hydra, whose text on a mistake is its usage or its search path."""
 
+import contextlib
 import difflib
 import importlib.util
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, QuotedString
 from hydra.errors import HydraException
 
+from conf.paths import quoted
 from foundation import UserError, check_no_secrets
 from training import check_not_v0
 
@@ -74,13 +77,20 @@ def _parsed(setting: str) -> Override:
         override = OverridesParser.create().parse_override(setting)
     except HydraException as error:
         reason = (str(error).splitlines() or ["it is empty"])[0]
-        raise UserError(
-            f"{setting!r} cannot be read ({reason}); expected NAME=VALUE, and quotes within quotes around a value with "
-            f"commas, brackets or =: 'NAME=\"a=b\"'"
-        ) from error
+        raise UserError(f"{setting!r} cannot be read ({reason}); {_readable(setting)}") from error
     if override.key_or_group in ("hydra.run.dir", "hydra.sweep.dir") and override.value() == "":
         raise UserError(f"{setting} names no directory, expected the path of one; leave it out for a new directory")
     return override
+
+
+def _readable(setting: str) -> str:
+    """What to write in place of a setting that cannot be read."""
+    name, equals, value = setting.partition("=")
+    with contextlib.suppress(HydraException):
+        OverridesParser.create().parse_override(written := quoted(name, value))
+        if equals:
+            return f"mend it, or, if all behind the = is text, write {shlex.quote(written)}"
+    return "expected NAME=VALUE"
 
 
 def _check_group(setting: str, override: Override) -> None:

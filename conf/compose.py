@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from conf.arguments import CONF, check_arguments
+from conf.paths import expand_home, names_a_path, quote_paths
 from conf.schema import RunConfig
 from foundation import UserError, check_no_secrets
 
@@ -38,6 +39,7 @@ def configure(overrides: list[str]) -> RunConfig:
     """The configuration that a command line means, for the commands beside this one."""
     if options := [argument for argument in overrides if argument.startswith("-")]:
         raise UserError(f"{options[0]} is no option of this command; its arguments are NAME=VALUE, without dashes")
+    overrides = quote_paths(overrides)
     check_arguments(overrides)
     with config_errors_for_users(), hydra.initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
         return typed_config(hydra.compose("config", overrides=[*overrides, "output_dir=''"]))
@@ -77,11 +79,22 @@ def typed_config(config: DictConfig) -> RunConfig:
         if isinstance(value, float) and not math.isfinite(value):  # run.json could not hold it
             raise UserError(f"{name}={value} is no finite number; write one")
     check_no_secrets((name, str(value)) for name, value in _leaves(values))
+    _expand_homes(values)
     try:
         known = OmegaConf.merge(OmegaConf.structured(RunConfig), values)
     except ConfigKeyError as error:
         raise UserError(_no_setting(str(error.full_key))) from error
     return cast(RunConfig, OmegaConf.to_object(known))
+
+
+def _expand_homes(values: Any, name: str = "") -> None:
+    """Put the home directory for the ~ of every path, in place."""
+    for key, value in values.items():
+        own = f"{name}.{key}".strip(".")
+        if isinstance(value, dict):
+            _expand_homes(value, own)
+        elif isinstance(value, str) and names_a_path(own):
+            values[key] = expand_home(own, value)
 
 
 def _leaves(values: Any, name: str = "") -> Iterator[tuple[str, Any]]:

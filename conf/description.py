@@ -1,5 +1,6 @@
 """What run.json says of a run: what it is made of, and what a reader of its result must know."""
 
+import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -17,7 +18,11 @@ from conf.parts import Parts
 from conf.schema import Control, OptimizerStateSource, RunConfig
 from corpus import fingerprint
 from interventions import INTERVENTIONS, SKIP_REASONS, Intervention, fact_sentences, swap_examples
-from training import Checkpoint, Suite, numerics_of, weights_sha256
+from training import Checkpoint, Suite, foreign_rows, numerics_of, weights_sha256
+
+log = logging.getLogger(__name__)
+
+_ROWS_LOOKED_AT = 16
 
 
 def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention | None) -> dict[str, dict[str, Any]]:
@@ -39,7 +44,6 @@ def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention |
             "sequences_per_step": segment.sequences_per_step,
             "first_row": segment.first_row(config.step),
             "stop_row": segment.stop_row,
-            "sha256_of_first_batch": fingerprint(segment.batch(config.step)),
         },
         "optimizer": {
             "state": config.optimizer_state.value,
@@ -54,6 +58,8 @@ def describe_parts(parts: Parts, start: Checkpoint, intervention: Intervention |
             "activation_checkpointing": config.training.activation_checkpointing.value,
         },
     }
+    if config.protocol.trains:  # others read no row of the segment
+        described["segment"]["sha256_of_first_batch"] = fingerprint(segment.batch(config.step))
     if intervention is not None:
         described["intervention"] = {
             "name": intervention.name,
@@ -116,10 +122,22 @@ def describe_reading(
             *parts.suite.caveats(config.step),
             *INTERVENTIONS[intervention.name].caveats,
             *find_caveats(parts),
+            *filter(None, [foreign_rows_of(parts, start)]),
             *filter(None, [parts.made_otherwise()]),
             *([without_true_end] if without_true_end else []),
         ],
     }
+
+
+def foreign_rows_of(parts: Parts, start: Checkpoint) -> str | None:
+    """What to say where the segment's first rows are not what the start's tokenizer makes; a warning says it too."""
+    segment = parts.segment
+    first = segment.first_row(segment.step)
+    rows = segment.corpus.rows(first, min(first + _ROWS_LOOKED_AT, segment.stop_row))
+    told = foreign_rows(start.tokenizer, rows, corpus=segment.corpus.location)
+    if told is not None:
+        log.warning("%s", told)
+    return told
 
 
 def find_caveats(parts: Parts) -> list[str]:

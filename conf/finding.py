@@ -1,6 +1,7 @@
 """What a configuration names: its corpus, segment, suite, control, benchmarks, and the rows that it reads."""
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -37,6 +38,8 @@ from training import (
     pretrained_suite,
     published_repository,
 )
+
+_SHOWN = 12  # steps that a line names one by one
 
 
 def find_corpus(config: dict[str, Any], *, revision: str | None = None) -> Corpus:
@@ -177,16 +180,57 @@ def find_trajectory(config: RunConfig) -> list[int]:
     Raises:
         UserError: there is none.
     """
-    steps, where = find_steps(config)
-    chosen = range(config.step, config.step + config.steps + 1)
-    every = config.trajectory.every or 1
-    found = [step for step in steps if step in chosen and step % every == 0]
+    spanned, where = _spanned(config)
+    skipped = find_skipped(config)
+    found = [step for step in spanned if step not in skipped]
     if not found:
+        chosen, every = range(config.step, config.step + config.steps + 1), config.trajectory.every or 1
         raise UserError(
             f"no checkpoint of {where} lies between step={config.step} and step + steps={chosen[-1]} at a multiple of "
             f"trajectory.every={every}; set them to a span that holds some"
         )
     return found
+
+
+def find_skipped(config: RunConfig) -> dict[int, str]:
+    """The checkpoints that protocol=trajectory steps over, each with why.
+
+    Raises:
+        UserError: trajectory.skip names one that the span has not.
+    """
+    spanned, where = _spanned(config)
+    if unknown := sorted(set(config.trajectory.skip) - set(spanned)):
+        raise UserError(
+            f"trajectory.skip names step {unknown[0]}, which is none of the checkpoints of {where} that "
+            f"protocol=trajectory would measure; leave it out"
+        )
+    suite = given_suite(config)
+    faults = {step: None if suite is None else suite.fault(step) for step in spanned}
+    named = {step: "left out by trajectory.skip" for step in config.trajectory.skip}
+    return {step: fault for step, fault in faults.items() if fault is not None} | named
+
+
+def skipped_texts(skipped: Mapping[int, str]) -> list[str]:
+    """The checkpoints that are stepped over, in a sentence for each reason."""
+    by_reason: dict[str, list[int]] = {}
+    for step, why in skipped.items():
+        by_reason.setdefault(why.replace(f"step{step}", "step"), []).append(step)
+    return [f"{steps_text(steps)}: {skipped[steps[0]]}" for steps in by_reason.values()]
+
+
+def steps_text(steps: Sequence[int]) -> str:
+    """Steps in words; of many, the first and the last."""
+    names = [f"{step:,}" for step in steps]
+    if len(names) > _SHOWN:
+        names = [*names[:3], "...", names[-1]]
+    return f"step{'' if len(steps) == 1 else 's'} {', '.join(names)}"
+
+
+def _spanned(config: RunConfig) -> tuple[list[int], str]:
+    """The steps of the suite's checkpoints in the span that protocol=trajectory measures, and where they are."""
+    steps, where = find_steps(config)
+    chosen = range(config.step, config.step + config.steps + 1)
+    return [step for step in steps if step in chosen and step % (config.trajectory.every or 1) == 0], where
 
 
 def find_steps_along(config: RunConfig) -> list[int]:
@@ -365,7 +409,8 @@ def find_rows(config: RunConfig, segment: Segment, suite: Suite | None, precisio
     if first < 0:
         raise UserError(
             f"Adam's moments cannot be rebuilt on batches of training.sequences_per_step={segment.sequences_per_step}: "
-            f"the checkpoint has seen {segment.rows_before} rows; set replay.frozen_steps and replay.live_steps"
+            f"the checkpoint has seen {segment.rows_before} rows; set a smaller replay.frozen_steps (and, with "
+            f"replay.method=live, replay.live_steps), or optimizer_state=fresh"
         )
     if config.protocol is Protocol.fidelity and read_these_rows(config, segment, suite) is False:
         raise UserError(f"protocol=fidelity compares with the suite's checkpoint, but {OTHER_ROWS}; take its corpus")

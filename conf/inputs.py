@@ -1,5 +1,6 @@
 """The files on this machine that a configuration names, and their content."""
 
+import os
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -8,7 +9,7 @@ from conf.finding import find_replays, find_steps_along, find_trajectory, given_
 from conf.schema import Protocol, RunConfig
 from corpus.build import BUG
 from reports import content_hash
-from training import Suite
+from training import Suite, checkpoint_places
 
 _NO_PLACES = ("_target_", "revision")  # options of a corpus that name nothing on this machine
 _TOKENIZER_FILES = (  # what transformers may read a tokenizer from; "" is a file that is named itself
@@ -43,7 +44,10 @@ def _inputs(config: RunConfig) -> Iterator[tuple[str, dict[str, Path]]]:
         yield "model.checkpoints", _checkpoints(Path(model.checkpoints), _steps_read(config, suite))
     audited = config.audit.checkpoints
     if config.protocol is Protocol.audit and audited is not None and Path(audited).is_dir():
-        yield "audit.checkpoints", _checkpoints(Path(audited), {config.step + config.steps})
+        yield (
+            "audit.checkpoints",
+            _checkpoints(Path(audited), {config.step + config.steps}, setting="audit.checkpoints"),
+        )
 
 
 def _files_at(place: Path) -> dict[str, Path]:
@@ -66,11 +70,13 @@ def _of_a_tokenizer(files: dict[str, Path]) -> dict[str, Path]:
     return {name: path for name, path in files.items() if any(fnmatchcase(name, each) for each in _TOKENIZER_FILES)}
 
 
-def _checkpoints(directory: Path, steps: set[int]) -> dict[str, Path]:
+def _checkpoints(directory: Path, steps: set[int], *, setting: str = "model.checkpoints") -> dict[str, Path]:
     """The files of the checkpoints of some steps, in any format, and what lies beside them all, as a tokenizer does."""
+    directory = Path(os.path.abspath(directory))
     found = _of_a_tokenizer(_files_at(directory))
-    for step in steps:
-        for place in (directory / f"step{step}", directory / f"global_step{step}"):
+    places = checkpoint_places(directory, setting=setting)
+    for step in steps & places.keys():
+        for place in places[step]:
             files = (path for path in place.rglob("*") if path.is_file() and path.suffix != ".md")
             found |= {path.relative_to(directory).as_posix(): path for path in files}
     return found

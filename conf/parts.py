@@ -53,6 +53,7 @@ from training import (
     check_architecture,
     check_finite,
     check_processes,
+    check_same_tokens,
     check_tokenizer,
     check_tracker,
     choose_compile,
@@ -101,7 +102,7 @@ class Parts:
         if model.architecture is not None:
             check_architecture(checkpoint.model, model.architecture, name=model.name, where=str(checkpoint.path))
         check_tokenizer(checkpoint)
-        check_same_vocabulary(checkpoint, self.segment.corpus)
+        check_same_tokenizer(checkpoint, self.segment.corpus)
         check_finite(checkpoint.model, where=str(checkpoint.path))
         set_numerics(checkpoint.model, **asdict(numerics or self.config.training.numerics))
         return checkpoint
@@ -273,20 +274,23 @@ class Parts:
         return made_otherwise(suite_made_with(Path(self.suite.location)), self.device)
 
 
-def check_same_vocabulary(checkpoint: Checkpoint, corpus: Corpus) -> None:
+def check_same_tokenizer(checkpoint: Checkpoint, corpus: Corpus) -> None:
     """Raise UserError where it is known that the corpus was made with another tokenizer than the checkpoint has.
 
-    Of a corpus that comes without one it is not known: only ids without a token are noticed there.
+    Of a corpus that comes without one it is not known: see `foreign_rows`.
     """
     if corpus.tokenizer is None:
         return
-    theirs, own = Tokenizer.from_file(str(corpus.tokenizer)).get_vocab(), checkpoint.tokenizer.get_vocab()
+    where, made_rows = str(checkpoint.path), Tokenizer.from_file(str(corpus.tokenizer))
+    theirs, own = made_rows.get_vocab(), checkpoint.tokenizer.get_vocab()
     if theirs != own:
         differing = min(theirs.items() ^ own.items(), key=lambda pair: pair[1])[1]
         raise UserError(
-            f"the tokenizer of {checkpoint.path} is not that of the corpus {corpus.location}: they differ from token "
-            f"id {differing} on; take the corpus of this model, or leave model.tokenizer out"
+            f"the tokenizer of {where} is not that of the corpus {corpus.location}: they differ from token id "
+            f"{differing} on; take the corpus of this model, or, if it was made with the corpus's tokenizer, set "
+            f"model.tokenizer={corpus.tokenizer}"
         )
+    check_same_tokens(checkpoint.tokenizer, made_rows, where=where, corpus=corpus.location)
 
 
 def assemble(config: RunConfig, record: RunRecord) -> Parts:

@@ -13,17 +13,20 @@ from conf.finding import (
     find_rows,
     find_segment,
     find_shape,
+    find_skipped,
     find_steps,
     find_steps_along,
     find_trajectory,
     given_suite,
     planned_device,
     read_these_rows,
+    skipped_texts,
 )
+from conf.needs import checkpoints_read, checkpoints_text, weights_lines
 from conf.schema import Control, Protocol, RunConfig
-from corpus import Segment, data_plan
-from foundation import UserError
-from training import H100_BYTES, ROOM, Suite, cost_lines
+from corpus import Segment, data_plan, lacking_map_bytes
+from foundation import UserError, size_text
+from training import H100_BYTES, ROOM, ModelShape, Suite, cost_lines
 
 _GPU = torch.device("cuda")
 
@@ -31,24 +34,35 @@ _GPU = torch.device("cuda")
 def plan_lines(config: RunConfig) -> list[tuple[str, str]]:
     """Lines (what, how much); nothing of the segment is fetched and nothing is computed."""
     check_start(config)
-    if config.protocol is Protocol.trajectory:
-        steps, (_, where) = find_trajectory(config), find_steps(config)
-        return [("weights", f"{len(steps)} checkpoints of {where}: steps {', '.join(f'{step:,}' for step in steps)}")]
-    segment, suite = find_segment(config, find_corpus(config.corpus)), given_suite(config)
-    device = planned_device(config)
-    lines = data_plan(segment, find_rows(config, segment, suite, find_precision(config, device)))
+    if maps := _maps_to_fetch(config):
+        return [maps, ("then", "the rest of the plan, which needs these maps; python -m corpus.fetch brings them")]
+    suite = given_suite(config)
+    if config.protocol is Protocol.trajectory and suite is None:
+        return [("weights", checkpoints_text(find_trajectory(config), where=find_steps(config)[1]))]
+    segment = find_segment(config, find_corpus(config.corpus))
+    lines = fetch_lines(config, segment)
     if suite is not None:
-        lines.append(("weights", f"step {config.step:,} of {suite.location}"))
         lines += [("moments", f"rebuilt, {plan}") for plan in find_replays(config, suite)]
     if config.protocol is Protocol.counterfactual:
-        lines += _control_lines(config, segment, suite, device)
-    if steps := find_steps_along(config):
+        lines += _control_lines(config, segment, suite, planned_device(config))
+    if config.protocol.trains and (steps := find_steps_along(config)):
         lines.append(("measured", f"also at steps {', '.join(f'{step:,}' for step in steps)}"))
     shape = find_shape(config)
-    if shape is None or not config.protocol.trains:
-        return lines
-    chosen = config.training
-    precision = find_precision(config, _GPU)
+    return lines if shape is None or not config.protocol.trains else lines + _cost_lines(config, segment, shape)
+
+
+def fetch_lines(config: RunConfig, segment: Segment) -> list[tuple[str, str]]:
+    """Lines on what comes from elsewhere: rows and checkpoints, and the checkpoints that are stepped over."""
+    rows = find_rows(config, segment, given_suite(config), find_precision(config, planned_device(config)))
+    lines = data_plan(segment, rows) + weights_lines(config, checkpoints_read(config, segment))
+    if config.protocol is Protocol.trajectory:
+        lines += [("skipped", text) for text in skipped_texts(find_skipped(config))]
+    return lines
+
+
+def _cost_lines(config: RunConfig, segment: Segment, shape: ModelShape) -> list[tuple[str, str]]:
+    """Lines on arithmetic, memory and hours, on one H100."""
+    precision, lines = find_precision(config, _GPU), []
     try:
         micro_batch = find_micro_batch(config, segment, room=int(ROOM * H100_BYTES), precision=precision)
     except UserError as error:
@@ -61,8 +75,16 @@ def plan_lines(config: RunConfig) -> list[tuple[str, str]]:
         sequences_per_step=segment.sequences_per_step,
         micro_batch=micro_batch,
         precision=precision,
-        activation_checkpointing=chosen.activation_checkpointing.value,
+        activation_checkpointing=config.training.activation_checkpointing.value,
     )
+
+
+def _maps_to_fetch(config: RunConfig) -> tuple[str, str] | None:
+    """The line on index maps that have to come from the hub before anything is known of the rows."""
+    maps, seed = config.corpus.get("maps"), config.corpus.get("seed")
+    if not (isinstance(maps, str) and isinstance(seed, int)) or not (size := lacking_map_bytes(maps, seed)):
+        return None
+    return "maps", f"of seed {seed}, from {maps}: {size_text(size)} to fetch, whole, into the hub's cache"
 
 
 def _control_lines(

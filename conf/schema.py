@@ -105,6 +105,21 @@ class ActivationCheckpointingChoice(Enum):
 
 
 @dataclass
+class Span:
+    """A span of a suite's own checkpoints.
+
+    Attributes:
+        step: its first.
+        steps: from there to its last.
+        every: those at a multiple of this.
+    """
+
+    step: int
+    steps: int
+    every: int
+
+
+@dataclass
 class ModelConfig:
     """A suite of checkpoints.
 
@@ -120,6 +135,7 @@ class ModelConfig:
         precision: of the arithmetic that it was trained in.
         numerics: what its forward pass computed.
         micro_batch: sequences per forward pass when it was trained.
+        span: what experiment=trajectory measures of it.
         caveats: what a reader of any result from it must know.
     """
 
@@ -134,6 +150,7 @@ class ModelConfig:
     precision: str
     numerics: Numerics
     micro_batch: int
+    span: Span
     caveats: list[str]
 
 
@@ -185,7 +202,7 @@ class InterventionConfig:
         fraction: the share of the units that is changed, 0 to 1; what .25 changes, .5 changes too.
         start: step of the segment, counted from its first, at which it begins.
         stop: step of the segment after which the text is unmodified again; null: it is done to the end.
-        english_only: leave pronouns that stand in code and other languages.
+        english_only: leave words around which signs of code and of other languages outnumber English words.
         sample_rows: rows before the segment, or the corpus's first, that an arm learns from where it has to.
     """
 
@@ -247,9 +264,11 @@ class TrajectoryConfig:
     Attributes:
         every: of the steps between step and step + steps, those that are a multiple of this: of the suite's own
             checkpoints in protocol=trajectory, of both arms in the experiment. null: every checkpoint there, none here.
+        skip: checkpoints that protocol=trajectory leaves out, besides those whose weights are known to be others'.
     """
 
     every: int | None
+    skip: list[int]
 
 
 @dataclass

@@ -8,20 +8,27 @@ import contextlib
 import hashlib
 import logging
 import os
-import platform
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import filelock
 import torch
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from foundation import UserError, cache_directory, file_errors_for_users, one_line, without_secrets, write_text
+from foundation import (
+    LockHeldError,
+    UserError,
+    exclusive,
+    file_errors_for_users,
+    one_line,
+    temporary_directory,
+    without_secrets,
+    write_text,
+)
 from reports import write_study
 from reports.runs import has_finished_run
 
@@ -65,7 +72,7 @@ OmegaConf.register_new_resolver("study", lambda: study_name(sys.argv[1:]), use_c
 OmegaConf.register_new_resolver("job", lambda overrides: job_name(list(overrides)), replace=True)
 
 
-_taken: list[filelock.BaseFileLock] = []  # for as long as the process lives
+_taken: list[contextlib.ExitStack] = []  # locks, for as long as the process lives
 
 
 def take_gpu(launcher: str) -> None:
@@ -84,21 +91,34 @@ def take_gpu(launcher: str) -> None:
         return
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     for gpu in visible.split(",") if visible else map(str, range(number)):
-        lock = filelock.FileLock(cache_directory() / "gpus" / f"{platform.node()}-{gpu}.lock")
-        Path(lock.lock_file).parent.mkdir(exist_ok=True)
-        with contextlib.suppress(filelock.Timeout):
-            lock.acquire(timeout=0)
-            _taken.append(lock)
+        lock, held = temporary_directory() / "gpus" / f"{gpu}.lock", contextlib.ExitStack()
+        with contextlib.suppress(LockHeldError):
+            held.enter_context(exclusive(lock, wait=False))
+            _taken.append(held)
             os.environ["CUDA_VISIBLE_DEVICES"] = gpu
             return
     raise UserError(f"all {number} GPUs are taken by other jobs; set hydra.launcher.n_jobs={number} or less")
 
 
+def _refuse_home(section: DictConfig, name: str) -> None:
+    """End where Hydra would make a directory that is called ~. On a command line it has its meaning already."""
+    directory = str(section.dir)
+    if directory.partition("/")[0] == "~":
+        sys.exit(
+            f"error: {name}={directory} stands in a configuration file; write ${{oc.env:HOME}}{directory[1:]} there"
+        )
+
+
 class StudyCallback(Callback):
     """Goes on with the other jobs when one fails, and names all that failed when the study ends, with exit status 1."""
 
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Refuse a ~ that a configuration file has in the run's directory."""
+        _refuse_home(config.hydra.run, "hydra.run.dir")
+
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Forget the failures of an earlier start: the same jobs are tried again."""
+        """The same for a study's; and forget the failures of an earlier start: the same jobs are tried again."""
+        _refuse_home(config.hydra.sweep, "hydra.sweep.dir")
         for told in (Path(config.hydra.sweep.dir) / _FAILURES).glob("*.txt"):
             told.unlink()
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer, decoders, models, pre_tokenizers, trainers
 from tqdm import tqdm
 
+from corpus.documents import END_OF_DOCUMENT, read_documents
 from corpus.index_mapped import IndexMapped
 from corpus.indexed_dataset import read_indexed_dataset, write_indexed_dataset
 from corpus.opening import open_corpus
@@ -34,7 +35,6 @@ from foundation import (
 
 log = logging.getLogger(__name__)
 
-END_OF_DOCUMENT = "<|endoftext|>"
 BUG = "bug"
 
 _DOCUMENTS_AT_ONCE = 4096
@@ -67,8 +67,8 @@ def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> P
     token, then GPT-NeoX's sample order, written as preshuffled rows. Two processes may start together; one builds.
 
     Args:
-        text: "bug" for the sentences of the BUG corpus (Levy et al. 2021), or the path of a text file that holds one
-            document a line.
+        text: "bug" for the sentences of the BUG corpus (Levy et al. 2021), or the path of a text file in UTF-8 that
+            holds one document a line, or JSON lines with a "text" each.
         vocab_size: of the tokenizer, end-of-document token (id 0) included.
         row_tokens: tokens per row, one more than are predicted.
         seed: of GPT-NeoX's shuffles.
@@ -78,25 +78,34 @@ def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> P
             range.
     """
     if not _BYTE_TOKENS <= vocab_size <= _UINT16_TOKENS:
-        raise UserError(f"vocab_size={vocab_size} must lie between {_BYTE_TOKENS} and {_UINT16_TOKENS}")
+        raise UserError(f"corpus.vocab_size={vocab_size} must lie between {_BYTE_TOKENS} and {_UINT16_TOKENS}")
     if row_tokens < 2:
-        raise UserError(f"row_tokens={row_tokens}: a row holds at least one token and the one that follows it")
+        raise UserError(
+            f"corpus.row_tokens={row_tokens}, but a row holds a token and the one that follows it; set 2 or more"
+        )
     if not 0 <= seed < 2**32:
         raise UserError(f"corpus.seed={seed} must lie between 0 and {2**32 - 1}, as GPT-NeoX's shuffles take it")
     plan = _Plan(_text_sha256(text), vocab_size, row_tokens, seed, hash_of_source("corpus.build", "corpus"))
     directory = cache_directory() / "corpora" / plan.identity[:16]
-    with exclusive(directory.with_suffix(".lock"), wait=True):
-        if not directory.exists():
-            with atomic_directory(directory) as aside:
-                _build(aside, _read_documents(text), plan)
+    if not directory.exists():
+        with exclusive(directory.with_suffix(".lock"), wait=True):
+            if not directory.exists():
+                with atomic_directory(directory) as aside:
+                    _build(aside, _read_documents(text), plan)
     for name in _HASHED:
-        if sha256_of_file(directory / name) != _hash_of(directory / name).read_text(errors="replace"):
+        if not _is_as_built(directory / name):
             raise UserError(
                 f"{directory / name} is not what was built there; remove {directory}, and it is built again"
             )
     corpus = open_corpus(directory / "rows.bin", row_tokens=row_tokens)
     sha256 = _hash_of(directory / "rows.bin").read_text()
     return replace(corpus, tokenizer=directory / "tokenizer.json", sha256=sha256, layouts=1)
+
+
+def _is_as_built(path: Path) -> bool:
+    if not (path.is_file() and _hash_of(path).is_file()):
+        return False
+    return sha256_of_file(path) == _hash_of(path).read_text(errors="replace")
 
 
 def _hash_of(path: Path) -> Path:
@@ -116,14 +125,7 @@ def _read_documents(text: str) -> list[str]:
     if text == BUG:
         sentences = pd.read_csv(fetch(BUG), usecols=["sentence_text"])["sentence_text"]
         return list(dict.fromkeys(sentences))
-    try:
-        lines = Path(text).read_text("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise UserError(f"{text} is not UTF-8 ({error}); convert it first") from None
-    documents = [line for line in lines if line.strip()]
-    if not documents:
-        raise UserError(f"{text} holds no document; write one a line")
-    return documents
+    return read_documents(Path(text))
 
 
 def bug_professions() -> list[str]:

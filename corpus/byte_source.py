@@ -1,5 +1,6 @@
 """The bytes of a corpus, in one file or in many, here or elsewhere, as one run of bytes."""
 
+import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -123,7 +124,7 @@ def shard_names(names: Iterable[str], *, where: str) -> list[str]:
     Raises:
         UserError: there is no `.bin`, more than one choice, or a shard is missing.
     """
-    binaries = sorted(name for name in names if name.endswith(".bin"))
+    binaries = sorted(name for name in names if name.endswith(".bin") and not name.startswith("."))  # hidden: macOS's
     binaries.sort(key=lambda name: _SHARD.fullmatch(name) is not None)  # in the message, merged files come first
     choices = list(dict.fromkeys(series_of(name)[0] for name in binaries))
     if not choices:
@@ -235,5 +236,6 @@ def local_files(location: str | Path) -> LocalFiles:
         paths = [path.with_name(name) for name in shard_names(shards, where=str(path.parent))]
     missing = [path for path in paths if not path.is_file()]
     if missing:
-        raise UserError(f"shard {missing[0]} is missing, one of {len(paths)}; fetch it too")
+        why = f"a link to {os.readlink(missing[0])}, where nothing is" if missing[0].is_symlink() else "missing"
+        raise UserError(f"shard {missing[0]} is {why}, one of {len(paths)}; fetch it too")
     return LocalFiles(str(location), tuple(paths), tuple(path.stat().st_size for path in paths))

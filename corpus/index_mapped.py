@@ -3,22 +3,24 @@
 import hashlib
 import json
 import logging
+import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
-from huggingface_hub import snapshot_download
 from numpy.typing import NDArray
 
 from corpus.byte_source import Cost
 from corpus.indexed_dataset import IndexedDataset, read_indexed_dataset
+from corpus.inspection import check_files
 from corpus.remote import is_remote
 from corpus.rows import PYTHIA_ROW_TOKENS, check_rows
 from corpus.sample_order import (
     SampleOrder,
     check_order,
+    check_windows,
     find_maps,
     load_order,
     map_names,
@@ -26,10 +28,15 @@ from corpus.sample_order import (
     save_order,
 )
 from foundation import UserError, atomic_directory, cache_directory, exclusive, hash_of_source
+from foundation.hub import Listing, Repository, fetch_files, known_files, left_bytes, list_files
+from foundation.web import OutOfReach
 
 log = logging.getLogger(__name__)
 
-_HUB = "hf://datasets/"
+MAP_BYTES = 2_800_000_000
+"""About what the maps of one of PolyPythias' seeds take."""
+
+_HUB = re.compile(r"hf://datasets/(?P<repository>[^/@]+/[^/@]+)(@(?P<revision>.+))?/?")
 
 
 @dataclass(frozen=True)
@@ -144,12 +151,17 @@ def open_index_mapped(
     """
     if row_tokens < 2 or not 0 <= seed < 2**32:
         raise UserError(
-            f"row_tokens={row_tokens} seed={seed}: a row holds at least one token and the one that follows it, "
-            f"and a seed lies between 0 and 2^32 - 1"
+            f"row_tokens={row_tokens} seed={seed}, but a row holds a token and the one that follows it, and a seed "
+            f"lies "
+            f"between 0 and 2^32 - 1; set both so"
         )
     dataset = read_indexed_dataset(Path(documents))
     if dataset.index.dtype != np.uint16:
-        raise UserError(f"{documents}.idx says that tokens are {dataset.index.dtype}, expected uint16")
+        raise UserError(
+            f"{documents}.idx says that tokens are {dataset.index.dtype}, expected uint16; have the corpus "
+            f"preprocessed again, with a vocabulary below 65,500 tokens (GPT-NeoX then writes uint16)"
+        )
+    check_files(dataset.source)
     seq_length = row_tokens - 1
     epochs = (num_samples * seq_length + 1) / max(dataset.num_tokens, 1)
     if max_epochs is not None and epochs > max_epochs:
@@ -157,15 +169,27 @@ def open_index_mapped(
             f"{documents} has {dataset.num_tokens} tokens, which {num_samples} rows would read {epochs:.3g} times, "
             f"expected {max_epochs} at most; this is not the corpus that is meant"
         )
-    if maps is None:
-        directory = _built_maps(dataset, seed=seed, num_samples=num_samples, seq_length=seq_length)
-        origin = f"GPT-NeoX's order of {num_samples} samples, seed {seed}"
-    else:
-        directory = _fetched_maps(str(maps), seed) if is_remote(str(maps)) else Path(maps)
-        origin = str(maps)
-    order = load_order(find_maps(directory, seq_length=seq_length, seed=seed), seq_length=seq_length)
+    wanted = {"seq_length": seq_length, "seed": seed, "num_samples": num_samples}
+    if maps is not None:
+        directory, origin = _fetched_maps(str(maps), seed) if is_remote(str(maps)) else (Path(maps), str(maps))
+        order = _checked_order(dataset, find_maps(directory, **wanted), seq_length=seq_length, origin=origin)
+        return IndexMapped(dataset, order, origin)
+    directory = _built_maps(dataset, **wanted)
+    try:
+        order = _checked_order(dataset, find_maps(directory, **wanted), seq_length=seq_length, origin=str(directory))
+    except UserError as error:
+        raise UserError(
+            f"the maps in {directory} are not what was built there ({str(error).partition(';')[0]}); remove it, and "
+            f"they are built again"
+        ) from error
+    return IndexMapped(dataset, order, f"GPT-NeoX's order of {num_samples} samples, seed {seed}")
+
+
+def _checked_order(dataset: IndexedDataset, maps: dict[str, Path], *, seq_length: int, origin: str) -> SampleOrder:
+    order = load_order(maps, seq_length=seq_length)
     check_order(order, num_documents=len(dataset), origin=origin)
-    return IndexMapped(dataset, order, origin)
+    check_windows(order, np.asarray(dataset.index.sizes), origin=origin)
+    return order
 
 
 def _built_maps(dataset: IndexedDataset, *, seed: int, num_samples: int, seq_length: int) -> Path:
@@ -176,6 +200,8 @@ def _built_maps(dataset: IndexedDataset, *, seed: int, num_samples: int, seq_len
     identity |= {"seq_length": seq_length, "code": hash_of_source("corpus.sample_order", "corpus")}
     name = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
     directory = cache_directory() / "orders" / name
+    if directory.exists():
+        return directory
     with exclusive(directory.with_suffix(".lock"), wait=True):
         if not directory.exists():
             log.info("building the order of %d documents, once; it is kept in %s", len(sizes), directory)
@@ -186,16 +212,36 @@ def _built_maps(dataset: IndexedDataset, *, seed: int, num_samples: int, seq_len
     return directory
 
 
-def _fetched_maps(location: str, seed: int) -> Path:
-    """A directory with the maps of a seed, through the hub's own cache: they are needed whole."""
-    repository = location.removeprefix(_HUB)
-    if not location.startswith(_HUB) or repository.count("/") != 1:
+def lacking_map_bytes(location: str, seed: int) -> int:
+    """Bytes of the maps of a seed that are yet to be fetched, as far as is known here. Asks nobody."""
+    match = _HUB.fullmatch(location)
+    if match is None:
+        return 0
+    repository = Repository(match["repository"], "dataset")
+    listing = known_files(repository, match["revision"] or "main")
+    if listing is None:
+        return MAP_BYTES
+    names = _maps_among(listing, seed)
+    return left_bytes(repository, listing, names)
+
+
+def _maps_among(listing: Listing, seed: int) -> list[str]:
+    return [name for name in listing.files if fnmatchcase(name, f"seed{seed}/*_idx.npy")]
+
+
+def _fetched_maps(location: str, seed: int) -> tuple[Path, str]:
+    """A directory with the maps of a seed, in the hub's cache, for they are needed whole; and where they are from."""
+    match = _HUB.fullmatch(location)
+    if match is None:
         raise UserError(f"corpus.maps={location} is not understood; take a directory or hf://datasets/OWNER/NAME")
+    repository = Repository(match["repository"], "dataset")
+    remedy = "check the network, or leave corpus.maps out to build the maps"
     try:
-        snapshot = snapshot_download(repository, repo_type="dataset", allow_patterns=[f"seed{seed}/*_idx.npy"])
-    except (httpx2.HTTPError, OSError) as error:
-        raise UserError(
-            f"{location} cannot be fetched ({type(error).__name__}); check the network, or leave corpus.maps out to "
-            f"build the maps"
-        ) from error
-    return Path(snapshot) / f"seed{seed}"
+        listing = list_files(repository, match["revision"] or "main")
+    except OutOfReach as error:
+        raise OutOfReach(f"{location} cannot be fetched ({error.reason}); {remedy}") from error
+    names = _maps_among(listing, seed)
+    if not names:
+        raise UserError(f"{location} holds no maps seed{seed}/*_idx.npy; {remedy}")
+    directory = fetch_files(repository, listing, names, where=f"{location}, the maps of seed {seed}", remedy=remedy)
+    return directory / f"seed{seed}", f"{repository}@{listing.commit}"

@@ -17,11 +17,12 @@ from corpus.byte_source import LocalFiles, local_files
 from foundation import UserError
 
 _MAGIC = b"MMIDIDX\x00\x00"
+_LAZY_MAGIC = b"TNTIDX"  # of fairseq's format, which Megatron also writes
 _VERSION = 1
 _HEADER = struct.Struct("<9sQBQQ")
 _DTYPES = {1: np.uint8, 2: np.int8, 3: np.int16, 4: np.int32, 5: np.int64, 6: np.float32, 7: np.float64, 8: np.uint16}
 _CODES = {np.dtype(dtype): code for code, dtype in _DTYPES.items()}
-_SAMPLED = 256  # places at which sizes and pointers are held against each other; an index of the Pile has 10^8
+_AT_ONCE = 1 << 22  # sequences; an index of the Pile has 10^8
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,21 @@ def read_index(path: Path) -> Index:
     """
     with path.open("rb") as file:
         header = file.read(_HEADER.size)
+    if header.startswith(_LAZY_MAGIC):
+        raise UserError(
+            f"{path} was made with --dataset-impl lazy or cached, which Pythia's data are not; preprocess the text "
+            f"again with GPT-NeoX's tools/datasets/preprocess_data.py --dataset-impl mmap"
+        )
     if len(header) < _HEADER.size or header[: len(_MAGIC)] != _MAGIC:
         raise UserError(
             f"{path} is no Megatron index (it begins with {header[:9]!r}, expected {_MAGIC!r}); fetch it again"
         )
     _, version, code, n, d = _HEADER.unpack(header)
     if version != _VERSION or code not in _DTYPES:
-        raise UserError(f"{path} has version {version} and dtype code {code}; known are version 1, codes 1 to 8")
+        raise UserError(
+            f"{path} has version {version} and dtype code {code}, known are version 1, codes 1 to 8; it is damaged, or "
+            f"another Megatron's: fetch it again, or preprocess the text with GPT-NeoX v1.0 (--dataset-impl mmap)"
+        )
     index_bytes = _HEADER.size + 12 * n + 8 * d
     if path.stat().st_size != index_bytes:
         raise UserError(f"{path} has {path.stat().st_size} bytes, its header speaks of {index_bytes}; fetch it again")
@@ -103,17 +112,21 @@ def read_index(path: Path) -> Index:
 
 
 def _check_pointers(index: Index) -> None:
-    places = np.unique(np.linspace(0, max(len(index) - 2, 0), min(_SAMPLED, max(len(index) - 1, 0)), dtype=np.int64))
+    """Hold every size against the distance of its two pointers. Reads them whole."""
     if len(index) and index.pointers[0] != 0:
         raise UserError(f"{index.path} puts its first sequence at byte {index.pointers[0]}, expected 0; fetch it again")
-    steps = index.pointers[places + 1] - index.pointers[places]
-    expected = index.sizes[places].astype(np.int64) * index.dtype.itemsize
-    if not np.array_equal(steps, expected):
-        wrong = int(np.flatnonzero(steps != expected)[0])
-        raise UserError(
-            f"{index.path} says that sequence {places[wrong]} takes {expected[wrong]} bytes, but the next begins "
-            f"{steps[wrong]} bytes behind it; the index contradicts itself: fetch it again"
-        )
+    if len(index) and index.sizes[-1] < 0:
+        raise UserError(f"{index.path} says that its last sequence has {index.sizes[-1]} tokens; fetch it again")
+    for first in range(0, len(index) - 1, _AT_ONCE):
+        steps = np.diff(index.pointers[first : first + _AT_ONCE + 1])
+        expected = index.sizes[first : first + len(steps)].astype(np.int64) * index.dtype.itemsize
+        wrong = np.flatnonzero((steps != expected) | (expected < 0))
+        if len(wrong):
+            place = int(wrong[0])
+            raise UserError(
+                f"{index.path} says that sequence {first + place} takes {expected[place]} bytes, but the next begins "
+                f"{steps[place]} bytes behind it; the index contradicts itself: fetch it again"
+            )
 
 
 def read_indexed_dataset(prefix: Path) -> IndexedDataset:
@@ -135,7 +148,7 @@ def check_against(index: Index, source: LocalFiles) -> None:
     if source.size != index.num_bytes:
         raise UserError(
             f"{source.location} has {source.size} bytes, but {index.path.name} speaks of {index.num_bytes}; they do "
-            f"not belong together, or one is cut short"
+            f"not belong together, or one is cut short: fetch both again"
         )
 
 

@@ -6,9 +6,11 @@ import numpy as np
 
 from corpus.byte_source import ByteSource, LocalFiles, local_files, stem_of
 from corpus.indexed_dataset import check_against, read_index
+from corpus.inspection import check_files, converted
 from corpus.remote import BlockStore, RemoteFiles, is_remote, remote_place
 from corpus.rows import PYTHIA_ROW_TOKENS, Preshuffled
 from foundation import UserError, cache_directory
+from foundation.hub import is_repository_name
 
 CACHE_GIB = 64
 
@@ -35,11 +37,13 @@ def open_corpus(
         cache_gib: the most that the blocks of all remote corpora together may take on disk.
 
     Raises:
-        UserError: nothing is there, or a shard is missing; the bytes are no whole number of rows, or not `num_rows`; or
-            an `.idx` beside them contradicts them.
+        UserError: nothing is there, or a shard is missing; the bytes are no uint16 tokens, no whole number of rows, or
+            not `num_rows`; or an `.idx` beside them contradicts them.
     """
     if row_tokens < 2:
-        raise UserError(f"row_tokens={row_tokens}: a row holds at least one token and the one that follows it")
+        raise UserError(
+            f"corpus.row_tokens={row_tokens}, but a row holds a token and the one that follows it; set 2 or more"
+        )
     row_bytes = 2 * row_tokens
     source: ByteSource
     if is_remote(str(location)):
@@ -53,20 +57,33 @@ def open_corpus(
             raise UserError(
                 f"corpus.revision={revision}, but {location} is a path, which has no revisions; leave it out"
             )
-        source = local_files(location)
+        source = _files_here(str(location))
         _check_index(source, row_tokens)
+        check_files(source)
     size = source.size
     if size == 0 or size % row_bytes:
         raise UserError(
             f"{location} has {size} bytes, no whole number of rows of {row_tokens} uint16 tokens ({row_bytes} bytes); "
-            f"it is cut short, or row_tokens is wrong"
+            f"fetch it again if it is cut short, else set corpus.row_tokens (a row is one token longer than what the "
+            f"model reads)"
         )
     if num_rows is not None and size != num_rows * row_bytes:
         raise UserError(
             f"{location} holds {size // row_bytes} rows of {row_tokens} tokens, expected {num_rows}: it is another "
-            f"corpus, or not all of it"
+            f"corpus, or not all of it; name that corpus, or leave corpus.num_rows out"
         )
     return Preshuffled(source, size // row_bytes, row_tokens)
+
+
+def _files_here(location: str) -> LocalFiles:
+    """The files at a path."""
+    try:
+        return local_files(location)
+    except UserError as error:
+        if Path(location).exists() or not is_repository_name(location):
+            raise
+        remedy = f"the hub's dataset of that name is corpus.location=hf://datasets/{location}"
+        raise UserError(f"{error}; {remedy}") from None
 
 
 def _check_index(source: LocalFiles, row_tokens: int) -> None:
@@ -77,10 +94,12 @@ def _check_index(source: LocalFiles, row_tokens: int) -> None:
         return
     index = read_index(path)
     if index.dtype != np.uint16:
-        raise UserError(f"{path} says that tokens are {index.dtype}, expected uint16")
+        raise UserError(f"{path} says that tokens are {index.dtype}, expected uint16; {converted(index.dtype)}")
     check_against(index, source)
-    if len(index) * row_tokens * 2 != source.size or np.any(index.sizes[:: max(1, len(index) // 256)] != row_tokens):
+    sizes = np.unique(index.sizes[:: max(1, len(index) // 256)])
+    if len(index) * row_tokens * 2 != source.size or np.any(sizes != row_tokens):
+        remedy = f"set corpus.row_tokens={sizes[0]}" if len(sizes) == 1 else "name a corpus of rows in training order"
         raise UserError(
-            f"{path} holds {len(index)} sequences of {index.sizes[0]} tokens and others, together {source.size // 2} "
-            f"tokens, expected rows of {row_tokens} each; this is not a preshuffled corpus, or row_tokens is wrong"
+            f"{path} holds {len(index)} sequences of {sizes[0]} to {sizes[-1]} tokens, together {source.size // 2}, "
+            f"expected rows of {row_tokens} each; {remedy}"
         )

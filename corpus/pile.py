@@ -20,6 +20,7 @@ NUM_ROWS = 143_000 * 1024
 NUM_SAMPLES = 147_164_160  # what GPT-NeoX laid out: ceil(1.005 * NUM_ROWS)
 POLYPYTHIAS_SEEDS = range(1, 10)
 
+DOCUMENTS = "hf://datasets/EleutherAI/pythia_pile_idxmaps"
 _PRESHUFFLED = "hf://datasets/EleutherAI/pile-{}-pythia-preshuffled"
 
 
@@ -64,7 +65,7 @@ def open_pile(
     if seed not in POLYPYTHIAS_SEEDS or deduped:
         raise UserError(
             f"deduped={deduped} seed={seed} is an order that no public model read; seeds 1 to 9 are of the standard "
-            f"Pile (model.deduped=false), seed 0 is the published suite"
+            f"Pile (set model.deduped=false), the published suite is seed 0 (set model.seed=0)"
         )
     if location is not None or revision is not None:
         raise UserError(
@@ -74,6 +75,7 @@ def open_pile(
     if documents is None:
         raise UserError(
             f"seed={seed} reads rows from all over the unshuffled standard Pile; set corpus.documents to the path of "
-            f"its .bin and .idx on this machine, without their ending"
+            f"its .bin and .idx on this machine, without their ending: they are {DOCUMENTS} (133 shards, 664 GB, and "
+            f"the .idx)"
         )
     return open_index_mapped(documents, seed=seed, num_samples=NUM_SAMPLES, maps=maps, max_epochs=2)

@@ -3,6 +3,7 @@
 import shutil
 import textwrap
 
+from corpus.byte_source import Cost
 from corpus.segment import Segment
 from foundation import size_text
 
@@ -20,7 +21,12 @@ def data_plan(segment: Segment, rows: tuple[int, int] | None = None) -> list[tup
     first, stop = segment.first_row(segment.step), segment.stop_row
     read_first, read_stop = rows or (first, stop)
     corpus = segment.corpus
+    if read_first == read_stop:
+        return [("rows", f"none of {corpus.location}: nothing is trained, and none are held out")]
     cost = corpus.cost(read_first, read_stop)
+    if not read_first <= first < stop <= read_stop:
+        held_out = f"{read_first:,} to {read_stop - 1:,} (both included), {corpus.row_tokens:,} tokens each"
+        return [("corpus", corpus.location), ("rows", f"{held_out}, that models are compared on"), *_cost_lines(cost)]
     lines = [
         ("corpus", corpus.location),
         ("steps", f"{segment.step:,} to {segment.stop - 1:,}, {segment.sequences_per_step:,} rows each"),
@@ -35,17 +41,21 @@ def data_plan(segment: Segment, rows: tuple[int, int] | None = None) -> list[tup
         )
     if read_stop > stop:
         lines.append(("after", f"{read_stop - stop:,} rows that models are compared on, or learned from"))
-    lines.append(("data", size_text(cost.needed_bytes)))
+    return lines + _cost_lines(cost)
+
+
+def _cost_lines(cost: Cost) -> list[tuple[str, str]]:
+    """What rows take to fetch and to keep."""
+    lines = [("data", size_text(cost.needed_bytes))]
     if cost.cache is None:
         return [*lines, ("to fetch", "nothing: it is on this machine")]
     if not cost.fetch_bytes:
         return [*lines, ("to fetch", "nothing: all of it is in the cache")]
     requests = f"{cost.requests:,} request{'s' * (cost.requests != 1)}"
-    times = ", ".join(f"{time_text(cost.fetch_bytes / rate)} at {link}" for link, rate in _LINKS.items())
     free = shutil.disk_usage(cost.cache.existing_directory).free
     lines += [
         ("to fetch", f"{size_text(cost.fetch_bytes)}, in whole blocks, by {requests}"),
-        ("time", f"{times}; a run trains while it comes"),
+        ("time", f"{times_text(cost.fetch_bytes)}; a run trains while it comes"),
         ("cache", f"{cost.cache.directory}: at most {size_text(cost.cache.max_bytes)}; {size_text(free)} are free"),
     ]
     if not cost.cache.holds(cost.needed_bytes):
@@ -73,6 +83,11 @@ def plan_text(lines: list[tuple[str, str]], *, width: int = 80) -> str:
         + "\n"
         for name, text in lines
     )
+
+
+def times_text(num_bytes: int) -> str:
+    """How long bytes take to come, over a slow link and a fast one."""
+    return ", ".join(f"{time_text(num_bytes / rate)} at {link}" for link, rate in _LINKS.items())
 
 
 def time_text(seconds: float) -> str:

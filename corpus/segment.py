@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from corpus.inspection import check_batch
 from corpus.rows import Corpus
 from foundation import UserError
 
@@ -61,8 +62,15 @@ class Segment:
         return self.first_row(self.stop)
 
     def batch(self, step: int) -> NDArray[np.uint16]:
-        """(sequences_per_step, row_tokens) token ids of one step."""
-        return self.corpus.rows(self.first_row(step), self.first_row(step + 1))
+        """(sequences_per_step, row_tokens) token ids of one step.
+
+        Raises:
+            UserError: they cannot be read, are no uint16 tokens, or a row holds nothing but token 0.
+        """
+        first = self.first_row(step)
+        rows = self.corpus.rows(first, self.first_row(step + 1))
+        check_batch(rows, first_row=first, location=self.corpus.location)
+        return rows
 
     def sample_rows(self, count: int) -> tuple[int, int]:
         """First of `count` rows to learn from about the corpus, and the one behind the last.
@@ -82,7 +90,8 @@ class Segment:
         """
         if count > self.corpus.num_rows:
             raise UserError(
-                f"{self.corpus.location} holds {self.corpus.num_rows} rows, but {count} are to be held out; take fewer"
+                f"{self.corpus.location} holds {self.corpus.num_rows} rows, but {count} are to be held out; take fewer "
+                f"(fidelity.rows, benchmarks.held_out.rows)"
             )
         unseen = self.stop_row + count <= self.corpus.num_rows
         return (self.stop_row if unseen else max(0, self.stop_row - count)), unseen

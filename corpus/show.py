@@ -25,7 +25,7 @@ from rich.console import Console
 
 from conf.compose import configure
 from conf.finding import find_corpus, find_intervention, find_segment
-from corpus.build import END_OF_DOCUMENT
+from corpus.documents import END_OF_DOCUMENT
 from corpus.tokenizer import PYTHIA_TOKENIZER, decoder, open_tokenizer
 from corpus.view import Decode, Intervened, View, parse_sequences, show
 from foundation import UserError, atomic_file, run_command
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
     own = {name: value for name, _, value in split if name in ("rows", "out", "tokenizer")}
     overrides = ["".join(parts) for parts in split if parts[0] not in own]
     if "step" not in {name for name, *_ in split}:
-        raise UserError("step=... must say which batch")
+        raise UserError("step=... must say which batch; add step=N, the number of updates made before it")
     out = _checked_path(own["out"]) if "out" in own else None
     config = configure([*overrides, "steps=1"])
     corpus = find_corpus(config.corpus)

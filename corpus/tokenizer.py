@@ -4,10 +4,10 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from corpus.build import END_OF_DOCUMENT
-from corpus.remote import check_model_on_hub
+from corpus.documents import END_OF_DOCUMENT
 from corpus.view import Decode
 from foundation import UserError
+from foundation.hub import fetch_tokenizer
 
 PYTHIA_TOKENIZER = "EleutherAI/pythia-70m-deduped"
 
@@ -21,13 +21,13 @@ def open_tokenizer(place: str) -> PreTrainedTokenizerBase:
     Raises:
         UserError: there is none, it cannot be read, or it has no end-of-document token.
     """
-    if not Path(place).exists():
-        check_model_on_hub(place, remedy="set tokenizer=FILE to a tokenizer.json, or to the directory of a checkpoint")
+    remedy = "set tokenizer=FILE to a tokenizer.json, or to the directory of a checkpoint"
+    path = Path(place) if Path(place).exists() else fetch_tokenizer(place, remedy=remedy)
     try:
         tokenizer: PreTrainedTokenizerBase = (
-            PreTrainedTokenizerFast(tokenizer_file=place)
-            if Path(place).is_file()
-            else AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+            PreTrainedTokenizerFast(tokenizer_file=str(path))
+            if path.is_file()
+            else AutoTokenizer.from_pretrained(path, trust_remote_code=False)
         )
     except Exception as error:  # the tokenizers library raises nothing narrower for a bad file
         reason = (str(error).splitlines() or [type(error).__name__])[0]  # the next advise to trust code that it carries

@@ -3,11 +3,13 @@
 python -m corpus.verify PLACE HASHES
 
 PLACE is a .bin, or the directory or prefix of shards. HASHES is a file with a
-line a file, as sha256sum writes it or with the name first, as EleutherAI/pythia
-utils/shard_hashes.txt has them for the unshuffled deduplicated Pile; or
+line a file, as sha256sum or openssl writes it, or with the name first, as
+EleutherAI/pythia utils/shard_hashes.txt has them for the unshuffled
+deduplicated Pile; or
 hf://datasets/OWNER/NAME[@REVISION]: the hub knows the hash of every large file.
 """
 
+import codecs
 import hashlib
 import re
 import sys
@@ -20,7 +22,13 @@ from corpus.byte_source import LocalFiles, local_files
 from corpus.remote import is_remote, remote_place
 from foundation import UserError, run_command
 
-_LINE = re.compile(r"(?:(?P<first>[0-9a-fA-F]{64})\s+\*?(?P<name>\S+)|(?P<name_first>\S+)\s+(?P<last>[0-9a-fA-F]{64}))")
+_SHA256 = r"(?P<sha256>[0-9a-fA-F]{64})"
+_LINES = [  # of sha256sum, of BSD and openssl, of EleutherAI/pythia
+    re.compile(rf"\\?{_SHA256}\s+\*?(?P<name>.+)"),
+    re.compile(rf"SHA2?-?256\s?\((?P<name>.+)\)\s?=\s?{_SHA256}"),
+    re.compile(rf"(?P<name>.+?)\s+{_SHA256}"),
+]
+_SHOWN = 100
 _READ_BYTES = 8 << 20
 
 
@@ -33,20 +41,29 @@ def published_hashes(place: str) -> dict[str, str]:
     if is_remote(place):
         published = {Path(file.name).name: file.sha256 for file in remote_place(place, revision=None).listing().files}
         if None in published.values():
-            raise UserError(f"{place} publishes no hashes; name a file of hashes")
+            raise UserError(f"{place} publishes no hashes; name a file of hashes, as sha256sum writes it")
         return {name: sha256 for name, sha256 in published.items() if sha256 is not None}
     if not Path(place).is_file():
-        raise UserError(f"there is no file of hashes {place}")
+        raise UserError(f"there is no file of hashes {place}; name one that there is, or hf://datasets/OWNER/NAME")
     hashes = {}
-    for line in Path(place).read_bytes().decode("utf-8", "replace").splitlines():
-        match = _LINE.fullmatch(line.strip())
-        if match is not None:
-            hashes[Path(match["name"] or match["name_first"]).name] = (match["first"] or match["last"]).lower()
-        elif line.strip():
-            raise UserError(f"{place} holds the line {line[:60]!r}, expected a name and its SHA-256")
+    for line in _text(Path(place)).splitlines():
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = next(filter(None, (each.fullmatch(line.strip()) for each in _LINES)), None)
+        if match is None:
+            shown = line if len(line) <= 2 * _SHOWN else f"{line[:_SHOWN]}...{line[-_SHOWN:]}"
+            raise UserError(f"{place} holds the line {shown!r}, expected lines HASH NAME, as sha256sum writes them")
+        hashes[re.split(r"[\\/]", match["name"])[-1]] = match["sha256"].lower()
     if not hashes:
-        raise UserError(f"{place} holds no line, expected a name and its SHA-256 in each")
+        raise UserError(f"{place} holds no line, expected lines HASH NAME, as sha256sum writes them")
     return hashes
+
+
+def _text(path: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16, as Windows writes what is redirected to a file."""
+    content = path.read_bytes()
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf16 else "utf-8-sig", "replace")
 
 
 def verify_files(files: LocalFiles, published: Mapping[str, str]) -> None:
@@ -58,7 +75,8 @@ def verify_files(files: LocalFiles, published: Mapping[str, str]) -> None:
     unknown = [path.name for path in files.paths if path.name not in published]
     if unknown:
         raise UserError(
-            f"no hash is published for {unknown[0]}; the hashes are of {', '.join(sorted(published)[:3])}..."
+            f"no hash is published for {unknown[0]}: the hashes are of {', '.join(sorted(published)[:3])}...; name the "
+            f"hashes of these files, under their names"
         )
     with tqdm(total=files.size, desc="hashing", unit="B", unit_scale=True, disable=None) as bar:
         for path in files.paths:

@@ -92,6 +92,9 @@ def load_pairs(path: str) -> pd.DataFrame:
     pairs = records[["sentence_good", "sentence_bad"]].copy()
     found = [re.findall(r"\b(?:" + "|".join(REFLEXIVES) + r")\b", sentence) for sentence in pairs["sentence_good"]]
     if without := [number for number, words in enumerate(found) if not words]:
-        raise UserError(f"{path} has no reflexive in pair {without[0]}, expected one of {', '.join(REFLEXIVES)}")
+        raise UserError(
+            f"{path} has no reflexive in pair {without[0]}, expected one of {', '.join(REFLEXIVES)}; name the file as "
+            f"published"
+        )
     pairs["reflexive"] = [words[-1] for words in found]
     return pairs

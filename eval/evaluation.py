@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Sequence
 from dataclasses import fields
+from functools import cached_property
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -86,6 +87,13 @@ def load_benchmark(name: str, **options: Any) -> Benchmark:
     if unknown := [option for option in options if option not in known]:
         raise UserError(f"benchmarks.{name}.{unknown[0]} is no option of it; known are {', '.join(known) or 'none'}")
     return BENCHMARKS[name](**options)
+
+
+def load_items(benchmark: Benchmark) -> None:
+    """Read what a benchmark's items are made of, which fetches what is not here: its properties that are kept."""
+    for name in dir(type(benchmark)):
+        if isinstance(getattr(type(benchmark), name), cached_property):
+            getattr(benchmark, name)
 
 
 def evaluate(

@@ -76,7 +76,7 @@ def generate(
     if longest + max_new_tokens > positions:
         raise UserError(
             f"a prompt has {longest} tokens and may get {max_new_tokens} more, expected at most the model's "
-            f"{positions} in all; shorten the benchmark's texts"
+            f"{positions} in all; leave that benchmark out (benchmark=[...]) or shorten its texts"
         )
     outputs = [""] * len(prompts)
     bar = tqdm(total=len(prompts), desc="generating", unit="prompt", disable=None if progress is None else not progress)

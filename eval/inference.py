@@ -19,7 +19,7 @@ POWER = 0.8
 _ENUMERATED = 18  # clusters whose sign patterns are all counted: 2^18 sums
 _GRID = 2**15  # steps between zero and the largest sum that signs can give
 _FEW = 12  # most units that a cluster of outcomes changes by
-_SMALL = 10  # clusters below which the power of sign flips is simulated
+_FEWEST = 10  # clusters whose power can be told without knowing how their differences are distributed
 
 
 def standard_error(contributions: Floats) -> float:
@@ -158,21 +158,28 @@ def _tail_of_signed_sum(steps: npt.NDArray[np.int64], share: float) -> float:
     return min(1.0, 2 * float(probabilities[most + int(np.ceil(share * most)) :].sum()))
 
 
-def detectable_by_sign_flips(contributions: Floats, terms: Floats) -> float:
+def detectable_by_sign_flips(contributions: Floats, terms: Floats, loads: Floats) -> float:
     """The smallest true effect that sign flips find with 80 % power at the 5 % level.
 
-    Were the effect alike for all clusters, sign flips would have the power of the t-test, but for very few clusters.
-    Power is averaged over what the standard error, an estimate, may be. Where some clusters did not change at all, as
-    with outcomes, an effect is clusters that do, and the sign test of them is looked at too: the larger effect counts.
-    Missing where the test cannot reject: with five clusters or fewer, or if nothing varies.
+    Were the effect alike for all clusters, sign flips would have the power of the t-test. Power is averaged over what
+    the standard error, an estimate, may be; where few clusters carry most of it, as those at the ends of a slope do, it
+    has fewer degrees of freedom. Where some clusters did not change at all, as with outcomes, an effect is clusters
+    that do, and the sign test of them is looked at too: the larger effect counts. Missing with fewer than ten clusters,
+    where power depends on the distribution of their differences (and is zero with five or fewer), where one of them
+    carries nearly all, and if nothing varies.
 
     Args:
         terms: (G,), what the test flips, see `sign_flip`, in the unit of the estimate: their sum is the estimate.
+        loads: (G,), how much an error of one cluster moves the estimate, in any unit.
     """
     clusters, error = len(contributions), standard_error(contributions)
-    if 2.0 ** (1 - clusters) > LEVEL or not error > 0:
+    if clusters < _FEWEST or not error > 0:
         return np.nan
-    effect = _standardized_effect(clusters) * error * np.sqrt(clusters)
+    carried = loads**2 / (loads @ loads)
+    equal = round(1 / float(carried @ carried), 1)
+    if equal < 2:
+        return np.nan
+    effect = _standardized_effect(clusters, equal) * error * np.sqrt(clusters)
     changed = terms[terms != 0]
     if not len(changed):
         return float(effect)
@@ -184,45 +191,39 @@ def detectable_by_sign_flips(contributions: Floats, terms: Floats) -> float:
 
 
 @cache
-def _standardized_effect(clusters: int) -> float:
-    """In standard deviations, as estimated from another sample of as many clusters."""
-    found = _simulated_power if clusters < _SMALL else _power
-    return float(brentq(lambda effect: found(effect, clusters) - POWER, 0.01, 10 / np.sqrt(clusters), xtol=1e-4))
+def _standardized_effect(clusters: int, equal: float) -> float:
+    """In standard deviations, as estimated from another sample of as many clusters.
 
-
-def _power(effect: float, clusters: int) -> float:
-    """Of the t-test, mean over the estimate of the standard deviation."""
-    freedom = clusters - 1
+    Args:
+        equal: the number of clusters with equal loads whose standard error would be as certain.
+    """
+    freedom = equal - 1
     deviations = np.sqrt(chi2.ppf((np.arange(200) + 0.5) / 200, freedom) / freedom)
-    centre, reach = effect * deviations * np.sqrt(clusters), t.ppf(1 - LEVEL / 2, freedom)
-    return float(np.mean(nct.sf(reach, freedom, centre)))
+    reach = t.ppf(1 - LEVEL / 2, clusters - 1)
 
+    def power(effect: float) -> float:
+        return float(np.mean(nct.sf(reach, clusters - 1, effect * deviations * np.sqrt(clusters))))
 
-def _simulated_power(effect: float, clusters: int) -> float:
-    """Of the sign-flip test of normal values, in 4,000 samples that are the same at each call."""
-    random = np.random.default_rng(0)
-    values, others = random.normal(size=(2, 4000, clusters))
-    shifted = values + effect * others.std(axis=1, ddof=1)[:, None]
-    signs = 1 - 2 * (np.arange(2**clusters)[:, None] >> np.arange(clusters) & 1)
-    sums = np.abs(shifted @ signs.T)
-    return float(np.mean(np.mean(sums >= sums[:, :1] - 1e-9, axis=1) <= LEVEL))
+    return float(brentq(lambda effect: power(effect) - POWER, 0.01, 100.0, xtol=1e-4))
 
 
 @cache
 def detectable_by_mcnemar(gained: int, lost: int, n: int) -> float:
     """The smallest true difference that McNemar's exact test finds with 80 % power at the 5 % level.
 
-    As large a share of the pairs changes as here without what the net change explains, (gained + lost)
-    - (gained - lost)^2 / (gained + lost); or as large a share as the difference itself needs, if that is more. Missing
-    where the test cannot reject, with five pairs or fewer.
+    As large a share of the pairs changes as here without what the net change explains: (gained - lost)^2 / (gained
+    + lost), less the 1 of it that chance makes; or as large a share as the difference itself needs, if that is more.
+    Half a pair is added to what changed, as its mean power would else be less than 80 %. Missing where the test cannot
+    reject, with five pairs or fewer.
     """
     if 2.0 ** (1 - n) > LEVEL:
         return np.nan
     changed = gained + lost
-    unexplained = (changed - (gained - lost) ** 2 / changed) / n if changed else 0.0
+    explained = max(0.0, (gained - lost) ** 2 / changed - 1) if changed else 0.0
+    unexplained = (changed - explained + 0.5) / n
 
     def power(difference: float) -> float:
-        share = max(unexplained, difference)
+        share = min(1.0, max(unexplained, difference))
         pairs = np.arange(int(binom.ppf(1 - 1e-9, n, share)) + 1)
         rejected_at = binom.ppf(LEVEL / 2, pairs, 0.5) - 1
         rejected_at += binom.cdf(rejected_at + 1, pairs, 0.5) <= LEVEL / 2

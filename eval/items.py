@@ -1,17 +1,23 @@
-"""Reading benchmark files to the letter; datasets on the hub with `datasets`, without its progress bars."""
+"""Reading benchmark files to the letter, from this machine or from datasets on the hub."""
 
-import contextlib
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+import re
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pandas as pd
 
 from foundation import UserError
+from foundation.hub import Listing, NoRevision, Repository, fetch_files, list_files
+from foundation.web import OutOfReach
 
 HUB = "hf://datasets/"
+CONVERTED = "refs/convert/parquet"
+"""Where the hub keeps a copy of every public dataset, by configuration and split."""
 
 
 def load_records(location: str, *, config: str, split: str) -> pd.DataFrame:
@@ -29,18 +35,12 @@ def read_records(file: Path) -> pd.DataFrame:
     Raises:
         UserError: there is no such file, its suffix is another one, or its content is not of that format.
     """
-    readers: dict[str, Callable[[Path], pd.DataFrame]] = {
-        ".csv": _read_separated,
-        ".tsv": _read_separated,
-        ".jsonl": _read_json_lines,
-        ".parquet": pd.read_parquet,
-    }
-    if file.suffix not in readers:
-        raise UserError(f"{file} has the suffix {file.suffix!r}, expected one of {', '.join(readers)}; rename it")
     if not file.is_file():
         raise UserError(f"there is no file {file}; name one that there is")
+    if file.suffix not in _READERS:
+        raise UserError(f"{file} has the suffix {file.suffix!r}, expected one of {', '.join(_READERS)}; rename it")
     try:
-        return readers[file.suffix](file)
+        return _READERS[file.suffix](file)
     except (csv.Error, ValueError) as error:
         raise UserError(
             f"{file} cannot be read as {file.suffix.removeprefix('.')} ({_one_line(error)}); expected a whole file in "
@@ -49,27 +49,71 @@ def read_records(file: Path) -> pd.DataFrame:
 
 
 def load_hub_records(location: str, config: str, split: str) -> pd.DataFrame:
-    """The records of a dataset on the hub, or of its copy in the cache of `datasets`.
+    """The records of a dataset on the hub, or of its files in the hub's cache.
 
     Args:
-        location: hf://datasets/OWNER/NAME.
+        location: hf://datasets/OWNER/NAME[@REVISION].
         config: its configuration.
         split: of that configuration.
 
     Raises:
-        UserError: it cannot be reached, needs a loading script, or has no such configuration or split.
+        UserError: it cannot be reached and is not cached, or has no tables of such a configuration or split.
     """
-    import datasets  # a second, which only those who read from the hub wait for
-
+    name, _, revision = location.removeprefix(HUB).strip("/").partition("@")
+    repository = Repository(name, "dataset")
+    remedy = "connect once, or name a local file"
     try:
-        with _no_progress_bars():
-            items = datasets.load_dataset(location.removeprefix(HUB), config, split=split)
-    except (OSError, ValueError, RuntimeError) as error:
+        listing = list_files(repository, revision or "main")
+        names = table_files(listing, config, split)
+        if not names and not revision:
+            listing = list_files(repository, CONVERTED)
+            names = sorted(file for file in listing.files if fnmatchcase(file, f"{config}/{split}/*.parquet"))
+    except NoRevision:
+        names = []
+    except OutOfReach as error:
+        raise OutOfReach(f"{location} cannot be loaded ({error.reason}); {remedy}") from error
+    if not names:
         raise UserError(
-            f"{location} cannot be loaded ({_one_line(error)}); expected a dataset without a script, with the "
-            f"configuration {config} and the split {split}: connect once, or name a local file"
-        ) from error
-    return pd.DataFrame(items.to_dict())
+            f"{location} has no tables of the configuration {config} and the split {split}; expected parquet, .jsonl, "
+            f".csv or .tsv: {remedy}"
+        )
+    directory = fetch_files(repository, listing, names, where=location, remedy=remedy)
+    return pd.concat([read_records(directory / name) for name in names], ignore_index=True)
+
+
+def table_files(listing: Listing, config: str, split: str) -> list[str]:
+    """The files of a split of a configuration, in order: as the dataset's card says, else by their names.
+
+    Names are those that the hub's own tools give: CONFIG/SPLIT-00000-of-00001.parquet, and below data/ those of a
+    dataset with one configuration.
+    """
+    tables = sorted(name for name in listing.files if PurePosixPath(name).suffix in _READERS)
+    described = [given for given in listing.configs if given.get("config_name") == config]
+    said = [pattern for given in described for pattern in _said(given, split)]
+    if said:
+        return [name for name in tables if any(fnmatchcase(name, pattern) for pattern in said)]
+    folders = [config, *(["data", ""] if config == "default" or not listing.configs else [])]
+    for folder in folders:
+        here = [name for name in tables if str(PurePosixPath(name).parent) == (folder or ".")]
+        if found := [name for name in here if re.match(rf"{re.escape(split)}([-.]|$)", PurePosixPath(name).name)]:
+            return found
+    return []
+
+
+def _said(config: Mapping[str, Any], split: str) -> list[str]:
+    """Patterns of the files of a split, as a dataset's card gives them."""
+    given = config.get("data_files") or []
+    if isinstance(given, str):
+        given = [{"split": "train", "path": given}]
+    patterns: list[str] = []
+    for entry in given:
+        if isinstance(entry, str):
+            entry = {"split": "train", "path": entry}
+        if entry.get("split") == split:
+            paths: str | Sequence[str] = entry.get("path") or []
+            patterns += [paths] if isinstance(paths, str) else paths
+    folder = str(config.get("data_dir") or "")
+    return [f"{folder.strip('/')}/{pattern}".lstrip("/") for pattern in patterns]
 
 
 def _read_separated(file: Path) -> pd.DataFrame:
@@ -88,6 +132,14 @@ def _read_json_lines(file: Path) -> pd.DataFrame:
     return pd.DataFrame([json.loads(line) for line in lines if line.strip()])
 
 
+_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": _read_separated,
+    ".tsv": _read_separated,
+    ".jsonl": _read_json_lines,
+    ".parquet": pd.read_parquet,
+}
+
+
 def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
@@ -102,16 +154,3 @@ def check_counts(benchmark: str, found: Mapping[str, int], expected: Mapping[str
         raise UserError(
             f"{benchmark} was read as {dict(found)}, expected {dict(expected)}; name a file of it as it was published"
         )
-
-
-@contextlib.contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    import datasets
-
-    shown = not datasets.are_progress_bars_disabled()
-    datasets.disable_progress_bars()
-    try:
-        yield
-    finally:
-        if shown:
-            datasets.enable_progress_bars()

@@ -1,8 +1,9 @@
 """LAMBADA (Paperno et al. 2016), OpenAI's version: the last word of a passage. What an intervention costs in language.
 
-As lm-evaluation-harness's `lambada_openai` (lm_eval/tasks/lambada): the context is the passage without its last word,
-split at spaces; the word counts as right if each of its tokens is the likeliest. Perplexity is exp of `loss`. As
-everywhere in this kit, the context begins with the prefix token, which lm-evaluation-harness leaves out here.
+As lm-evaluation-harness's `lambada_openai` (lm_eval/tasks/lambada): the last word is what follows the last space, and
+all blanks before it are scored with it; the word counts as right if each of its tokens is the likeliest. Perplexity is
+exp of `loss`. As everywhere in this kit, the context begins with the prefix token, which lm-evaluation-harness leaves
+out here.
 """
 
 from dataclasses import dataclass, replace
@@ -37,8 +38,8 @@ class Lambada:
 
     def requests(self, tokenizer: PreTrainedTokenizerBase) -> list[Request]:
         """The last word of every passage, with its ranks."""
-        parts = [passage.rpartition(" ") for passage in self.passages]
-        contexts, words = [before for before, _, _ in parts], [f" {word}" for _, _, word in parts]
+        contexts = [passage.rpartition(" ")[0].rstrip() for passage in self.passages]
+        words = [passage[len(context) :] for passage, context in zip(self.passages, contexts, strict=True)]
         return [replace(request, ranked=True) for request in continuation_requests(tokenizer, contexts, words)]
 
     def rows(self, scores: Scores) -> pd.DataFrame:

@@ -89,7 +89,7 @@ def _prefix_token(tokenizer: PreTrainedTokenizerBase) -> int:
     if not isinstance(token, int):
         raise UserError(
             f"the tokenizer's bos token is {tokenizer.bos_token!r} and its eos token {tokenizer.eos_token!r}, expected "
-            f"at least one of them to begin texts with; set bos_token, for Pythia to '<|endoftext|>'"
+            f"at least one of them to begin texts with; set tokenizer.bos_token, for Pythia to '<|endoftext|>'"
         )
     return token
 
@@ -117,7 +117,9 @@ def score_requests(
     longest, positions = max(map(len, inputs), default=0), model.config.max_position_embeddings
     if longest > positions:
         raise UserError(
-            f"an input has {longest} tokens, expected at most the model's {positions}; shorten the benchmark's texts"
+            f"an input of a benchmark has {longest} tokens, expected at most the model's {positions}; leave that "
+            f"benchmark "
+            f"out (benchmark=[...]) or shorten its texts"
         )
     scores: Scores = [np.empty(0)] * len(requests)
     bar = tqdm(

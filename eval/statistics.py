@@ -191,7 +191,8 @@ def _summarize_change(later: Metric, earlier: Metric) -> dict[str, float | str]:
         outcomes = later.outcomes is not None and clusters > 1
         low, high = _outcome_interval(differences, later) if outcomes else interval(value, contributions)
         terms = _sums_by_cluster(_flipped_terms(differences, later), later)
-        found |= {"test": "sign_flip", "p": sign_flip(terms), "mde": detectable_by_sign_flips(contributions, terms)}
+        detectable = detectable_by_sign_flips(contributions, terms, _loads(later))
+        found |= {"test": "sign_flip", "p": sign_flip(terms), "mde": detectable}
     return {**found, "ci_low": low, "ci_high": high}
 
 
@@ -250,6 +251,13 @@ def _flipped_terms(differences: Floats, metric: Metric) -> Floats:
     x, spread = metric.regressor - metric.regressor.mean(), differences - differences.mean()
     spread[np.abs(spread) <= 1e-9 * np.abs(differences).max()] = 0  # a shift alike for all, but for rounding
     return np.asarray(x * spread / (x @ x))
+
+
+def _loads(metric: Metric) -> Floats:
+    """How much an error that all examples of a cluster share moves the metric, in any unit."""
+    if metric.regressor is not None:
+        return _sums_by_cluster(metric.regressor - metric.regressor.mean(), metric)
+    return _sums_by_cluster(np.ones_like(metric.values) if metric.weights is None else metric.weights, metric)
 
 
 def _sums_by_cluster(terms: Floats, metric: Metric) -> Floats:

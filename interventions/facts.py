@@ -30,8 +30,6 @@ def fact_sentences(facts: Mapping[str, Any]) -> list[str]:
             f"Of the published list’s words, in three cases each, {_percent(facts['coverage'])} have a replacement of "
             f"as many tokens."
         )
-    if "padding" in facts:
-        sentences.append(f"The tails of rows are filled with {facts['padding']}.")
     return sentences
 
 

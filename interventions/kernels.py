@@ -5,10 +5,30 @@ are contiguous. Compiled code is kept beside this file, or in the user's cache w
 """
 
 import numpy as np
-from numba import njit
+
+from interventions.compiled import njit
 
 FREE, CUT, COMPOUND, WORD = 0, 1, 2, 3  # as `interventions.vocabulary.Joint`; the compiler wants plain numbers
 OTHER, SWAPPED, NEIGHBOURING = 0, 1, 2  # as `interventions.ledger.GROUPS`
+
+# bits of `interventions.sieve`: the rules that may hold
+COORDINATION, TITLE, CAPITALS, CODE, TOUCHES, SYMBOL, LISTED, LANGUAGE, PRONOUN_SET = (
+    *(1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 5, 1 << 6, 1 << 7, 1 << 8),
+)
+RULES = CODE | TOUCHES | SYMBOL | LANGUAGE | PRONOUN_SET
+NAMES_BOTH, HIDDEN = 1 << 9, 1 << 31  # for certain: a coordination; what may be one beyond the row
+# and what a token is to the word beside it
+PASSES, JOINS, JOINS_ALONE, BLANK, POINT, QUOTE, AFTER_POINT, AFTER_QUOTE = (
+    *(1 << 10, 1 << 11, 1 << 12, 1 << 13, 1 << 14, 1 << 15, 1 << 16, 1 << 17),
+)
+FREE_OPENING, CONTINUES, PARTICIPLE, LISTED_WORD, FIRST_PIECE, SECOND_PIECE, LATER_PIECE = (
+    *(1 << 18, 1 << 19, 1 << 20, 1 << 21, 1 << 22, 1 << 23, 1 << 24),
+)
+MASCULINE, FEMININE, MASCULINE_TITLE, FEMININE_TITLE = 1 << 25, 1 << 26, 1 << 27, 1 << 28
+OPENS_TITLE, FIRST_OF_TITLE, SECOND_OF_TITLE = 1 << 29, 1 << 30, 1 << 31  # an adjective; pieces of a title's word
+OF, ENDS_IN_LETTER = OPENS_TITLE, CONTINUES  # of a token before a word
+AND = CAPITALS  # of a token
+ASKS = RULES | AND | TITLE | OPENS_TITLE | FIRST_OF_TITLE | PASSES | JOINS | POINT | QUOTE | FIRST_PIECE
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -122,43 +142,162 @@ def _sieve(row, alone, follows, columns, number):
 
 
 @njit(cache=True, nogil=True)
-def examine(
-    tokens, width, position, length, spelling, alert, ahead, ahead_2, behind, behind_2, title,
-    may_be_independent, independent_before, noticed, choice,
+def notice(
+    tokens, width, position, length, spelling, alert, opposite, behind, before, may_be_independent, by_token, by_word,
+    noticed, choice,
 ):  # fmt: skip
-    """What the tokens beside each word tell of it.
+    """What the tokens beside each word do not rule out, by the bits of `interventions.sieve`.
 
     Args:
-        alert: (P,) bits of what may be said of a spelling: 1 it names a gender, 2 it may open a title, 4 anything.
-        ahead, ahead_2, behind, behind_2: (V,) whether a coordination may go on so, one and two tokens away.
-        title: (V,) whether a title may begin so.
-        may_be_independent: (P,) whether the next token is asked for the choice.
-        independent_before: (V,) its answer.
-        noticed: (K,) filled with those bits that the tokens do not rule out; 1 by what is ahead, then 8 by what is
-            behind. What it is, text decides.
+        alert: (P,) what may be said of a spelling.
+        opposite: (P,) bits of the words that it may be coordinated with.
+        behind, before: (V,) bits of a token that stands behind, before a word.
+        may_be_independent: (P,) whether the next token that is not blank is asked for the choice.
+        by_token, by_word: (V,) its answer, and where it is a whole word.
+        noticed: (K,) filled with the rules that may hold; text decides.
         choice: (K,) filled with the answers, 0 where none is asked for.
     """
-    if not alert.any() and not may_be_independent.any():
-        noticed[:] = 0
-        choice[:] = 0
-        return
-    row, final = 0, len(tokens) - 1
+    row = 0
     for k in range(len(position)):
         start, kind = position[k], spelling[k]
         while start >= row + width:
             row += width
-        end = start + length[k]
-        inside = end < row + width
-        after = tokens[min(end, final)]
-        possible = alert[kind]
-        bits = (possible & 4) | (possible & (ahead[after] | title[after] << 1) * inside)
-        bits |= (possible & behind[tokens[max(start - 1, 0)]] & (start > row)) << 3
-        if bits & 1 and end + 1 < row + width and not ahead_2[tokens[end + 1]]:
-            bits ^= 1
-        if bits & 8 and start - 2 >= row and not behind_2[tokens[start - 2]]:
-            bits ^= 8
-        noticed[k] = bits
-        choice[k] = independent_before[after] * (may_be_independent[kind] & inside)
+        end, edge = start + length[k], row + width
+        possible, others = alert[kind], opposite[kind]
+        bits = possible & CAPITALS
+        choice[k] = 0
+        if end < edge:
+            flags = behind[tokens[end]]
+            if flags & ASKS:
+                bits |= _told_behind(tokens, end, edge, flags, possible, others, behind)
+            if possible & LISTED and (flags & PARTICIPLE or (end + 1 < edge and behind[tokens[end + 1]] & CONTINUES)):
+                bits |= _participle(tokens, end, edge, behind)
+            if may_be_independent[kind]:
+                choice[k] = by_token[tokens[end]]
+                if choice[k] == 2 or flags & BLANK:
+                    after_of = start > row and before[tokens[start - 1]] & OF != 0
+                    choice[k] = _independent(tokens, end, edge, behind, by_token, by_word, after_of)
+        if start > row:
+            flags = before[tokens[start - 1]]
+            if flags & ASKS:
+                bits |= _told_before(tokens, start - 1, row, flags, others, before)
+        elif others:
+            bits |= HIDDEN
+        noticed[k] = bits & (possible | NAMES_BOTH | HIDDEN)
+
+
+@njit(cache=True, nogil=True)
+def _told_behind(tokens, place, edge, flags, possible, others, behind):
+    """The rules that the tokens from `place` on do not rule out; `flags` are those of the first."""
+    bits = flags & RULES
+    following = behind[tokens[place + 1]] if place + 1 < edge else 0
+    if following & CONTINUES:
+        bits &= ~LANGUAGE
+    if flags & FIRST_PIECE and following & SECOND_PIECE:
+        bits |= SYMBOL
+    if (flags & POINT and following & AFTER_POINT) or (flags & QUOTE and following & AFTER_QUOTE):
+        bits |= CODE
+    if others and flags & _passing(others):
+        alone = flags & JOINS_ALONE and following & others and place + 2 < edge
+        if alone and behind[tokens[place + 2]] & FREE_OPENING:
+            return NAMES_BOTH
+        bits |= _walk(tokens, place, 1, edge - place, others, behind)
+    if possible & TITLE:
+        while place < edge and behind[tokens[place]] & PASSES:
+            place += 1
+        bits |= TITLE * (place == edge or _begins_title(tokens, place, edge, behind))
+    return bits
+
+
+@njit(cache=True, nogil=True)
+def _told_before(tokens, place, row, flags, others, before):
+    """The same of the tokens that end with `place`."""
+    bits = flags & RULES
+    preceding = before[tokens[place - 1]] if place > row else 0
+    if flags & FIRST_PIECE and preceding & SECOND_PIECE:
+        bits |= SYMBOL | CODE
+    if flags & QUOTE and preceding & AFTER_QUOTE:
+        bits |= TOUCHES
+    if others and flags & _passing(others):
+        if flags & JOINS_ALONE and preceding & others and preceding & FREE_OPENING:
+            return NAMES_BOTH
+        bits |= _walk(tokens, place, -1, place - row + 1, others, before)
+    return bits
+
+
+@njit(cache=True, nogil=True)
+def _has(tokens, place, step, number, bit, flags):
+    """Whether a word of this kind begins, or ends, at `place`."""
+    here = flags[tokens[place]]
+    if here & bit:
+        return True
+    return here & FIRST_PIECE != 0 and number > 1 and flags[tokens[place + step]] & SECOND_PIECE != 0
+
+
+@njit(cache=True, nogil=True)
+def _begins_title(tokens, place, edge, behind):
+    """Whether the words from `place` on may be a title: a noun, or an adjective and more."""
+    here = behind[tokens[place]]
+    if here & TITLE or place + 1 == edge:
+        return here & (TITLE | OPENS_TITLE | FIRST_OF_TITLE) != 0
+    following = behind[tokens[place + 1]]
+    if here & OPENS_TITLE and following & (TITLE | OPENS_TITLE | FIRST_OF_TITLE | JOINS | PASSES):
+        return True
+    return here & FIRST_OF_TITLE != 0 and following & SECOND_OF_TITLE != 0
+
+
+@njit(cache=True, nogil=True)
+def _passing(others):
+    """Bits of what may stand within a coordination; behind a title, a point may."""
+    return PASSES | JOINS | AND | POINT * (others & (MASCULINE_TITLE | FEMININE_TITLE) != 0)
+
+
+@njit(cache=True, nogil=True)
+def _walk(tokens, place, step, number, others, flags):
+    """Whether a coordination may begin at `place`: connectors, then a word of the other gender or the row's edge."""
+    joins = JOINS | AND * (others & (MASCULINE_TITLE | FEMININE_TITLE) != 0)
+    joined = listed = False
+    for walked in range(number):
+        here = flags[tokens[place]]
+        opened = (
+            step > 0 or here & FREE_OPENING or number - walked == 1 or not flags[tokens[place - 1]] & ENDS_IN_LETTER
+        )
+        if joined and opened and _has(tokens, place, step, number - walked, others, flags):
+            return COORDINATION | LISTED
+        if listed and here & LISTED_WORD:
+            return LISTED
+        if not here & _passing(others):
+            return 0
+        joined |= here & joins != 0
+        listed |= here & (JOINS | AND) != 0
+        place += step
+    return COORDINATION
+
+
+@njit(cache=True, nogil=True)
+def _participle(tokens, place, edge, behind):
+    """LANGUAGE where the next word may end as a Spanish participle does."""
+    if behind[tokens[place]] & PARTICIPLE:
+        return LANGUAGE
+    last = place
+    while last + 1 < edge and behind[tokens[last + 1]] & CONTINUES:
+        last += 1
+    return LANGUAGE if last > place and behind[tokens[last]] & PARTICIPLE else 0
+
+
+@njit(cache=True, nogil=True)
+def _independent(tokens, place, edge, behind, by_token, by_word, after_of):
+    """What the next token that is not blank, and whether it is a word by itself, tell of a possessive."""
+    while place + 1 < edge and behind[tokens[place]] & BLANK:
+        place += 1
+    told = by_token[tokens[place]]
+    if told == 2 and place + 1 < edge and not behind[tokens[place]] & POINT:
+        following = behind[tokens[place + 1]]
+        if following & CONTINUES and not following & LATER_PIECE:
+            return 0
+        if following & FREE_OPENING and not following & CONTINUES and not after_of:
+            return by_word[tokens[place]]
+    return told
 
 
 @njit(cache=True, nogil=True)
@@ -186,15 +325,20 @@ def settle(spelling, exempt, choice, fits, form_of, row_edge, too_long, outcome,
 
 
 @njit(cache=True, nogil=True)
-def count_near(tokens, width, position, reach, counted):
-    """(K,) how many `counted` (V,) tokens stand up to `reach` before or behind each position, within its row."""
-    near = np.zeros(len(position), np.int64)
+def weigh_near(tokens, width, position, reach, weight, ends_document):
+    """(K,) sum of the weights (V,) of the tokens up to `reach` before and behind each position, within its document."""
+    sums = np.zeros(len(position), np.int64)
     for k in range(len(position)):
-        column = position[k] % width
-        begin = position[k] - column
-        for place in range(max(0, column - reach), min(width, column + reach + 1)):
-            near[k] += counted[tokens[begin + place]]
-    return near
+        begin = position[k] // width * width
+        for place in range(position[k] - 1, max(begin, position[k] - reach) - 1, -1):
+            if ends_document[tokens[place]]:
+                break
+            sums[k] += weight[tokens[place]]
+        for place in range(position[k] + 1, min(begin + width, position[k] + reach + 1)):
+            if ends_document[tokens[place]]:
+                break
+            sums[k] += weight[tokens[place]]
+    return sums
 
 
 @njit(cache=True, nogil=True)

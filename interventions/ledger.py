@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 from interventions.kernels import group_tokens, mark
 
 SKIP_REASONS = {
-    "compound": "joined by a hyphen to another word, as in “he-man”",
+    "compound": "joined by a hyphen or brackets to other letters, as in “he-man”, “[T]he”",
     "row_edge": "too close to the edge of a row: what would decide lies outside it",
-    "coordination": "both genders are named, as in “he or she”, “his/her”, “s/he”",
+    "coordination": "both genders are named, as in “he or she”, “his/her”, “s/he”, “Mr. and Mrs.”",
     "fixed_expression": "part of a title, as in “Her Majesty”",
-    "acronym": "in capitals where no word beside it is, as in “the HIS”",
+    "acronym": "in capitals where nobody shouts, as in “the HIS”",
+    "code": "part of an address, of code or of markup, as in “her@his.com”, “self.her”",
+    "symbol": "stands for something else, as in “liquid He”, “His 57”",
     "language": "the words around it are not English",
     "length": "form and replacement have different numbers of tokens, and a row must keep its length",
     "not_drawn": "the dose, a coin or the shuffle did not choose it",
@@ -49,7 +51,6 @@ class Ledger:
         length: (K,) its tokens.
         outcome: (K,) index in `OUTCOMES`.
         learned: whether swapped words are learned as labels.
-        marked: (S, W) what `swapped` is where that is not the tokens of the swapped words.
     """
 
     shape: tuple[int, ...]
@@ -59,13 +60,10 @@ class Ledger:
     length: NDArray[np.int32]
     outcome: NDArray[np.uint8]
     learned: bool = True
-    marked: NDArray[np.bool_] | None = None
 
     @cached_property
     def swapped(self) -> NDArray[np.bool_]:
         """(S, W) True at every token of a swapped word."""
-        if self.marked is not None:
-            return self.marked
         swapped = np.zeros(self.shape, np.bool_)
         mark(self.position, self.length, self.outcome, swapped.reshape(-1))
         return swapped

@@ -14,9 +14,9 @@ from transformers import PreTrainedTokenizerBase
 
 from interventions.kernels import find_words
 from interventions.text_kernels import look_around
-from interventions.vocabulary import Joint, Vocabulary, canonical_tokens, joint
+from interventions.vocabulary import RULED_LINE, Joint, Vocabulary, canonical_tokens, joint
 
-_LOOK_BYTES = 8  # a hyphen and the character behind it have at most seven
+_LOOK_BYTES = RULED_LINE + 4  # the character behind underscores or a hyphen has at most four
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Matcher:
             at: only those that begin at these positions, counted through all rows and sorted.
         """
         tokens, width = rows.reshape(-1), rows.shape[1]
-        places = np.zeros(0, np.int64) if at is None else at
+        places = np.zeros(0, np.int64) if at is None else at[self._begins[tokens[at]] != 0]
         matches = Matches(
             *find_words(
                 *(tokens, width, at is None, places),

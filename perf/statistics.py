@@ -207,11 +207,11 @@ def power(draws: int) -> pd.DataFrame:
         "sign flips, ratio": _ratio_pair,
         "sign flips, slope": _slope_pair,
     }.items():
-        rows[name] = [_power(draws, clusters, pair) for clusters in (6, *_CLUSTERS)]
+        rows[name] = [_power(draws, clusters, pair) for clusters in _CLUSTERS]
     for changed in (0.01, 0.05, 0.2):
         name = f"McNemar, {changed:g} of the pairs change"
-        rows[name] = [_power_of_mcnemar(draws, n, changed) for n in (6, *_CLUSTERS)]
-    return pd.DataFrame(rows, index=[6, *_CLUSTERS]).T.round(2)
+        rows[name] = [_power_of_mcnemar(draws, n, changed) for n in _CLUSTERS]
+    return pd.DataFrame(rows, index=list(_CLUSTERS)).T.round(2)
 
 
 Pair = Callable[[Random, int, float], tuple[Metric, Metric]]
@@ -255,10 +255,7 @@ def _slope_pair(random: Random, clusters: int, effect: float) -> tuple[Metric, M
 def _power(draws: int, clusters: int, pair: Pair) -> float:
     random = np.random.default_rng([clusters, draws])
     effects = _changes([pair(random, clusters, 0.0) for _ in range(draws)])["mde"]
-    known = effects.dropna()
-    if known.empty:
-        return np.nan
-    found = _changes([pair(random, clusters, effect) for effect in known])
+    found = _changes([pair(random, clusters, effect) for effect in effects.dropna()])
     return float(np.mean(found["p"] < 0.05))
 
 

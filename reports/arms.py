@@ -142,7 +142,7 @@ def _done(results: Results, own: Mapping[str, Any]) -> list[str]:
     start, text = run["checkpoint"].get("sha256"), run.get("fingerprints", {}).get("intervened_segment_sha256")
     alike = without(own, *SEEDS)
     if "intervention" not in run:
-        text = run["segment"].get("sha256_of_first_batch")
+        text = json.dumps(run["segment"], sort_keys=True)
     elif run["intervention"]["name"] == "audited":
         text = run["intervention"]["identity"]
     else:  # the text stands for what was done to it, but for labels that were masked and for code that others lack

@@ -8,6 +8,9 @@ from typing import Any
 from foundation import write_text
 from reports.record import machine_caveats
 
+_ACTIVATIONS = {"erf": "GELU", "tanh": "GELU, approximated by tanh as GPT-NeoX does"}
+_ROTARY_TABLES = {"fp32": "fp32", "neox_fp16": "fp16, as GPT-NeoX has them", "neox_bf16": "bf16, as GPT-NeoX has them"}
+
 
 def write_model_cards(run_directory: Path) -> list[Path]:
     """Write a model card into checkpoints/<arm>/step<last> of each arm that a run trained, also for its study.
@@ -50,6 +53,8 @@ def model_card(run: Mapping[str, Any], *, arm: str) -> str:
         "Steps": f"{start:,} to {last:,}, of {segment['sequences_per_step']:,} sequences",
         "SHA-256 of the segment": fingerprints.get("segment_sha256"),
         "Precision": run["arithmetic"]["precision"],
+        "Activation": _ACTIVATIONS.get(run["arithmetic"].get("activation")),
+        "Rotary tables": _ROTARY_TABLES.get(run["arithmetic"].get("rope")),
         "Optimizer state": run["config"].get("optimizer_state"),
         "Seed": run["config"]["seed"],
         "Commit of the kit": run["git"]["commit"],
@@ -75,6 +80,7 @@ def model_card(run: Mapping[str, Any], *, arm: str) -> str:
         *("| | |", "| --- | --- |"),
         *(f"| {name} | {value} |" for name, value in facts.items() if value is not None),
         "",
+        *_arithmetic(run["arithmetic"]),
         "optimizer.safetensors and training_state.json continue the training; to use the model they are not needed.",
         *("", "## Made by", "", f"    {run['command']}", ""),
         *("## Caveats", "", *(f"- {caveat}" for caveat in [*run["caveats"], *machine_caveats(run)]), ""),
@@ -85,3 +91,17 @@ def model_card(run: Mapping[str, Any], *, arm: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _arithmetic(arithmetic: Mapping[str, Any]) -> list[str]:
+    """What config.json cannot say of how the model was trained and scored; nothing where it says all."""
+    rope, activation = arithmetic.get("rope", "fp32"), arithmetic.get("activation")
+    if rope == "fp32":
+        return []
+    call = f'training.numerics.set_numerics(model, activation="{activation}", rope="{rope}")'
+    return [
+        f"The model was trained and scored with rotary tables in {rope.removeprefix('neox_')}, for which config.json "
+        f"has no field: transformers alone computes them in fp32, and gives slightly other numbers. To compute as "
+        f"here, call `{call}` of the kit once it is loaded.",
+        "",
+    ]

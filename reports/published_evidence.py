@@ -1,20 +1,30 @@
-"""What the stored numbers of Pythia's case study show, in tables: docs/method.md quotes them.
+"""What the stored numbers of Pythia's case study show, and what its pushed code does, in tables: docs/method.md quotes
+them.
 
 python -m reports.published_evidence
 """
 
 import sys
 
+import numpy as np
 import pandas as pd
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
+from reports.as_released import END_OF_DOCUMENT, PADDING, as_released
 from reports.published_results import net_bias, published_results
 
 _LAST = 10
 _BASELINE, _SHORT = "baseline", "intervene_7"
+_TEXTS = {
+    "a masculine pronoun, two documents": f"The cook said that he slept.{END_OF_DOCUMENT}It rained.",
+    "a masculine pronoun, one document": "The cook said that he slept. It rained.",
+    "no masculine pronoun, two documents": f"The cook said that she slept.{END_OF_DOCUMENT}It rained.",
+}
 
 
 def evidence() -> str:
-    """The tables as text, from `published_results` alone."""
+    """The tables as text, from `published_results` and invented rows."""
     stored = published_results()
     crows = stored[stored["benchmark"] == "crows_pairs"]
     tables = {
@@ -22,6 +32,7 @@ def evidence() -> str:
         "2. CrowS-Pairs, gender, share of stereotypes (v1), and the mean change over the checkpoints that\n"
         f"   both have among the last {_LAST} (7 %) or since the swap began (21 %)": crows_pairs(crows),
         "3. Net bias of WinoBias, pro minus anti of exact matches (v1, step 143000), and by template": winobias(stored),
+        "4. What the pushed code makes of rows, in tokens": pushed_code(),
     }
     return "\n\n".join(f"{title}\n\n{_text(table)}" for title, table in tables.items()) + "\n"
 
@@ -65,6 +76,36 @@ def winobias(stored: pd.DataFrame) -> pd.DataFrame:
     parts = {"net bias": rows} | {str(template): part for template, part in rows.groupby("template")}
     tables = [net_bias(part).set_index(["model", "variant"])["net_bias"].rename(name) for name, part in parts.items()]
     return pd.concat(tables, axis=1).round(3).reset_index()
+
+
+def pushed_code() -> pd.DataFrame:
+    """What changes in three invented rows, a token a byte: pronouns, ends of documents, padding."""
+    tokenizer = _bytes_tokenizer()
+    end, padding = (tokenizer.convert_tokens_to_ids(token) for token in (END_OF_DOCUMENT, PADDING))
+    lines = []
+    for name, text in _TEXTS.items():
+        row = np.array([tokenizer.encode(text)], np.int64)
+        changed = as_released(row, tokenizer)
+        pronouns = [tokenizer.decode(ids[0]).count(" he ") for ids in (row, changed)]
+        lines.append(
+            {
+                "row with": name,
+                "pronouns swapped": pronouns[0] - pronouns[1],
+                "ends before": int((row == end).sum()),
+                "ends after": int((changed == end).sum()),
+                "padding after": int((changed == padding).sum()),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _bytes_tokenizer() -> PreTrainedTokenizerFast:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bpe = Tokenizer(models.BPE({letter: number for number, letter in enumerate(alphabet)}, []))
+    bpe.pre_tokenizer, bpe.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, additional_special_tokens=[END_OF_DOCUMENT, PADDING], clean_up_tokenization_spaces=False
+    )
 
 
 def _text(table: pd.DataFrame) -> str:

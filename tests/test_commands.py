@@ -4,7 +4,6 @@ import hashlib
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -102,12 +101,10 @@ def test_a_tokenizer_that_only_the_hub_would_have_is_told_soon(text, corpus):
         url = nobody.url
     script = ["-m", "corpus.show", *text, "step=6", "tokenizer=no/such"]
     environment = {**os.environ, "HF_ENDPOINT": url, "HF_HUB_OFFLINE": "0"}
-    started = time.monotonic()
     done = subprocess.run([sys.executable, *script], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     (line,) = done.stderr.strip().splitlines()
-    assert line.startswith("error: no/such is no path, and the hub has no such model or cannot be reached")
-    assert time.monotonic() - started < 30
+    assert line.startswith("error: the tokenizer no/such is neither cached nor can the hub be asked (it failed 3 times")
 
 
 @pytest.mark.parametrize("command", ["show", "fetch", "verify"])
@@ -130,10 +127,10 @@ def test_fetch_brings_a_segment_and_tells_its_fingerprint(text, corpus, tmp_path
     content = corpus.rows(0, corpus.num_rows).tobytes()
     with RangeServer({"rows.bin": content}) as server:
         remote = ["corpus=local", f"corpus.location={server.url}/rows.bin", "corpus.row_tokens=65"]
-        arguments = ["model=demo", *remote, "step=6", "steps=5", "model.recipe.sequences_per_step=8"]
+        arguments = ["model=demo", *remote, "step=8", "steps=5", "model.recipe.sequences_per_step=8"]
         for _ in range(2):
-            fetch.main(arguments)
-            expected = [fingerprint(corpus.rows(8 * step, 8 * step + 8)) for step in range(6, 11)]
+            fetch.main([*arguments, "benchmark=[pronoun_prior]", "intervention=none"])
+            expected = [fingerprint(corpus.rows(8 * step, 8 * step + 8)) for step in range(8, 13)]
             assert f"segment_sha256={combined_fingerprint(expected)}" in capsys.readouterr().out
         assert len(server.log.ranges) == 1
 
@@ -146,6 +143,8 @@ def test_fetch_brings_what_is_read_beside_the_segment_too(text, corpus, tmp_path
         fetch.main(
             [
                 f"model.checkpoints={tmp_path}",
+                "benchmark=[pronoun_prior,held_out]",
+                "benchmarks.held_out.rows=16",
                 "corpus=local",
                 f"corpus.location={server.url}/rows.bin",
                 "corpus.row_tokens=65",
@@ -194,7 +193,7 @@ def test_verify_refuses_what_it_cannot_verify_in_one_line(shards, tmp_path):
 
     assert "no hash is published for document-00000-of-00002.bin" in refusal(b"other.bin " + b"a" * 64)
     assert "holds the line 'these are no hashes'" in refusal(b"these are no hashes")
-    assert "expected a name and its SHA-256" in refusal(b"\xff\xfe\x00")
+    assert "expected lines HASH NAME" in refusal(b"\xff\xfe\x00\x30")
     assert "holds no line" in refusal(b"\n\n")
     assert "there is no file of hashes" in refused(verify.main, str(tmp_path), str(tmp_path / "missing.txt"))
     assert "0 arguments are given" in refused(verify.main)

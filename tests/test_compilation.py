@@ -1,13 +1,16 @@
 import copy
 import shutil
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from foundation import UserError
 from test_loop import RECIPE, assert_bitwise_equal, batch_at, run, start, weights  # noqa: F401  # `start` is a fixture
-from training import choose_compile
+from training import Batch, Checkpoint, choose_compile
 from training.compilation import called_by, layer_calls
 from training.trainer import Trainer
 
@@ -140,3 +143,28 @@ def test_a_trainer_that_computes_again_has_the_plain_gradients(start):  # noqa: 
     plain, again = found("none"), found("full")
     assert plain[0].mean == again[0].mean and np.isfinite(plain[0].mean)
     assert_bitwise_equal(again[1], plain[1])
+
+
+def test_any_number_of_model_shapes_train_compiled_in_one_process(monkeypatch):
+    monkeypatch.setattr("torch.compile", partial(torch.compile, backend="eager"))
+    for width in (8, 16, 24):
+        shape = GPTNeoXConfig(
+            **{"vocab_size": 16, "hidden_size": width, "num_hidden_layers": 1, "num_attention_heads": 2},
+            **{"intermediate_size": 4 * width, "max_position_embeddings": 4},
+        )
+        begins = Checkpoint(GPTNeoXForCausalLM(shape), None, None, {}, 0, Path("step0"))
+        trainer = Trainer(begins, recipe=RECIPE, precision="fp32", micro_batch=2, device=CPU, compile=True)
+        batch = Batch(np.arange(8, dtype=np.uint16).reshape(2, 4), {})
+        with torch._dynamo.config.patch(recompile_limit=1):  # in place of PyTorch's eight, to be quick
+            losses = trainer.backward(batch, give_up=lambda: False)
+        assert np.isfinite(losses.mean)
+
+
+@pytest.mark.parametrize("lengths", [[3, 5, 3, 5], [*range(2, 12), 3]])
+def test_a_shape_that_was_compiled_before_is_not_compiled_again(model, lengths):
+    captured = Captured()
+    calls = layer_calls(model, compile=True, activation_checkpointing="none", backend=captured)
+    for length in lengths:
+        with called_by(model, calls):
+            model.gpt_neox(ROWS[:, :length], use_cache=False)
+    assert len(captured.graphs) == len(set(lengths))

@@ -1,8 +1,8 @@
 import hashlib
 import os
+from dataclasses import replace
 from pathlib import Path
 
-import datasets
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from eval.crows_pairs import FRENCH, ORIGINAL, REVISED, PairSet, load_pairs, requests_sha256
 from eval.crows_pairs.differences import pair_kind
 from eval.items import read_records
-from foundation import SOURCES, UserError, cache_directory
-from invented_pairs import COLUMNS, write
+from foundation import SOURCES, Source, UserError, cache_directory
+from foundation.hub import forget_listings
+from invented_pairs import write
+from range_server import RangeServer, be_impatient, be_the_hub
 
 # sent_more, sent_less, direction, bias_type; the texts are what careless readers spoil
 RECORDS = [
@@ -37,16 +39,17 @@ INVENTED = PairSet(
 HUB = "hf://datasets/nobody/invented-pairs"
 
 
-def on_the_hub(monkeypatch, records):
-    """Let the hub hold these records; returns what it is asked for."""
-    asked = []
-
-    def load_dataset(*arguments, **options):
-        asked.append((*arguments, options))
-        return datasets.Dataset.from_list([dict(zip(COLUMNS[1:], record, strict=True)) for record in records])
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    return asked
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A hub with the records, as parquet in the configuration of the language."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    be_impatient(monkeypatch)
+    table = write(tmp_path / "p.parquet", RECORDS).read_bytes()
+    with RangeServer({}) as server:
+        server.publish_tables("nobody/invented-pairs", {"english/test-00000-of-00001.parquet": table})
+        be_the_hub(monkeypatch, server.url)
+        yield server
 
 
 def test_the_hash_is_that_of_the_shuffled_requests_as_json(tmp_path):
@@ -67,19 +70,36 @@ def test_every_file_gives_the_same_texts_to_the_letter(tmp_path, filename, separ
     assert pairs["bias_type"].tolist() == ["gender", "age", "race_color", "gender", "gender"]
 
 
-def test_the_hub_gives_the_same_texts_from_the_configuration_of_the_language(monkeypatch):
-    asked = on_the_hub(monkeypatch, RECORDS)
+def test_the_hub_gives_the_same_texts_from_the_configuration_of_the_language(hub):
     assert load_pairs(INVENTED, HUB)["sent_more"].tolist() == [record[0] for record in RECORDS]
-    assert asked == [("nobody/invented-pairs", "english", {"split": "test"})]
+    with pytest.raises(UserError, match="no tables of the configuration french and the split test"):
+        load_pairs(replace(INVENTED, language="french"), HUB)
 
 
-def test_a_hub_out_of_reach_is_told_in_one_line_with_a_remedy(monkeypatch):
-    def load_dataset(*_, **__):
-        raise ConnectionError("Couldn't reach\nthe hub")
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    with pytest.raises(UserError, match=r"^hf://datasets/nobody/.*Couldn't reach the hub.*or name a local file$"):
+def test_a_hub_out_of_reach_is_told_in_one_line_with_a_remedy(hub):
+    hub.go_away()
+    with pytest.raises(UserError, match=r"^hf://datasets/nobody/.*the connection failed.*or name a local file$"):
         load_pairs(INVENTED, HUB)
+
+
+@pytest.mark.parametrize("served", [b"other pairs", None])
+def test_where_its_own_address_fails_a_set_comes_from_the_hub(hub, monkeypatch, served):
+    if served is not None:
+        hub.files["/pairs.tsv"], hub.sizes["/pairs.tsv"] = served, len(served)
+    source = Source("0" * 64, "CC0", None, "pairs.tsv", f"{hub.url}/pairs.tsv")
+    monkeypatch.setitem(SOURCES, "invented", source)
+    both = replace(INVENTED, source="invented", hub=HUB)
+    assert load_pairs(both, None)["sent_more"].tolist() == [record[0] for record in RECORDS]
+    forget_listings()
+    hub.documents.clear()
+    (cache_directory() / "hub").rename(cache_directory() / "elsewhere")
+    with pytest.raises(UserError, match=r"invented is not in the cache .*; and the hub has no dataset"):
+        load_pairs(both, None)
+
+
+def test_the_revised_set_has_two_routes():
+    assert REVISED.source in SOURCES
+    assert REVISED.hub == "hf://datasets/jannalu/crows_pairs_multilingual"
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)

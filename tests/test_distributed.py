@@ -133,7 +133,7 @@ def test_where_one_process_fails_none_waits_for_it_and_all_end(two):
 def test_processes_that_cannot_share_a_batch_evenly_are_refused(monkeypatch):
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     monkeypatch.setattr(dist, "get_world_size", lambda: 3)
-    with pytest.raises(UserError, match="3 processes cannot share sequences_per_step=8 evenly; start a number"):
+    with pytest.raises(UserError, match=r"3 processes cannot share training.sequences_per_step=8 evenly; start a"):
         check_processes(RECIPE, Sharding())
 
 

@@ -1,7 +1,6 @@
 import copy
 from pathlib import Path
 
-import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +8,6 @@ import torch
 
 from eval import BENCHMARKS, Metric, evaluate, load_benchmark, summarize
 from eval.generation import Prompt
-from eval.items import load_hub_records
 from eval.likelihood import Request
 from foundation import UserError
 
@@ -129,21 +127,3 @@ def test_the_progress_bars_tell_tokens_and_prompts_and_are_silent_without_a_term
     assert "evaluating" not in shown
     assert "generating" in shown
     assert "1/1" in shown
-
-
-def test_the_bars_of_datasets_are_left_as_they_were(monkeypatch):
-    shown = []
-
-    def load_dataset(name, config, split):
-        shown.append(not datasets.are_progress_bars_disabled())
-        return datasets.Dataset.from_dict({"text": [name, config, split]})
-
-    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    shown_before = not datasets.are_progress_bars_disabled()
-    assert load_hub_records("hf://datasets/me/mine", "english", "test")["text"].tolist() == [
-        "me/mine",
-        "english",
-        "test",
-    ]
-    assert shown == [False]
-    assert shown_before is not datasets.are_progress_bars_disabled()

@@ -186,7 +186,7 @@ def test_encoding_apart_equals_encoding_together(tiny_tokenizer):
 def test_a_tokenizer_without_special_tokens_is_refused(tiny_tokenizer):
     bare = copy.deepcopy(tiny_tokenizer)
     bare.bos_token = bare.eos_token = None
-    with pytest.raises(UserError, match="set bos_token"):
+    with pytest.raises(UserError, match=r"set tokenizer\.bos_token"):
         text_requests(bare, ["He told"])
 
 

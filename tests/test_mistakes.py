@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -29,10 +28,9 @@ import reports.study
 import run
 from conf.study import StudyCallback
 from conftest import invented_sentences
-from corpus.remote.ranges import Patience
 from foundation import run_command
 from mistakes import MISTAKES, Place, another_tokenizer
-from range_server import RangeServer
+from range_server import RangeServer, be_impatient, be_the_hub
 from smoke import ROOT, results
 
 COMMANDS = {
@@ -85,17 +83,13 @@ def place(made, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
-    impatient = (each.default if not each.name.endswith("_delay_s") else 0.0 for each in fields(Patience))
-    monkeypatch.setattr(Patience.__init__, "__defaults__", tuple(impatient))
+    be_impatient(monkeypatch, first_delay_s=0.0)
     record = json.loads((made / "finished" / "run.json").read_text())
     (tmp_path / "scratch").mkdir()
     monkeypatch.chdir(tmp_path / "scratch")
     with contextlib.ExitStack() as left, RangeServer({}) as server:
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.url)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        be_the_hub(monkeypatch, server.url)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-        template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
         yield Place(
             text=made / "text.txt",
             rows=Path(record["corpus"]["location"]),

@@ -1,6 +1,8 @@
 """The model card: made from run.json alone, one for each arm that was trained."""
 
+import copy
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from fake_run import run_json, write_fake_run
 from reports import write_model_cards
 from reports.model_card import model_card
+from training.numerics import Numerics, numerics_of, set_numerics
 
 
 def test_each_trained_arm_has_a_card_beside_its_last_checkpoint(tmp_path: Path) -> None:
@@ -50,3 +53,19 @@ def test_the_licence_is_given_where_it_is_known(model: str, licensed: bool) -> N
     card = model_card(run, arm="intervened")
     assert ("\nlicense: apache-2.0\n" in card) is licensed
     assert ("fill it in" in card) is not licensed
+
+
+@pytest.mark.parametrize("activation", ["tanh", "erf"])
+@pytest.mark.parametrize("rope", ["neox_fp16", "neox_bf16", "fp32"])
+def test_the_arithmetic_that_config_json_cannot_say_is_told(rope: str, activation: str, tiny_model) -> None:
+    run = run_json()
+    run["arithmetic"] |= {"rope": rope, "activation": activation}
+    card = model_card(run, arm="control")
+    assert f"| Rotary tables | {rope.removeprefix('neox_')}" in card
+    assert ("by tanh" in card) is (activation == "tanh")
+    calls = re.findall(r"`training\.numerics\.(set_numerics\(.*?\))`", card)
+    assert len(calls) == (rope != "fp32")
+    for call in calls:
+        model = copy.deepcopy(tiny_model)
+        eval(call, {"set_numerics": set_numerics, "model": model})  # what the card says to do
+        assert numerics_of(model) == Numerics(activation, rope)

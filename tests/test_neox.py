@@ -1,6 +1,8 @@
+import contextlib
 import dataclasses
 import os
 import pickle
+import random
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
 from foundation import UserError
@@ -36,12 +39,12 @@ YML = """{
    # parallelism settings
    "pipe-parallel-size": 1,
    "num-layers": 2,   # comments come anywhere
-   "hidden-size": 16,
+   "hidden-size": 32,
    "num-attention-heads": 4,
    #"num-attention-heads": 5,
    "max-position-embeddings": 64,
    "pos-emb": "rotary",
-   "rotary_pct": 0.5,
+   "rotary_pct": 0.25,
    "no-weight-tying": true,
    "gpt_j_residual": true,
    "attention-config": [[["flash"], 36]]
@@ -104,12 +107,10 @@ def test_every_tensor_of_a_zero_1_checkpoint_comes_back_by_name(tmp_path):
     )
     assert checkpoint.loss_scaler == {"scale": 8192.0, "iteration": 7.0, "last_overflow": 1.0, "hysteresis": 2.0}
     assert dataclasses.asdict(checkpoint.architecture) == {
-        "hidden_size": 16,
+        "hidden_size": 32,
         "num_layers": 2,
         "num_attention_heads": 4,
-        "intermediate_size": 64,
-        "rotary_pct": 0.5,
-        "rotary_emb_base": 10000.0,
+        "intermediate_size": 128,
         "vocab_size": 40,
         "max_position_embeddings": 64,
     }
@@ -142,7 +143,7 @@ def test_bf16_is_checked_in_bf16_and_has_no_loss_scaler(tmp_path):
 
 
 def test_the_last_sub_partitions_may_be_short_or_empty(tmp_path):
-    toy = draw_toy(layers=1, hidden=8, vocab=8)
+    toy = draw_toy(layers=1, hidden=8, heads=1, vocab=8)
     target = write_checkpoint(tmp_path, toy, dp=5, intervals=(1, 3), slack=6)
     with edited(zero_file(target, 4)) as content:
         masters = content["optimizer_state_dict"]["local_sub_partitions_of_fp32_groups"]
@@ -156,7 +157,7 @@ def test_the_last_sub_partitions_may_be_short_or_empty(tmp_path):
     intervals=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     mp=st.sampled_from([1, 2, 4]),
     layers=st.integers(1, 3),
-    head_size=st.sampled_from([2, 3, 6]),
+    head_size=st.sampled_from([8, 9, 11]),
     vocab=st.integers(1, 9),
     slack=st.integers(0, 9),
     seed=st.integers(0, 99),
@@ -204,7 +205,7 @@ def test_a_model_holds_copies_of_the_masters_and_computes(tmp_path):
     assert torch.equal(torch.get_rng_state(), state)
     assert_equal(dict(model.named_parameters()), toy.masters)
     assert model.config.hidden_act == "gelu"
-    assert model.config.rope_parameters["partial_rotary_factor"] == 0.5
+    assert model.config.rope_parameters["partial_rotary_factor"] == 0.25
     with torch.inference_mode():
         assert model(torch.arange(40)[None]).logits.isfinite().all()
     with torch.no_grad():
@@ -229,6 +230,9 @@ def test_transformers_loads_what_is_written_with_equal_logits(tmp_path, dtype):
     write_transformers(checkpoint, tmp_path / "step7")
     assert {path.name for path in tmp_path.iterdir()} == {"global_step7", "step7"}
     halves = {name: value.half() for name, value in checkpoint.weights.items()}
+    with safe_open(tmp_path / "step7" / "model.safetensors", framework="pt") as file:
+        names = set(file.keys())
+    assert names == {name.replace("lm_head", "embed_out") for name in halves}
     stored = AutoModelForCausalLM.from_pretrained(tmp_path / "step7", dtype="auto")
     assert_equal(dict(stored.named_parameters()), halves)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "step7", dtype=torch.float32)
@@ -401,8 +405,8 @@ def test_one_changed_weight_is_caught(tmp_path):
     [
         (lambda layer: layer.pop("mlp.dense_4h_to_h.bias"), ["no mlp.dense_4h_to_h.bias in layer 2"]),
         (
-            lambda layer: layer.update({"attention.dense.weight": torch.zeros(16, 15).half()}),
-            ["attention.dense.weight in layer 2", "(16, 15), expected (16, 16)"],
+            lambda layer: layer.update({"attention.dense.weight": torch.zeros(32, 31).half()}),
+            ["attention.dense.weight in layer 2", "(32, 31), expected (32, 32)"],
         ),
         (
             lambda layer: layer.update({"attention.dense.weight": layer["attention.dense.weight"].float()}),
@@ -485,7 +489,7 @@ def test_the_configuration_files_serve_where_no_arguments_are_stored(tmp_path, f
     (tmp_path / folder).mkdir()
     (tmp_path / folder / "pythia.yml").write_text(YML)
     architecture = read_neox(target).architecture
-    assert (architecture.num_attention_heads, architecture.rotary_pct) == (4, 0.5)
+    assert architecture.num_attention_heads == 4
     assert architecture.max_position_embeddings == 64
 
 
@@ -500,8 +504,13 @@ def test_hyphens_in_the_stored_arguments_are_read(tmp_path):
     ("old", "new", "parts"),
     [
         ('"num-layers": 2', '"num-layers": 40', ["num_layers=40, its tensors say 2"]),
-        ('"rotary_pct": 0.5', '"rotary_pct": 0.25', ["rotary_pct=0.25", "store 1 frequencies, which rotate 2"]),
-        ('"num-attention-heads": 4', '"num-attention-heads": 2', ["num_attention_heads=2 and rotary_pct=0.5"]),
+        ('"num-attention-heads": 4', '"num-attention-heads": 2', ["store 1 frequencies, which rotate 2 of 16"]),
+        ('"rotary_pct": 0.25', '"rotary_pct": 1', ["rotary_pct=1, Pythia has 0.25"]),
+        ('"rotary_pct": 0.25', '"rotary-emb-base": 5e5', ["rotary_emb_base=5e5, Pythia has 10000"]),
+        ('"rotary_pct": 0.25', '"hidden-dropout": 0.1', ["hidden_dropout=0.1, Pythia has 0.0"]),
+        ('"rotary_pct": 0.25', '"attention_dropout": 0.1', ["attention_dropout=0.1, Pythia has 0.0"]),
+        ('"rotary_pct": 0.25', '"layernorm-epsilon": 1.0e-12', ["layernorm_epsilon=1.0e-12, Pythia has 1e-05"]),
+        ('"gpt_j_residual": true', '"gpt-j-residual": False', ["gpt_j_residual=False, Pythia has True"]),
         ('"num-attention-heads": 4', '"num-attention-heads": 3', ["num_attention_heads=3, which does not divide"]),
         ('"num-attention-heads": 4', '"num-attention-heads": many', ["num_attention_heads=many, a number"]),
         ('"pos-emb": "rotary"', '"pos-emb": "learned"', ["pos_emb=learned, Pythia has rotary"]),
@@ -522,3 +531,163 @@ def test_two_configurations_that_differ_are_refused(tmp_path):
     (target / "configs" / "one.yml").write_text(YML)
     (target / "configs" / "two.yml").write_text("num-attention-heads: 8\n")
     refused(target, "two.yml says num_attention_heads=8", "one.yml says 4")
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("stage", [0, 1])
+def test_a_flipped_bit_anywhere_in_a_checkpoint_changes_nothing_or_is_refused(tmp_path, stage, seed):
+    target = write_checkpoint(tmp_path, draw_toy(), stage=stage, dp=1 if stage == 0 else 3)
+    expected = {kind: clones(getattr(read_neox(target), kind)) for kind in ("masters", "exp_avg", "exp_avg_sq")}
+    rng = random.Random(seed)
+    for _ in range(20):
+        file = rng.choice(sorted(target.iterdir()))
+        whole = file.read_bytes()
+        damaged = bytearray(whole)
+        damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        file.write_bytes(damaged)
+        try:
+            found = read_neox(target)
+        except UserError as error:
+            assert file.name in str(error) and "\n" not in str(error)
+        else:
+            for kind, tensors in expected.items():
+                assert_equal(getattr(found, kind), tensors)
+        file.write_bytes(whole)
+
+
+def clones(tensors):
+    return {name: value.clone() for name, value in tensors.items()}
+
+
+def all_moments(content):
+    """The moments in a file of either stage, group by group."""
+    state = content.get("optimizer_state_dict") or content["optimizer"]["optimizer_state_dict"]
+    if "state" in state:
+        return list(state["state"].values())
+    return [moment for group in state["base_optimizer_state"] for moment in group]
+
+
+def one(value):
+    return lambda moments, kind: moments[0][kind].flatten()[3:4].fill_(value)
+
+
+def zeros(moments, kind):
+    for moment in moments:
+        moment[kind].zero_()
+
+
+def of_elsewhere(moments, kind):
+    moments[0][kind].copy_(moments[0][kind].roll(1))
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+@pytest.mark.parametrize(
+    ("kind", "change", "part"),
+    [
+        ("exp_avg", one(float("nan")), "(exp_avg) that are no numbers"),
+        ("exp_avg", one(float("-inf")), "(exp_avg) that are no numbers"),
+        ("exp_avg_sq", one(float("nan")), "(exp_avg_sq) that are no numbers"),
+        ("exp_avg_sq", one(float("inf")), "(exp_avg_sq) that are no numbers"),
+        ("exp_avg_sq", one(-1e-12), "(exp_avg_sq) down to -1e-12"),
+        ("exp_avg_sq", zeros, "larger than their second moments"),
+        ("exp_avg", one(1e4), "1 first moments (exp_avg) that are larger than their second moments"),
+        ("exp_avg", of_elsewhere, "the two are not of one step"),
+    ],
+)
+def test_moments_that_no_training_leaves_are_refused(tmp_path, stage, kind, change, part):
+    target = write_checkpoint(tmp_path, draw_toy(), stage=stage, dp=1 if stage == 0 else 3)
+    file = state_file(target) if stage == 0 else zero_file(target, 1)
+    with edited(file) as content:
+        change(all_moments(content), kind)
+    refused(target, str(file), part, "fetch it again")
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_moments_of_one_rank_that_are_all_zero_are_refused_once_the_model_has_moved(tmp_path, stage):
+    arguments = {"stage": stage, "dp": 1 if stage == 0 else 3}
+    target = write_checkpoint(tmp_path, draw_toy(), **arguments)
+    still = write_checkpoint(tmp_path, draw_toy(), step=0, skipped=0, **arguments)
+    for directory in (target, still):
+        with edited(state_file(directory) if stage == 0 else zero_file(directory, 2)) as content:
+            for kind in ("exp_avg", "exp_avg_sq"):
+                zeros(all_moments(content), kind)
+    refused(target, "only zeros as second moments", "5 updates")
+    assert read_neox(still).updates == 0
+
+
+@pytest.mark.parametrize("step", [5, 6, None])
+def test_the_moments_of_stage_0_say_of_which_step_they_are(tmp_path, step):
+    target = write_checkpoint(tmp_path, draw_toy(), stage=0, dp=1)
+
+    def say(number):
+        with edited(state_file(target)) as content:
+            for group in content["optimizer"]["optimizer_state_dict"]["param_groups"]:
+                group["step"] = number
+
+    say(step)
+    assert read_neox(target).adam_step == step
+    for other in (4, 7, 143_000):
+        say(other)
+        refused(target, f"moments of Adam's step {other}, but the model has made 5 updates")
+
+
+def test_a_loss_scaler_that_has_seen_more_steps_than_were_made_is_refused(tmp_path):
+    target = write_checkpoint(tmp_path, draw_toy(), dp=1, intervals=(1, 1))
+    with edited(zero_file(target, 0)) as content:
+        content["optimizer_state_dict"]["loss_scaler"].cur_iter = 8
+    refused(target, "loss scaler of iteration 8", "saved at iteration 7")
+
+
+@pytest.mark.parametrize("kinds", [["local", "global"], ["sparse_fixed", "sparse_fixed"]])
+def test_attention_that_does_not_look_at_all_that_came_before_is_refused(tmp_path, kinds):
+    path = write_checkpoint(tmp_path, draw_toy())
+    with edited(path / "mp_rank_00_model_states.pt") as state:
+        state["args"]["attention_config"] = kinds
+    with pytest.raises(UserError, match=f"attention_config=.*{kinds[0]}, Pythia has global or flash"):
+        read_neox(path)
+
+
+CONFIGURATION = """{
+  # the model
+  "num-layers": 2, "hidden-size": 32, "num-attention-heads": 4,
+  "max-position-embeddings": 2048, "rotary-pct": 0.25,
+  "gpt-j-residual": True, "hidden-dropout": 0, "attention-config": [[["flash"], 2]],
+  "fp16": {"enabled": true, "loss_scale": 0,},
+}"""
+
+
+@pytest.mark.parametrize(
+    ("further", "said"),
+    [
+        ('{"hidden-dropout": 0.0, "gpt-j-residual": true, "rotary-pct": .25}', None),
+        ('{"attention-config": [ [["flash"], 2] ]}', None),
+        ('{"hidden-dropout": 0.1}', "hidden_dropout=0.1, .* says 0; keep the file of this model only"),
+        ('{"attention-config": [[["local"], 2]]}', "attention_config=.*local.* keep the file of this model only"),
+    ],
+)
+def test_two_configurations_that_say_the_same_in_other_spellings_do_not_contradict_each_other(tmp_path, further, said):
+    path = write_checkpoint(tmp_path, draw_toy(), arguments=False)
+    (path / "configs").mkdir()
+    (path / "configs" / "1.yml").write_text(CONFIGURATION)
+    (path / "configs" / "2.yml").write_text(further)
+    with pytest.raises(UserError, match=said) if said else contextlib.nullcontext():
+        assert read_neox(path).architecture.max_position_embeddings == 2048
+
+
+def test_sparse_attention_in_a_configuration_is_refused(tmp_path):
+    path = write_checkpoint(tmp_path, draw_toy())
+    (path / "configs").mkdir()
+    (path / "configs" / "1.yml").write_text(CONFIGURATION.replace("flash", "sparse_variable"))
+    with pytest.raises(UserError, match="attention_config=sparse_variable, Pythia has global or flash"):
+        read_neox(path)
+
+
+def test_files_of_the_kind_before_pytorch_1_6_are_read(tmp_path):
+    expected = read_neox(write_checkpoint(tmp_path / "new", draw_toy()))
+    path = write_checkpoint(tmp_path / "old", draw_toy())
+    for file in path.glob("layer_*"):
+        content = torch.load(file, map_location="cpu", weights_only=True)
+        torch.save(content, file, _use_new_zipfile_serialization=False)
+    found = read_neox(path).weights
+    assert found.keys() == expected.weights.keys()
+    assert all(torch.equal(found[name], value) for name, value in expected.weights.items())

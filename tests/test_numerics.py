@@ -315,7 +315,7 @@ def test_a_model_whose_layers_differ_is_refused(model):
 
 def test_a_scaled_rotary_embedding_is_refused_and_the_model_stays_as_it_was():
     model = one_layer(8, rope_type="linear", factor=2.0)
-    with pytest.raises(UserError, match="rope_type=linear take rope=fp32"):
+    with pytest.raises(UserError, match=r"rope_type=linear take training.numerics.rope=fp32"):
         set_numerics(model, activation="tanh", rope="neox_fp16")
     assert numerics_of(model) == Numerics("erf", "fp32")
     assert model.config.hidden_act == "gelu"

@@ -8,10 +8,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import edited_source
-from corpus import open_corpus, open_index_mapped
+from corpus import lacking_map_bytes, open_corpus, open_index_mapped
 from corpus.byte_source import local_files, pieces, shard_names
+from corpus.index_mapped import MAP_BYTES
 from foundation import UserError, sha256_of_file
-from range_server import RangeServer, in_shards
+from foundation.hub import forget_listings
+from range_server import RangeServer, be_impatient, be_the_hub, in_shards
 from test_indexed_dataset import hand_made_index
 from test_sample_order import published_algorithm
 
@@ -122,6 +124,12 @@ def test_a_merged_file_on_a_web_server(merged, rows):
         assert_reads_as(open_corpus(f"{server.url}/document.bin"), rows)
 
 
+@pytest.mark.parametrize("name", ["EleutherAI/pile-deduped-pythia-preshuffled", "me/rows.v2"])
+def test_the_hubs_name_of_a_dataset_without_its_prefix_is_refused_with_it(name):
+    with pytest.raises(UserError, match=rf"there is no corpus at {name}; .* is corpus.location=hf://datasets/{name}$"):
+        open_corpus(name)
+
+
 def test_shards_on_the_hub(sharded, rows, monkeypatch):
     commit, name = "c" * 40, "Somebody/rows"
     files = {f"datasets/{name}/resolve/{commit}/{path.name}": path for path in sharded.iterdir()}
@@ -129,9 +137,7 @@ def test_shards_on_the_hub(sharded, rows, monkeypatch):
         hub.publish(
             name, commit, {path.name: (path.stat().st_size, sha256_of_file(path)) for path in sharded.iterdir()}
         )
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-        template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        be_the_hub(monkeypatch, hub.url)
         corpus = open_corpus(f"hf://datasets/{name}")
         assert_reads_as(corpus, rows)
         assert corpus.identity()["revision"] == commit
@@ -142,6 +148,63 @@ def test_the_unshuffled_corpus_through_maps_built_here(unshuffled):
     for _ in range(2):  # built, then kept
         corpus = open_index_mapped(directory / "pile_0.87_text_document", seed=1234, num_samples=num_samples)
         assert_reads_as(corpus, rows)
+
+
+@pytest.fixture
+def maps_hub(unshuffled, monkeypatch, tmp_path):
+    """A hub with the maps of seed 1234, and those of another."""
+    _, _, _, maps = unshuffled
+    files = {}
+    for name, values in zip(("doc", "sample", "shuffle"), maps, strict=True):
+        np.save(tmp_path / "map.npy", values)
+        for seed in (1234, 5):
+            place = f"seed{seed}/pile_0.87_text_document_train_indexmap_10ns_{ROW_TOKENS - 1}sl_{seed}s_{name}_idx.npy"
+            files[place] = (tmp_path / "map.npy").read_bytes()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    be_impatient(monkeypatch)
+    with RangeServer({}) as server:
+        be_the_hub(monkeypatch, server.url)
+        server.commit = server.publish_tables("Somebody/maps", {"README.md": b"-", **files})
+        yield server
+
+
+@pytest.mark.parametrize("failing", [429, 502, 0])
+def test_maps_come_from_the_hub_once_and_only_those_of_the_seed(maps_hub, unshuffled, caplog, failing):
+    directory, num_samples, rows, _ = unshuffled
+    maps_hub.failing, maps_hub.storage_failing = [failing], [403]
+    caplog.set_level("INFO")
+
+    def opened():
+        forget_listings()
+        path = directory / "pile_0.87_text_document"
+        return open_index_mapped(path, seed=1234, num_samples=num_samples, maps="hf://datasets/Somebody/maps")
+
+    assert lacking_map_bytes("hf://datasets/Somebody/maps", 1234) == MAP_BYTES
+    corpus = opened()
+    assert_reads_as(corpus, rows)
+    assert corpus.identity()["order"] == f"hf://datasets/Somebody/maps@{maps_hub.commit}"
+    assert "the maps of seed 1234" in caplog.text
+    assert {path.partition("/seed")[2].partition("/")[0] for path, *_ in maps_hub.log.ranges} == {"1234"}
+    assert lacking_map_bytes("hf://datasets/Somebody/maps", 1234) == 0
+    assert lacking_map_bytes("hf://datasets/Somebody/maps", 5) > 0
+    maps_hub.go_away()
+    assert opened().identity() == corpus.identity()
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [
+        ("hf://datasets/Somebody/maps", "holds no maps seed7/"),
+        ("hf://datasets/Somebody/others", "the hub has no dataset Somebody/others"),
+        ("hf://datasets/Somebody", "is not understood; take a directory or hf://datasets/OWNER/NAME"),
+    ],
+)
+def test_maps_that_the_hub_has_not_are_told(maps_hub, unshuffled, location, message):
+    directory, num_samples, _, _ = unshuffled
+    with pytest.raises(UserError, match=message):
+        open_index_mapped(
+            directory / "pile_0.87_text_document", seed=7, num_samples=num_samples, row_tokens=ROW_TOKENS, maps=location
+        )
 
 
 def test_maps_that_other_code_built_are_built_again(unshuffled, monkeypatch, tmp_path):
@@ -263,3 +326,18 @@ def test_an_index_with_other_tokens_than_uint16_is_refused(tmp_path):
     (tmp_path / "wide.idx").write_bytes(wide_index)
     with pytest.raises(UserError, match="tokens are int32, expected uint16"):
         open_corpus(tmp_path / "wide.bin", row_tokens=3)
+
+
+def test_hidden_files_beside_shards_are_passed_over_as_those_that_macos_leaves(tmp_path):
+    names = [f"document-{part:05d}-of-00001.bin" for part in range(2)]
+    for name in names:
+        (tmp_path / name).write_bytes(np.arange(1, 5, dtype="<u2").tobytes())
+        (tmp_path / f"._{name}").write_bytes(b"Mac OS X")
+    assert open_corpus(tmp_path, row_tokens=4).num_rows == 2
+
+
+def test_a_shard_that_is_a_link_to_nothing_is_told_as_that(tmp_path):
+    (tmp_path / "document-00000-of-00001.bin").write_bytes(np.arange(1, 5, dtype="<u2").tobytes())
+    (tmp_path / "document-00001-of-00001.bin").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match=r"document-00001-of-00001\.bin is a link to .*gone, where nothing is"):
+        open_corpus(tmp_path, row_tokens=4)

@@ -29,7 +29,6 @@ PRETRAINING = Pretraining(
     hidden_size=32,
     num_layers=2,
     num_attention_heads=4,
-    rotary_pct=0.25,
     train_iters=12,
     checkpoint_every=6,
     seed=1,

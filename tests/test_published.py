@@ -1,7 +1,16 @@
 import pytest
 
 from foundation import UserError
-from training.published import SIZES, STEPS, check_not_v0, check_same_model, known_caveats, published_repository
+from training.published import (
+    SIZES,
+    STEPS,
+    check_not_v0,
+    check_same_model,
+    is_of_suite,
+    known_caveats,
+    known_fault,
+    published_repository,
+)
 
 
 def test_the_suite_has_ten_sizes_and_154_steps():
@@ -102,7 +111,59 @@ def test_a_repository_of_the_model_itself_or_of_an_unknown_name_passes():
     check_same_model("hf://EleutherAI/pythia-410m-deduped", size="410m", deduped=True, seed=0)
     check_same_model("hf://EleutherAI/pythia-160m-seed9", size="160m", deduped=False, seed=9)
     check_same_model("hf://me/my-pythia", size="410m", deduped=True, seed=0)
-    check_same_model("hf://EleutherAI/pythia-160m-weight-seed1", size="160m", deduped=False, seed=0)
+    check_same_model("hf://me/pythia-410m-mine", size="410m", deduped=True, seed=0)
+    check_same_model("runs/EleutherAI/pythia-own", size="410m", deduped=True, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [("data-seed1", 1), ("data-seed3", 3), ("Data-Seed2", 2), ("weight-seed1", 0), ("weight-seed3", 0), ("seed4", 4)],
+)
+@pytest.mark.parametrize("owner", ["hf://EleutherAI/", "hf://a-mirror/", "copies/"])
+def test_a_model_of_polypythias_is_of_the_data_order_that_its_name_says(owner, name, seed):
+    location = f"{owner}pythia-160m-{name}"
+    check_same_model(location, size="160m", deduped=False, seed=seed)
+    for other in {0, 1, 2, 3} - {seed}:
+        with pytest.raises(UserError, match=f"set model=160m model.deduped=false model.seed={seed}$"):
+            check_same_model(location, size="160m", deduped=False, seed=other)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pythia-160m-alldropout",
+        "pythia-160m-data-seed4",
+        "pythia-410m-data-seed1",
+        "pythia-160m-weight-seed0",
+        "pythia-160m-deduped-seed1",
+        "pythia-1b-seed1",
+        "pythia-160m-seed10",
+        "pythia-160m-tokens-seed1",
+    ],
+)
+def test_a_model_of_eleutherai_whose_order_is_not_known_is_refused_with_those_that_are(name):
+    with pytest.raises(UserError, match=rf"{name} is none of the models whose data order .* pythia-160m-data-seedN"):
+        check_same_model(f"hf://EleutherAI/{name}", size="160m", deduped=False, seed=0)
+
+
+def test_the_intervened_model_is_refused_as_a_suite_and_named_as_what_an_audit_looks_into():
+    with pytest.raises(UserError, match=r"read swapped text in its last steps; it is for protocol=audit: set audit"):
+        check_same_model("hf://EleutherAI/pythia-intervention-1.4b-deduped", size="1.4b", deduped=True, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("repository", "expected"),
+    [
+        ("EleutherAI/pythia-12b-deduped", True),
+        ("EleutherAI/pythia-31m-seed3", True),
+        ("EleutherAI/pythia-160m-data-seed2", True),
+        ("EleutherAI/pythia-intervention-410m-deduped", False),
+        ("EleutherAI/pythia-160m-alldropout", False),
+        ("me/pythia-12b-deduped", False),
+    ],
+)
+def test_whose_branches_are_known_without_asking(repository, expected):
+    assert is_of_suite(repository) is expected
 
 
 @pytest.mark.parametrize(
@@ -117,6 +178,7 @@ def test_a_repository_of_the_model_itself_or_of_an_unknown_name_passes():
         ("EleutherAI/pythia-410m-seed6", 88_000, "pythia#202"),
         ("EleutherAI/pythia-410m-seed2", 111_000, "pythia#202"),
         ("EleutherAI/pythia-160m-weight-seed1", 4, "pythia#203"),
+        ("EleutherAI/pythia-160m-weight-seed3", 0, "published suite's data order"),
         ("EleutherAI/pythia-70m", 1, "pythia#83"),
         ("EleutherAI/pythia-70m", 2, "pythia#198"),
         ("EleutherAI/pythia-14m", 133_000, "until 2026-02-27"),
@@ -137,7 +199,6 @@ def test_what_is_wrong_with_a_step_is_said_with_its_issue(repository, step, issu
         ("EleutherAI/pythia-12b", 51_000),
         ("EleutherAI/pythia-14m-deduped", 133_000),
         ("EleutherAI/pythia-410m-seed9", 41_000),
-        ("EleutherAI/pythia-160m-weight-seed1", 0),
         ("somebody/pythia-2.8b", 103_000),
         ("pythia-2.8b", 103_000),
     ],
@@ -148,9 +209,25 @@ def test_nothing_is_said_of_a_step_of_which_nothing_is_known(repository, step):
 
 def test_86_steps_of_2_8b_are_known_to_be_of_the_end_of_training():
     late = [step for step in STEPS if any("end of training" in text for text in known_caveats(BIG, step))]
+    assert late == [step for step in STEPS if known_fault(BIG, step) is not None]
     assert len(late) + 1 == 86  # and step143000 itself
     assert 133_000 not in late
     assert all("as main and as step143000" in known_caveats(BIG, step)[-1] for step in (133_000, 143_000))
 
 
 BIG = "EleutherAI/pythia-2.8b"
+
+
+@pytest.mark.parametrize(
+    ("repository", "steps"),
+    [
+        ("EleutherAI/pythia-12b", [50_000, 58_000]),
+        ("EleutherAI/pythia-410m-seed9", [40_000]),
+        ("EleutherAI/pythia-410m-seed2", [111_000]),
+        ("EleutherAI/pythia-12b-deduped", []),
+        ("EleutherAI/pythia-160m-weight-seed1", []),
+        ("me/pythia-12b", []),
+    ],
+)
+def test_the_steps_whose_weights_are_known_to_be_others(repository, steps):
+    assert [step for step in STEPS if known_fault(repository, step) is not None] == steps

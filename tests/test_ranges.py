@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from corpus.remote.ranges import Patience, RangeClient
 from foundation import UserError
+from foundation.web import Client, OutOfReach, Patience
 from range_server import (
     RangeServer,
     drop_after,
@@ -22,7 +22,7 @@ HASTY = Patience(tries=4, first_delay_s=0.01, longest_delay_s=0.02, timeout_s=2,
 
 
 def read(server, start=0, stop=1 << 20, *, size=1 << 20, patience=HASTY):
-    return b"".join(RangeClient(patience=patience).stream(f"{server.url}/file.bin", start, stop, size=size))
+    return b"".join(Client(patience=patience).stream(f"{server.url}/file.bin", start, stop, size=size))
 
 
 def served(*faults):
@@ -60,7 +60,7 @@ def test_a_fault_that_passes_leaves_the_right_bytes_behind(fault):
 
 
 def test_short_answers_are_no_failures(monkeypatch):
-    monkeypatch.setattr("corpus.remote.ranges.time.sleep", lambda _: pytest.fail("it waits"))
+    monkeypatch.setattr("foundation.web.time.sleep", lambda _: pytest.fail("it waits"))
     with served(*[send_less(1 << 17)] * 7) as server:
         assert read(server) == CONTENT
         assert len(server.log.ranges) == 8
@@ -73,7 +73,7 @@ def test_answers_that_are_too_short_to_end_ever_are_failures():
 
 def test_another_version_of_the_same_size_is_refused_with_both():
     with served() as server:
-        client = RangeClient(patience=HASTY)
+        client = Client(patience=HASTY)
         size, version = client.describe(f"{server.url}/file.bin")
         server.etag = '"v2"'
         with pytest.raises(UserError, match='is of version "v2" now, but was of "v1" when it was opened'):
@@ -84,7 +84,7 @@ def test_a_server_that_tells_no_version_is_refused():
     with served() as server:
         server.etag = None
         with pytest.raises(UserError, match=r"does not tell its version \(ETag or Last-Modified\)"):
-            RangeClient().describe(f"{server.url}/file.bin")
+            Client().describe(f"{server.url}/file.bin")
 
 
 def redirect(to):
@@ -94,9 +94,16 @@ def redirect(to):
     return fault
 
 
-@pytest.mark.parametrize("to", ["/file.bin", "ftp://127.0.0.1/x", "http://127.0.0.1:99999/x"])
-def test_redirects_that_lead_nowhere_end_in_one_line(to):
-    with served(*[redirect(to)] * 40) as server, pytest.raises(UserError, match="cannot be asked for"):
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [
+        ("/file.bin", "cannot be asked for"),
+        ("ftp://127.0.0.1/x", "cannot be asked for"),
+        ("http://127.0.0.1:99999/x", "failed 4 times in a row"),
+    ],
+)
+def test_redirects_that_lead_nowhere_end_in_one_line(to, message):
+    with served(*[redirect(to)] * 40) as server, pytest.raises(UserError, match=message):
         read(server)
 
 
@@ -105,8 +112,8 @@ def test_a_netrc_does_not_take_the_place_of_the_token(tmp_path, monkeypatch):
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     with served() as server:
         url = f"{server.url}/file.bin"
-        b"".join(RangeClient(headers=lambda: {"authorization": "Bearer abc"}).stream(url, 0, 10, size=1 << 20))
-        b"".join(RangeClient().stream(url, 0, 10, size=1 << 20))
+        b"".join(Client(headers=lambda: {"authorization": "Bearer abc"}).stream(url, 0, 10, size=1 << 20))
+        b"".join(Client().stream(url, 0, 10, size=1 << 20))
         with_token, without = server.log.headers
         assert with_token["authorization"] == "Bearer abc"
         assert without["Authorization"].startswith("Basic ")
@@ -206,21 +213,71 @@ def test_a_server_that_falls_silent_is_tried_again():
 
 def test_the_size_and_version_of_a_file_are_what_its_server_says():
     with served() as server:
-        assert RangeClient().describe(f"{server.url}/file.bin") == (len(CONTENT), '"v1"')
+        assert Client().describe(f"{server.url}/file.bin") == (len(CONTENT), '"v1"')
         with pytest.raises(UserError, match="no such file"):
-            RangeClient().describe(f"{server.url}/other.bin")
+            Client().describe(f"{server.url}/other.bin")
 
 
 def test_a_host_that_cannot_be_reached_is_told_soon():
     with served() as server:
         url = f"{server.url}/file.bin"
     with pytest.raises(UserError, match=r"failed 3 times in a row \(last: the connection failed\)"):
-        RangeClient(patience=Patience(first_delay_s=0.01)).describe(url)
+        Client(patience=Patience(first_delay_s=0.01)).describe(url)
 
 
 def test_headers_go_with_every_request_and_no_encoding_is_accepted():
     with served() as server:
-        client = RangeClient(headers=lambda: {"Authorization": "Bearer abc"}, patience=HASTY)
+        client = Client(headers=lambda: {"Authorization": "Bearer abc"}, patience=HASTY)
         b"".join(client.stream(f"{server.url}/file.bin", 0, 10, size=len(CONTENT)))
         (headers,) = server.log.headers
         assert (headers["Authorization"], headers["Accept-Encoding"]) == ("Bearer abc", "identity")
+
+
+def trickle(handler, entry, start, stop):
+    handler.answer(206, handler.range_headers(start, stop))
+    for place in range(start, start + 20):
+        handler.send(entry, place, place + 1)
+        time.sleep(0.05)
+    handler.hang_up()
+
+
+def test_a_server_that_only_trickles_is_tried_again():
+    patience = Patience(tries=4, first_delay_s=0.01, timeout_s=0.2, slowest_bytes_per_s=1000)
+    with served(trickle) as server:
+        assert read(server, patience=patience) == CONTENT
+        assert server.log.bytes_sent < len(CONTENT) + 20
+
+
+def test_a_document_that_takes_too_long_is_asked_for_again_and_then_told():
+    def slow(handler, entry, start, stop):
+        handler.answer(200, {"Content-Length": stop - start})
+        for place in range(start, stop, 1 << 16):
+            handler.send(entry, place, min(place + (1 << 16), stop))
+            time.sleep(0.05)
+
+    patience = Patience(tries=2, first_delay_s=0.01, document_s=0.2)
+    with served(slow) as server:
+        assert Client(patience=patience).get(f"{server.url}/file.bin") == CONTENT
+    with served(slow, slow) as server, pytest.raises(OutOfReach, match=r"last: it did not come within 0 s"):
+        Client(patience=patience).get(f"{server.url}/file.bin")
+
+
+@pytest.mark.parametrize("fault", [status(500), status(429, Retry_After=0), drop_after(1000)])
+def test_a_host_that_answered_once_is_given_all_tries(fault):
+    with served(*[fault] * 3) as server:
+        client = Client(patience=Patience(tries=4, first_contact_tries=1, first_delay_s=0.01))
+        assert client.get(f"{server.url}/file.bin") == CONTENT
+
+
+def test_a_host_that_does_not_answer_is_not_asked_again_for_a_while():
+    with served() as server:
+        url = f"{server.url}/file.bin"
+    patient = Client(patience=Patience(first_delay_s=0.01, silence_s=0.2))
+    with pytest.raises(OutOfReach, match="failed 3 times in a row") as first:
+        patient.get(url)
+    assert first.value.reason == "it failed 3 times in a row (last: the connection failed)"
+    with pytest.raises(OutOfReach, match="did not answer before"):
+        patient.get(url)
+    time.sleep(0.2)
+    with pytest.raises(OutOfReach, match="failed 3 times in a row"):
+        patient.get(url)

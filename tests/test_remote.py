@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from corpus.remote.blocks import Block, BlockStore
 from corpus.remote.files import BLOCK_BYTES, REQUEST_BYTES, RemoteFiles
 from corpus.remote.listing import remote_place
-from corpus.remote.ranges import Patience, RangeClient
 from foundation import UserError
+from foundation.web import Client, Patience
 from range_server import (
     RangeServer,
     drop_after,
@@ -43,7 +43,7 @@ def shards(sizes=(300_000, 300_000, 100_001), seed=0):
 
 
 def opened(url, cache, *, max_bytes=1 << 30, size=None, in_flight=4, patience=HASTY):
-    place = remote_place(url, revision=None, client=RangeClient(patience=patience), listings=cache / "listings")
+    place = remote_place(url, revision=None, client=Client(patience=patience), listings=cache / "listings")
     store = BlockStore(cache / "blocks", max_bytes=max_bytes)
     return RemoteFiles(place, store, size=size, block_bytes=BLOCK, request_bytes=REQUEST, in_flight=in_flight)
 

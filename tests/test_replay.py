@@ -77,7 +77,7 @@ def test_a_method_that_needs_what_is_not_there_is_refused():
         UserError, match="lively is no way to get Adam's moments; known are previous_checkpoint, live, "
     ):
         plan(133000, method="lively")
-    with pytest.raises(UserError, match="no checkpoint precedes step 133000; take live"):
+    with pytest.raises(UserError, match=r"no checkpoint precedes step 133000; take replay.method=live"):
         plan(133000, method="previous_checkpoint", checkpoints=[133000, 134000])
     with pytest.raises(UserError, match="needs the suite's own batches"):
         plan(133000, method="previous_checkpoint", whole_batches=False)

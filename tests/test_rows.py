@@ -78,7 +78,7 @@ def test_a_file_that_is_no_whole_number_of_rows_is_refused(tmp_path):
 
 def test_an_index_of_other_rows_is_refused(tmp_path):
     write_indexed_dataset(tmp_path / "documents", [np.arange(4), np.arange(6)], dtype=np.uint16)
-    with pytest.raises(UserError, match="2 sequences of 4 tokens and others, together 10 tokens, expected rows of 5"):
+    with pytest.raises(UserError, match="2 sequences of 4 to 6 tokens, together 10, expected rows of 5"):
         open_corpus(tmp_path / "documents.bin", row_tokens=5)
 
 

@@ -130,7 +130,7 @@ def test_mistakes_get_one_clear_line(refused, finished, tmp_path):
     assert "corpus.vocab_size=many is no int" in refused("corpus.vocab_size=many")
     assert "vocab_size=100 must lie between 257 and 65536" in refused("corpus.vocab_size=100")
     assert "row_tokens=1" in refused("corpus.row_tokens=1")
-    assert "is no multiple of num_attention_heads=5" in refused("model.pretraining.num_attention_heads=5")
+    assert "num_attention_heads=5; change one" in refused("model.pretraining.num_attention_heads=5")
     (tmp_path / "empty.txt").write_text("\n\n")
     assert "holds no document" in refused(f"corpus.text={tmp_path / 'empty.txt'}")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
@@ -460,7 +460,7 @@ def test_a_hub_that_fails_ends_in_one_line_and_the_run_goes_on_when_it_is_back(e
     refused = run_there(elsewhere, tmp_path / "run", tmp_path / "cache")
     assert refused.returncode == 1
     assert "Traceback" not in refused.stderr
-    assert refused.stderr.splitlines()[-1].startswith("error: hf://datasets/some/rows@main")
+    assert refused.stderr.splitlines()[-1].startswith("error: hf://datasets/some/rows has no revision main")
     elsewhere.documents[path] = answer
     ended = run_there(elsewhere, tmp_path / "run", tmp_path / "cache")
     assert ended.returncode == 0, ended.stderr
@@ -490,8 +490,9 @@ def test_the_paper_s_run_is_planned_without_asking_the_hub(elsewhere, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "before    1,269,760 rows, from 134,922,240, that Adam's moments or the" in done.stdout
     assert "47.17 GB, in whole blocks, by 352 requests" in done.stdout
-    assert "weights   step 133,000 of hf://EleutherAI/pythia-1.4b-deduped" in done.stdout
     plan = " ".join(done.stdout.split())
+    assert "3 checkpoints of hf://EleutherAI/pythia-1.4b-deduped, 2.93 GB each: steps 132,000, 133,000, 143,000" in plan
+    assert "of these 8.79 GB to fetch, into " in plan
     moments = "previous_checkpoint, from the weights of step 132000: 240 steps frozen and 1000 live"
     assert f"moments rebuilt, {moments}" in plan
     assert not elsewhere.log.documents

@@ -1,12 +1,12 @@
 import hashlib
-import http.server
-import threading
+import time
 import zipfile
 
 import pytest
 
 from foundation import SOURCES, Package, Source, UserError, fetch
 from foundation import sources as sources_module
+from range_server import RangeServer, be_impatient, drop_after, status
 
 CONTENT = b"An invented line.\nAnother one.\n"
 MEMBER = "invented/data/lines.txt"
@@ -16,7 +16,7 @@ MEMBER = "invented/data/lines.txt"
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setattr(sources_module, "_silent_addresses", set())
+    be_impatient(monkeypatch)
     return tmp_path / "cache"
 
 
@@ -87,7 +87,7 @@ def test_a_copy_of_the_users_is_taken_when_its_content_is_right(cache, tmp_path,
     mine.write_bytes(CONTENT.rstrip(b"\n"))
     assert fetch("invented", path=mine).read_bytes() == CONTENT
     mine.write_bytes(CONTENT + b"One line too many.\n")
-    with pytest.raises(UserError, match="is not the right"):
+    with pytest.raises(UserError, match="that was published; name that one, or"):
         fetch("invented", path=mine)
     with pytest.raises(UserError, match="there is no file"):
         fetch("invented", path=tmp_path / "missing.txt")
@@ -105,64 +105,75 @@ def test_cached_content_that_was_altered_is_fetched_again(cache, wheel, monkeypa
 
 def test_a_wrong_answer_from_an_address_leads_on_to_the_index(cache, wheel, monkeypatch):
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheel.parent))
-    monkeypatch.setattr(sources_module, "_download", lambda url: b"<html>Please log in.</html>")
-    register(monkeypatch, sha256_of(wheel), url="http://hub.invalid/lines.txt")
-    assert fetch("invented").read_bytes() == CONTENT
-
-
-def test_a_public_address_serves_before_the_index_is_asked(cache, tmp_path, monkeypatch):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(CONTENT)
-
-        def log_message(self, *_):
-            pass
-
-    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        register(monkeypatch, "0" * 64, url=f"http://127.0.0.1:{server.server_port}/lines.txt")
+    with RangeServer({"lines.txt": b"<html>Please log in.</html>"}) as server:
+        register(monkeypatch, sha256_of(wheel), url=f"{server.url}/lines.txt")
         assert fetch("invented").read_bytes() == CONTENT
-        server.shutdown()
 
 
-def test_an_address_that_did_not_answer_is_not_asked_again(cache, monkeypatch):
-    asked = []
+def test_a_public_address_serves_before_the_index_is_asked(cache, monkeypatch):
+    with RangeServer({"lines.txt": CONTENT}) as server:
+        register(monkeypatch, "0" * 64, url=f"{server.url}/lines.txt")
+        assert fetch("invented").read_bytes() == CONTENT
 
-    def refuse(url, timeout):
-        asked.append(url)
-        raise TimeoutError("no answer")
 
-    monkeypatch.setattr(sources_module.urllib.request, "urlopen", refuse)
-    register(monkeypatch, "0" * 64, url="http://hub.invalid/lines.txt")
-    for _ in range(2):
+def test_an_address_that_does_not_answer_is_not_waited_for_again(cache, monkeypatch):
+    be_impatient(monkeypatch, first_delay_s=0.2, longest_delay_s=0.2)
+    with RangeServer({}) as server:
+        url = server.url
+    register_without_a_wheel(monkeypatch, f"{url}/lines.txt")
+    waited = []
+    for message in ("failed 3 times in a row", "did not answer before"):
+        started = time.monotonic()
+        with pytest.raises(UserError, match=message):
+            fetch("invented")
+        waited.append(time.monotonic() - started)
+    assert waited[1] < 0.2 < waited[0]
+
+
+@pytest.mark.parametrize("fault", [status(404), status(429), status(403), status(500), drop_after(3)])
+def test_an_address_that_answers_with_a_failure_is_asked_again(cache, monkeypatch, fault):
+    """Only a host that does not answer is left alone: what it lacks or refuses says nothing of its other files."""
+    with RangeServer({"lines.txt": CONTENT}, faults=[fault] * 8) as server:
+        register_without_a_wheel(monkeypatch, f"{server.url}/lines.txt")
         with pytest.raises(UserError):
             fetch("invented")
-    assert len(asked) == 1
+        server.faults.clear()
+        assert fetch("invented").read_bytes() == CONTENT
 
 
-def register_without_a_wheel(monkeypatch):
-    source = Source(hashlib.sha256(CONTENT).hexdigest(), "CC0", None, "lines.txt", "http://hub.invalid/lines%2B1.txt")
+@pytest.mark.parametrize("fault", [status(429, Retry_After=0), status(502), drop_after(3)])
+def test_a_failure_that_passes_does_not_cost_the_wheel(cache, monkeypatch, fault):
+    with RangeServer({"lines.txt": CONTENT}, faults=[fault]) as server:
+        register(monkeypatch, "0" * 64, url=f"{server.url}/lines.txt")
+        assert fetch("invented").read_bytes() == CONTENT
+
+
+def test_every_public_address_is_where_the_publisher_has_the_file():
+    winobias = "https://raw.githubusercontent.com/uclanlp/corefBias/master/WinoBias/wino"
+    assert SOURCES["winobias/generalized_swaps"].url == f"{winobias}/generalized_swaps.txt"
+    assert SOURCES["winobias/pro_type1.dev"].url == f"{winobias}/data/pro_stereotyped_type1.txt.dev"
+
+
+def register_without_a_wheel(monkeypatch, url):
+    source = Source(hashlib.sha256(CONTENT).hexdigest(), "CC0", None, "lines.txt", url)
     monkeypatch.setitem(SOURCES, "invented", source)
 
 
 def test_a_file_that_no_wheel_holds_is_fetched_from_its_address_once(cache, monkeypatch):
-    register_without_a_wheel(monkeypatch)
-    asked = []
-    monkeypatch.setattr(sources_module, "_download", lambda url: asked.append(url) or CONTENT)
-    assert fetch("invented").read_bytes() == CONTENT
-    assert fetch("invented").name == "lines.txt"
-    assert asked == ["http://hub.invalid/lines%2B1.txt"]
+    with RangeServer({"lines+1.txt": CONTENT}) as server:
+        register_without_a_wheel(monkeypatch, f"{server.url}/lines%2B1.txt")
+        assert fetch("invented").read_bytes() == CONTENT
+        assert fetch("invented").name == "lines.txt"
+        assert len(server.log.ranges) == 1
 
 
 def test_without_a_wheel_the_remedy_is_a_path_and_no_index_is_named(cache, monkeypatch):
-    register_without_a_wheel(monkeypatch)
-    monkeypatch.setattr(sources_module, "_download", lambda url: b"<html>Please log in.</html>")
-    with pytest.raises(
-        UserError, match=r"has sha256 .* expected .*; connect once, or name the path of a copy"
-    ) as error:
-        fetch("invented")
+    with RangeServer({"lines.txt": b"<html>Please log in.</html>"}) as server:
+        register_without_a_wheel(monkeypatch, f"{server.url}/lines.txt")
+        with pytest.raises(
+            UserError, match=r"has sha256 .* expected .*; connect once, or name the path of a copy"
+        ) as error:
+            fetch("invented")
     assert "lines.txt" in str(error.value)
     assert "PIP_FIND_LINKS" not in str(error.value)
 

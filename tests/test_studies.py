@@ -303,7 +303,7 @@ def test_the_paper_s_steps_keep_the_losses_of_one_in_ten():
 
 
 def test_each_worker_of_joblib_has_a_gpu_of_its_own(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     held, visible = [], []
@@ -320,4 +320,4 @@ def test_each_worker_of_joblib_has_a_gpu_of_its_own(monkeypatch, tmp_path):
         take_gpu("joblib")
     take_gpu("hydra._internal.core_plugins.basic_launcher.BasicLauncher")
     for lock in held:
-        lock.release()
+        lock.close()

@@ -1,5 +1,6 @@
 import copy
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ import torch
 from transformers import AutoTokenizer
 
 from foundation import UserError
+from foundation.hub import forget_listings
+from foundation.web import forget_hosts
 from neox_generator import draw_toy, write_checkpoint
-from range_server import RangeServer
+from range_server import RangeServer, be_impatient, be_the_hub
 from test_checkpoint import save
-from test_hub_weights import ask, model_files, own_caches  # noqa: F401  # fixtures
+from test_hub_weights import model_files, own_caches  # noqa: F401  # fixtures
 from test_loop import RECIPE
 from training import (
     Architecture,
@@ -83,10 +86,10 @@ def test_a_model_is_given_the_masters_of_a_neox_checkpoint(directory):
 
 def test_a_model_takes_no_weights_of_another_model(directory, tiny_model):
     config = copy.deepcopy(tiny_model.config)
-    config.rope_parameters = {**config.rope_parameters, "partial_rotary_factor": 0.5}
+    config.num_attention_heads = 2
     config.save_pretrained(directory / "step6")
     suite = open_suite(directory)
-    with pytest.raises(UserError, match=r"step6 has rope_parameters=.*0\.5.*expected checkpoints of one model"):
+    with pytest.raises(UserError, match=r"step6 has num_attention_heads=2.*expected checkpoints of one model"):
         suite.load_into(suite.load(5).model, 6)
 
 
@@ -182,7 +185,7 @@ def test_a_local_copy_of_the_first_release_is_refused_by_its_name(tmp_path):
     for name in ("pythia-410m-v0", "pythia-1.3b"):
         with pytest.raises(UserError, match=r"first release \(v0\)"):
             open_suite(tmp_path / name)
-    assert open_suite(tmp_path / "350m").steps() == []
+    assert open_suite(tmp_path / "350m").location == str(tmp_path / "350m")
 
 
 def test_of_two_formats_of_a_step_the_one_that_holds_more_is_read(directory):
@@ -198,7 +201,7 @@ def test_a_tokenizer_file_that_is_none_is_one_line(directory):
 
 def test_a_published_checkpoint_loads_from_the_hub_with_its_caveats(monkeypatch, model_files, tiny_model):  # noqa: F811
     with RangeServer({}) as hub:
-        ask(monkeypatch, hub.url)
+        be_the_hub(monkeypatch, hub.url)
         other = {
             name: content[:-1] + b"x" if name.endswith(".safetensors") else content
             for name, content in model_files.items()
@@ -233,3 +236,94 @@ def test_tokenizers_of_checkpoints_are_their_own(directory, tiny_tokenizer):
     assert Path(load_checkpoint(directory, step=6).path) == directory / "step6"
     again = AutoTokenizer.from_pretrained(directory / "step6")
     assert again("She told him").input_ids == tiny_tokenizer("She told him").input_ids
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "hf://EleutherAI/pythia-70m",
+        "hf://EleutherAI/pythia-70m/",
+        "https://huggingface.co/EleutherAI/pythia-70m",
+        "https://huggingface.co/EleutherAI/pythia-70m/",
+        "https://hf.co/EleutherAI/pythia-70m?library=transformers",
+    ],
+)
+def test_a_repository_and_the_address_of_its_page_are_the_same_suite(location):
+    assert open_suite(location).location == "hf://EleutherAI/pythia-70m"
+
+
+@pytest.mark.parametrize(
+    "location", ["hf://EleutherAI/pythia-70m@step8", "https://huggingface.co/EleutherAI/pythia-70m/tree/step8"]
+)
+def test_a_revision_within_a_location_is_refused_with_how_to_name_a_step(location):
+    with pytest.raises(UserError, match=r"names the revision step8; name .* hf://EleutherAI/pythia-70m, and set step"):
+        open_suite(location)
+
+
+@pytest.mark.parametrize("name", ["EleutherAI/pythia-70m", "me/my.model"])
+def test_the_hubs_name_without_its_prefix_is_refused_with_it(name):
+    with pytest.raises(UserError, match=f"there is no directory {name} of checkpoints; .*, or hf://{name} if it is"):
+        open_suite(name).steps()
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    be_impatient(monkeypatch)
+    with RangeServer({}) as server:
+        be_the_hub(monkeypatch, server.url)
+        yield server
+
+
+INTERVENED = "EleutherAI/pythia-intervention-1.4b-deduped"
+
+
+def test_main_is_the_last_step_of_a_repository_without_branches_of_steps_and_a_caveat_says_so(hub, model_files):  # noqa: F811
+    hub.publish_model(INTERVENED, "main", model_files)
+    suite = open_suite(f"hf://{INTERVENED}")
+    assert suite.steps() == [143_000]
+    assert suite.load(143_000).step == 143_000
+    assert suite.caveats(143_000) == [
+        f"{INTERVENED} has no branch of a step: its main was taken for step 143,000, its last."
+    ]
+    with pytest.raises(UserError, match=r"step=133000 has no checkpoint in hf://EleutherAI/pythia-intervention"):
+        suite.load(133_000)
+
+
+def test_branches_of_steps_come_before_main(hub, model_files):  # noqa: F811
+    for revision in ("main", "step134000", "step140000", "step143000"):
+        hub.publish_model(INTERVENED, revision, model_files | {"model.safetensors": revision.encode()})
+    suite = open_suite(f"hf://{INTERVENED}")
+    assert suite.steps() == [134_000, 140_000, 143_000]
+    assert suite.caveats(143_000) == []
+    assert (suite.fetch(140_000) / "model.safetensors").read_bytes() == b"step140000"
+
+
+def test_the_steps_of_a_model_of_the_suite_are_known_without_asking(hub):
+    assert len(open_suite("hf://EleutherAI/pythia-160m-data-seed1").steps()) == 154
+    assert not hub.log.documents
+
+
+def test_without_the_hub_the_branches_are_those_that_it_last_named(hub, model_files):  # noqa: F811
+    hub.publish_model(INTERVENED, "main", model_files)
+    open_suite(f"hf://{INTERVENED}").fetch(143_000)
+    hub.go_away()
+    forget_listings()
+    suite = open_suite(f"hf://{INTERVENED}")
+    assert suite.steps() == [143_000]
+    assert suite.lacking_bytes(143_000) == 0
+    assert suite.load(143_000).step == 143_000
+
+
+def test_a_tokenizer_of_the_hub_is_fetched_once_and_then_needs_no_hub(hub, model_files, directory):  # noqa: F811
+    hub.publish_model("me/tokens", "main", {name: c for name, c in model_files.items() if "safetensors" not in name})
+    (directory / "step6" / "tokenizer.json").unlink()
+    for named in ("me/tokens", "hf://me/tokens"):
+        assert load_checkpoint(directory, step=6, tokenizer=named).tokenizer("She").input_ids
+    hub.go_away()
+    forget_listings()
+    forget_hosts()
+    assert load_checkpoint(directory, step=6, tokenizer="me/tokens").tokenizer("She").input_ids
+    started = time.monotonic()
+    with pytest.raises(UserError, match="the tokenizer me/others is neither cached nor can the hub be asked"):
+        load_checkpoint(directory, step=6, tokenizer="me/others")
+    assert time.monotonic() - started < 2

@@ -64,8 +64,8 @@ def test_only_whole_words_change(text, tokenizer, name, width):
 def test_the_right_words_of_the_traps_change():
     arm = load_intervention("masculine_to_feminine", tokenizer=TOKENIZERS[2])
     assert changes(arm, TOKENIZERS[2], TRAPS, 4096) == [
-        *(("he", "she"), ("He", "She"), ("he", "she"), ("his", "her"), ("he", "she"), ("him", "her")),
-        *(("his", "hers"), ("he", "she"), ("him", "her"), ("His", "Her"), ("he", "she"), ("his", "hers")),
+        *(("his", "her"), ("he", "she"), ("He", "She"), ("he", "she"), ("his", "her"), ("His", "Her"), ("he", "she")),
+        ("his", "hers"),
     ]
 
 

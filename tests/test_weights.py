@@ -475,3 +475,19 @@ def test_steps_in_another_format_are_not_compared(tmp_path, tiny_model):
     save_old(tmp_path / "step8", old_state(tiny_model))
     (tmp_path / "step16").mkdir()
     check_distinct_steps(tmp_path, step=4)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_flipped_bit_in_a_pytorch_file_changes_nothing_or_is_refused(tmp_path, tiny_model, seed):
+    path = save_old(tmp_path, old_state(tiny_model)) / "pytorch_model.bin"
+    expected = {name: value.clone() for name, value in load_weights(tmp_path).state_dict().items()}
+    damaged, rng = bytearray(path.read_bytes()), random.Random(seed)
+    damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
+    path.write_bytes(damaged)
+    try:
+        found = load_weights(tmp_path).state_dict()
+    except UserError as error:
+        assert str(path) in str(error)
+        assert "\n" not in str(error)
+    else:
+        assert all(torch.equal(found[name], value) for name, value in expected.items())

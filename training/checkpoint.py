@@ -12,12 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
-from foundation import UserError, atomic_directory, remove_directory, sha256_of_file
+from foundation import UserError, atomic_directory, remedy_for, remove_directory, sha256_of_file
 from training.optimizer import OptimizerState
-from training.weights import check_plain_config
+from training.weights import read_config, save_weights
 
 _MOMENTS = "optimizer.safetensors"
 _POSITION = "training_state.json"
+_POSITION_KEYS = {"step", "updates", "adam_step", "scaler", "sha256"}
 
 
 class DamagedCheckpoint(UserError):
@@ -107,11 +108,11 @@ def load_own_checkpoint(path: Path) -> Checkpoint:
 
     Raises:
         DamagedCheckpoint: a file is not what was saved.
-        UserError: its configuration asks for other code or files than the kit's.
+        UserError: its configuration asks for other code or files than the kit's, or for another computation.
     """
     position = _read_position(path)
     _check_files(path, position["sha256"])
-    check_plain_config(path / "config.json")
+    config = read_config(path)
     moments = load_file(path / _MOMENTS)
 
     def named(prefix: str) -> dict[str, torch.Tensor]:
@@ -119,7 +120,7 @@ def load_own_checkpoint(path: Path) -> Checkpoint:
 
     return Checkpoint(
         model=GPTNeoXForCausalLM.from_pretrained(
-            path, dtype=torch.float32, use_safetensors=True, local_files_only=True
+            path, config=config, dtype=torch.float32, use_safetensors=True, local_files_only=True
         ),
         tokenizer=cast(PreTrainedTokenizerBase, AutoTokenizer.from_pretrained(path, trust_remote_code=False)),
         optimizer_state=OptimizerState(
@@ -164,15 +165,16 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     moments = {f"exp_avg.{name}": value for name, value in state.exp_avg.items()}
     moments |= {f"exp_avg_sq.{name}": value for name, value in state.exp_avg_sq.items()}
     try:
-        checkpoint.model.save_pretrained(directory)
+        save_weights(checkpoint.model, directory)
         save_file({name: value.cpu().contiguous() for name, value in moments.items()}, directory / _MOMENTS)
         checkpoint.tokenizer.save_pretrained(directory)
     except Exception as error:
-        if "os error" not in str(error):  # so safetensors and tokenizers tell of what Python calls OSError
+        remedy = remedy_for(str(error))
+        if remedy is None:
             raise
         raise UserError(
-            f"the checkpoint of step {checkpoint.step} cannot be written ({error}); the one before it is whole: make "
-            f"room, then give the same command again"
+            f"the checkpoint of step {checkpoint.step} cannot be written ({error}); the one before it is whole: "
+            f"{remedy}"
         ) from error
     position = {
         "step": checkpoint.step,
@@ -191,7 +193,7 @@ def _read_position(path: Path) -> dict[str, Any]:
         own_sha256 = position.pop("own_sha256")
     except (OSError, ValueError, KeyError):
         raise DamagedCheckpoint(f"{path / _POSITION} is damaged: it is not what was saved") from None
-    if own_sha256 != _sha256_of(position):
+    if own_sha256 != _sha256_of(position) or not position.keys() >= _POSITION_KEYS:
         raise DamagedCheckpoint(f"{path / _POSITION} is damaged: it is not what was saved")
     return position
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.util import find_spec
@@ -16,6 +17,9 @@ from foundation import UserError
 
 ActivationCheckpointing = Literal["none", "selective", "full"]
 Backend = str | Callable[..., Any]
+
+# Layers of all shapes share their code, and PyTorch's own limit of eight counts every shape that a process has trained.
+_ANY_NUMBER_OF_SHAPES = {"recompile_limit": sys.maxsize, "accumulated_recompile_limit": sys.maxsize}
 
 # A name that transformers knows an attention by, and no mask: https://huggingface.co/docs/transformers/attention_interface
 _CAUSAL_SDPA = "sdpa_causal_without_mask"
@@ -45,7 +49,9 @@ def choose_compile(choice: str, device: torch.device) -> bool:
         raise UserError(f"training.compile={choice} is unknown; known are auto, always, never")
     missing = _missing_compiler(device)
     if choice == "always" and missing:
-        raise UserError(f"training.compile=always needs {missing}, and none is found; install it or take compile=never")
+        raise UserError(
+            f"training.compile=always needs {missing}, and none is found; install it or take training.compile=never"
+        )
     return choice == "always" or (choice == "auto" and device.type == "cuda" and missing is None)
 
 
@@ -111,7 +117,8 @@ def called_by(model: GPTNeoXForCausalLM, calls: list[Callable[..., Any]]) -> Ite
     for layer, call in zip(model.gpt_neox.layers, calls, strict=True):
         vars(layer)["forward"] = call
     try:
-        yield
+        with torch._dynamo.config.patch(_ANY_NUMBER_OF_SHAPES):
+            yield
     finally:
         config._attn_implementation = implementation
         for layer in model.gpt_neox.layers:

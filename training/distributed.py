@@ -183,8 +183,8 @@ def check_processes(recipe: Recipe, sharding: Sharding) -> None:
     size = dist.get_world_size()
     if recipe.sequences_per_step % size:
         raise UserError(
-            f"{size} processes cannot share sequences_per_step={recipe.sequences_per_step} evenly; start a number of "
-            f"them that divides it"
+            f"{size} processes cannot share training.sequences_per_step={recipe.sequences_per_step} evenly; start "
+            f"a number of them that divides it (torchrun --nproc-per-node)"
         )
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
+_MASK_BYTES = 2048**2
+
 # dense bf16 peaks without sparsity, from the makers' data sheets
 _PEAK_FLOPS_PER_S = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 
@@ -55,6 +57,11 @@ class ModelShape:
         """6 (N_nonembedding + V d) + 12 L d T: forward and backward, no input embedding, attention in full."""
         body = self.layers * self.layer_parameters
         return 6.0 * (body + self.vocab * self.hidden) + 12.0 * self.layers * self.hidden * seq_length
+
+
+def stored_bytes(shape: ModelShape) -> int:
+    """Bytes of a checkpoint as Pythia's are published: fp16, and with each layer its mask of 2048 x 2048 bytes."""
+    return 2 * shape.parameters + shape.layers * _MASK_BYTES
 
 
 def flops_per_token(model: GPTNeoXForCausalLM, seq_length: int) -> float:

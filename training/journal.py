@@ -1,12 +1,11 @@
 """train/<arm>.jsonl: one line per step, appended as training goes, cut back to the checkpoint when it resumes."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from foundation import UserError, write_text
+from foundation import UserError, sync, write_text
 
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
@@ -59,7 +58,7 @@ class Journal:
 
     def sync(self) -> None:
         """Return once all lines are on the disk."""
-        os.fsync(self._file.fileno())
+        sync(self._file.fileno())
 
     def __enter__(self) -> "Journal":
         return self

@@ -159,7 +159,8 @@ def train(
                 raise Diverged(
                     f"{description}: step {step} {reason}: loss {losses.mean:g}, gradient norm {grad_norm:g}, learning "
                     f"rate {rate:g}; what was before it and its batch {kept}; try another training.precision or a "
-                    f"lower training.lr"
+                    f"lower training.lr, and make sure that Adam's moments are those of this checkpoint "
+                    f"(optimizer_state=replay makes them anew)"
                 )
             if skipped:
                 trainer.skip()

@@ -89,7 +89,8 @@ def _rotary_embedding(model: GPTNeoXForCausalLM, rope: Rope) -> nn.Module:
         return original
     if original.rope_type != "default":
         raise UserError(
-            f"rope={rope} is for plain rotary embeddings; for rope_type={original.rope_type} take rope=fp32"
+            f"training.numerics.rope={rope} is for plain rotary embeddings; for rope_type={original.rope_type} take "
+            f"training.numerics.rope=fp32 and model.numerics.rope=fp32"
         )
     return HalfPrecisionRotaryEmbedding(original, rope)
 

@@ -138,12 +138,15 @@ def check_moments(model: GPTNeoXForCausalLM, state: OptimizerState) -> None:
     for moments in (state.exp_avg, state.exp_avg_sq):
         if parameters.keys() != moments.keys():
             odd = sorted(parameters.keys() ^ moments.keys())
-            raise UserError(f"the optimizer state is not this model's: {len(odd)} names differ, the first is {odd[0]}")
+            raise UserError(
+                f"the optimizer state is not this model's: {len(odd)} names differ, the first is {odd[0]}; take the "
+                f"state and the weights of one checkpoint"
+            )
         for name, parameter in parameters.items():
             if moments[name].shape != parameter.shape:
                 raise UserError(
                     f"the optimizer state is not this model's: {name} has shape {tuple(moments[name].shape)} there, "
-                    f"{tuple(parameter.shape)} here"
+                    f"{tuple(parameter.shape)} here; take the state and the weights of one checkpoint"
                 )
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from foundation import UserError, cache_directory, exclusive, remove_directory, remove_leftovers, write_text
+from foundation import UserError, cache_directory, exclusive, read_kept, remove_directory, remove_leftovers, write_kept
 from training.checkpoint import Checkpoint, saved_steps
 from training.loop import train
+from training.neox.architecture import ROTARY_PCT
 from training.numerics import Numerics, set_numerics
 from training.published import checkpoint_steps
 from training.recipe import Recipe
@@ -32,7 +33,6 @@ class Pretraining:
         hidden_size: width of the residual stream.
         num_layers: transformer layers.
         num_attention_heads: heads in each layer.
-        rotary_pct: share of each head's dimensions that is rotated.
         train_iters: updates of the whole suite.
         checkpoint_every: steps between checkpoints, apart from those at 0, 1, 2, 4, ... 512.
         seed: of the initial weights.
@@ -44,7 +44,6 @@ class Pretraining:
     hidden_size: int
     num_layers: int
     num_attention_heads: int
-    rotary_pct: float
     train_iters: int
     checkpoint_every: int
     seed: int
@@ -55,15 +54,16 @@ class Pretraining:
                 raise UserError(f"model.pretraining.{name}={getattr(self, name)}, but it must be 1 or more")
         if self.hidden_size % self.num_attention_heads:
             raise UserError(
-                f"hidden_size={self.hidden_size} is no multiple of num_attention_heads={self.num_attention_heads}; "
-                f"change one of them"
+                f"model.pretraining.hidden_size={self.hidden_size} is no multiple of "
+                f"model.pretraining.num_attention_heads={self.num_attention_heads}; change one of them"
             )
         head = self.hidden_size // self.num_attention_heads
-        rotated = int(head * self.rotary_pct)
-        if not 2 <= rotated <= head or rotated % 2:
+        rotated = int(head * ROTARY_PCT)
+        if rotated < 2 or rotated % 2:
             raise UserError(
-                f"model.pretraining.rotary_pct={self.rotary_pct} rotates {rotated} of the {head} dimensions of a head, "
-                f"but it must be an even number of them, 2 or more"
+                f"hidden_size={self.hidden_size} num_attention_heads={self.num_attention_heads} makes heads of {head} "
+                f"dimensions, of which Pythia would rotate {rotated}, but it must be an even number, 2 or more; take a "
+                f"multiple of 8 for each head"
             )
         if self.seed < 0:
             raise UserError(f"model.pretraining.seed={self.seed}, but it must be 0 or more")
@@ -107,7 +107,7 @@ def pretrained_suite(
             _remove_after_gap(directory, steps)
             known = (suite_made_with(directory) or [{}]) if saved_steps(directory) else []
             makers = [*known, *([] if made_with in known else [made_with])]
-            write_text(directory / _PLAN, json.dumps(plan | {"made_with": makers}, indent=2))
+            write_kept(directory / _PLAN, plan | {"made_with": makers})
             log.info("pre-training a suite of %d checkpoints, once; it is kept in %s", len(steps), directory)
             train(
                 _initial_checkpoint(pretraining, numerics, tokenizer_file, seq_length, directory),
@@ -127,9 +127,8 @@ def pretrained_suite(
 
 
 def suite_made_with(directory: Path) -> list[dict[str, Any]] | None:
-    """What each start had that made a part of a suite; None where it was not written down."""
-    path = directory / _PLAN
-    found = json.loads(path.read_text("utf-8")).get("made_with") if path.exists() else None
+    """What each start had that made a part of a suite; None where it was not written down, or is damaged."""
+    found = (read_kept(directory / _PLAN) or {}).get("made_with")
     return found if isinstance(found, list) else None
 
 
@@ -159,7 +158,7 @@ def _initial_checkpoint(
         rope_parameters={
             "rope_type": "default",
             "rope_theta": 10000.0,
-            "partial_rotary_factor": pretraining.rotary_pct,
+            "partial_rotary_factor": ROTARY_PCT,
         },
         bos_token_id=0,
         eos_token_id=0,

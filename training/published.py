@@ -19,6 +19,7 @@ FINAL_STEP = 143_000
 STEPS = tuple(checkpoint_steps(FINAL_STEP, 1000))
 SEEDED_SIZES = ("14m", "31m", "70m", "160m", "410m")
 SEEDS = range(1, 10)
+VARIED_SEEDS = range(1, 4)  # of pythia-160m-data-seedN and -weight-seedN
 
 # The first update has learning rate 0, so step 1 is step 0 (EleutherAI/pythia#83); #198 reports the same of step 2.
 UNMOVED_STEPS = frozenset({0, 1, 2})
@@ -34,7 +35,10 @@ _SUCCESSORS = {
     "6.7b": "6.9b",
     "13b": "12b",
 }
-_MODEL = re.compile(r"pythia-(?P<size>[^-]+)(?P<deduped>-deduped)?(-seed(?P<seed>\d+))?")
+_MODEL = re.compile(
+    r"pythia-(?P<intervened>intervention-)?(?P<size>\d+(\.\d+)?[mb])(?P<deduped>-deduped)?"
+    r"(-(?P<varied>data-|weight-)?seed(?P<seed>\d+))?"
+)
 _NAME = re.compile(r"(?P<prefix>.*pythia-)?(?P<size>\d+(\.\d+)?[mb])(?P<rest>-.*)?", re.IGNORECASE)
 
 
@@ -56,9 +60,54 @@ def published_repository(size: str, *, deduped: bool, seed: int) -> str:
     if seed not in SEEDS or size not in SEEDED_SIZES or deduped:
         raise UserError(
             f"size={size} deduped={str(deduped).lower()} seed={seed} is not published; seeds {SEEDS[0]} to {SEEDS[-1]} "
-            f"are of {', '.join(SEEDED_SIZES)} on the standard Pile (deduped=false), seed 0 is the published suite"
+            f"are of {', '.join(SEEDED_SIZES)} on the standard Pile (model.deduped=false), others have model.seed=0"
         )
     return f"{_OWNER}/pythia-{size}-seed{seed}"
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """What a name on the hub says of a model of the suite.
+
+    Attributes:
+        order: the seed of its data order: 0 is that of the published suite.
+        intervened: whether its last steps read a text with swapped pronouns.
+    """
+
+    size: str
+    deduped: bool
+    order: int
+    intervened: bool
+
+
+def published_model(location: str) -> PublishedModel | None:
+    """What the name of a repository, or of a copy of one, says; None where it is no name of the suite's.
+
+    PolyPythias' models are called by what was varied: -seedN everything, -data-seedN the order alone, -weight-seedN the
+    initial weights alone, so that these read the order of the suite.
+    """
+    name = _name_of(location).lower()
+    match = _MODEL.fullmatch(name)
+    if match is None or match["size"] not in SIZES:
+        return None
+    seed, varied, deduped = int(match["seed"] or 0), match["varied"], match["deduped"] is not None
+    known = match["size"] == "160m" and seed in VARIED_SEEDS if varied else match["size"] in SEEDED_SIZES
+    if match["seed"] is not None and not (known and seed in SEEDS and not deduped):
+        return None
+    return PublishedModel(
+        match["size"], deduped, 0 if varied == "weight-" else seed, intervened=match["intervened"] is not None
+    )
+
+
+def _name_of(location: str) -> str:
+    return location.rstrip("/").rpartition("/")[2]
+
+
+def is_of_suite(repository: str) -> bool:
+    """Whether a repository is EleutherAI's, with a branch for each of the suite's steps."""
+    owner, _, _ = repository.rpartition("/")
+    model = published_model(repository)
+    return owner.lower() == _OWNER.lower() and model is not None and not model.intervened
 
 
 def check_same_model(repository: str, *, size: str, deduped: bool, seed: int) -> None:
@@ -66,15 +115,26 @@ def check_same_model(repository: str, *, size: str, deduped: bool, seed: int) ->
 
     The data order, and often the recipe, would be another's; nothing in the weights tells.
     """
-    name = repository.rstrip("/").rpartition("/")[2].lower()
-    match = _MODEL.fullmatch(name)
-    if match is None or match["size"] not in SIZES:
+    model = published_model(repository)
+    if model is None:
+        owner, name = repository.removeprefix("hf://").rpartition("/")[0], _name_of(repository).lower()
+        if owner.lower() == _OWNER.lower() and name.startswith("pythia-") and repository.startswith("hf://"):
+            raise UserError(
+                f"{repository} is none of the models whose data order and recipe are known; take "
+                f"hf://{_OWNER}/pythia-SIZE, pythia-SIZE-deduped, pythia-SIZE-seedN, or pythia-160m-data-seedN and "
+                f"-weight-seedN (N of {VARIED_SEEDS[0]} to {VARIED_SEEDS[-1]})"
+            )
         return
-    expected = published_repository(size, deduped=deduped, seed=seed).rpartition("/")[2]
-    if name != expected:
+    if model.intervened:
         raise UserError(
-            f"{repository} is not {expected}, which this run is set up for; set model={match['size']} "
-            f"model.deduped={str(match['deduped'] is not None).lower()} model.seed={match['seed'] or 0}"
+            f"{repository} read swapped text in its last steps; it is for "
+            f"protocol=audit: set audit.checkpoints to it, and leave model.checkpoints out"
+        )
+    if (model.size, model.deduped, model.order) != (size, deduped, seed):
+        expected = published_repository(size, deduped=deduped, seed=seed).rpartition("/")[2]
+        raise UserError(
+            f"{repository} is not {expected}, or of its data order, which this run is set up for; set "
+            f"model={model.size} model.deduped={str(model.deduped).lower()} model.seed={model.order}"
         )
 
 
@@ -104,11 +164,13 @@ class _Caveat:
         repository: a pattern of its name, without the owner.
         steps: where it holds; None is everywhere.
         text: what is said, of `{name}` and `{step}`.
+        unusable: whether the weights there are not those of the step.
     """
 
     repository: str
     steps: frozenset[int] | None
     text: str
+    unusable: bool = False
 
 
 _EQUAL_TO_MAIN = {step for step in STEPS if step <= 53_000}
@@ -121,6 +183,7 @@ _CAVEATS = (
         frozenset(_EQUAL_TO_MAIN | _EQUAL_TO_FINAL),
         "{name} step{step} was found to serve weights of the end of training, as 86 of its 154 steps do "
         "(EleutherAI/pythia#205, #195)",
+        unusable=True,
     ),
     _Caveat(
         "pythia-2.8b",
@@ -133,6 +196,7 @@ _CAVEATS = (
         frozenset({50_000, 58_000}),
         "{name} step{step} was found to serve the final model's first shard, with the input embeddings and the lower "
         "layers (EleutherAI/pythia#206)",
+        unusable=True,
     ),
     _Caveat(
         "pythia-12b-deduped",
@@ -145,6 +209,7 @@ _CAVEATS = (
             f"pythia-410m-seed{seed}",
             frozenset({step}),
             "{name} step{step} was found to have no weights (EleutherAI/pythia#202)",
+            unusable=True,
         )
         for seed, step in ((9, 40_000), (6, 88_000), (2, 111_000))
     ),
@@ -152,6 +217,12 @@ _CAVEATS = (
         "pythia-160m-weight-seed[12]",
         frozenset(STEPS) - {0},
         "{name} step{step} does not continue from the repository's own step0 (EleutherAI/pythia#203)",
+    ),
+    _Caveat(
+        "pythia-160m-weight-seed[1-3]",
+        None,
+        "{name} is taken to have read the published suite's data order, as its name says; what is reported of its "
+        "checkpoints makes that doubtful (EleutherAI/pythia#203)",
     ),
     _Caveat(
         "pythia-14m",
@@ -180,11 +251,21 @@ _CAVEATS = (
 
 def known_caveats(repository: str, step: int) -> list[str]:
     """What a reader of any result from a step of a repository must know, each with the issue that reports it."""
+    return [caveat.text.format(name=repository, step=step) for caveat in _caveats_of(repository, step)]
+
+
+def known_fault(repository: str, step: int) -> str | None:
+    """Why the weights that a repository serves as a step are not the step's; None where nothing of it is known."""
+    faults = (caveat for caveat in _caveats_of(repository, step) if caveat.unusable)
+    return next((caveat.text.format(name=repository, step=step) for caveat in faults), None)
+
+
+def _caveats_of(repository: str, step: int) -> list[_Caveat]:
     owner, _, name = repository.rpartition("/")
     if owner.lower() != _OWNER.lower():
         return []
     return [
-        caveat.text.format(name=repository, step=step)
+        caveat
         for caveat in _CAVEATS
         if re.fullmatch(caveat.repository, name, re.IGNORECASE) and (caveat.steps is None or step in caveat.steps)
     ]

@@ -110,11 +110,13 @@ def plan_replay(
         method = "previous_checkpoint" if cheap and whole_batches else "live"
     if method == "previous_checkpoint":
         if origin is None:
-            raise UserError(f"replay.method=previous_checkpoint, but no checkpoint precedes step {step}; take live")
+            raise UserError(
+                f"replay.method=previous_checkpoint, but no checkpoint precedes step {step}; take replay.method=live"
+            )
         if not whole_batches:
             raise UserError(
                 "replay.method=previous_checkpoint needs the suite's own batches, but training.sequences_per_step is "
-                "another; take live"
+                "another; take replay.method=live"
             )
         stops = [other for other in before if other > origin] + [step]
         legs = tuple(range(start, stop) for start, stop in pairwise([origin, *stops]))

@@ -42,7 +42,9 @@ class Sharding:
 
     def __post_init__(self) -> None:
         if self.gather not in get_args(Gather):
-            raise UserError(f"sharding.gather={self.gather} is unknown; known are {', '.join(get_args(Gather))}")
+            raise UserError(
+                f"training.sharding.gather={self.gather} is unknown; known are {', '.join(get_args(Gather))}"
+            )
 
 
 @dataclass(frozen=True)

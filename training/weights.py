@@ -9,8 +9,10 @@ import filecmp
 import hashlib
 import json
 import logging
+import os
 import pickle
 import re
+import shlex
 import struct
 import time
 import zipfile
@@ -25,7 +27,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from foundation import UserError, cache_directory, sha256_of_file, write_text
+from foundation import UserError, cache_directory, read_kept, sha256_of_file, write_kept
+from training.archives import find_damage
+from training.config_fields import SIZES, check_computes_as_pythia, check_known_keys
 from training.published import UNMOVED_STEPS
 
 log = logging.getLogger(__name__)
@@ -35,16 +39,6 @@ _FORMATS = (
     ("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
 _BUFFER = re.compile(r"(.+\.)?(attention\.(bias|masked_bias)|rotary_emb\.inv_freq)")
-_ARCHITECTURE = (
-    "vocab_size",
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "layer_norm_eps",
-    "use_parallel_residual",
-    "rope_parameters",
-)
 # what makes transformers fetch and run a hub's code, ask for other packages, or read other files than were looked at
 _NOT_PLAIN = ("attn_implementation", "_attn_implementation", "quantization_config", "transformers_weights", "auto_map")
 _DTYPES = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
@@ -124,13 +118,29 @@ def weight_files(directory: Path) -> list[Path]:
     """
     if not directory.is_dir():
         raise UserError(f"there is no directory {directory}; expected one that transformers saved a model in")
-    present = {path.name for path in directory.iterdir() if path.is_file()}
-    names = choose_weights(present, lambda name: _text(directory / name), where=str(directory))
+    files = sorted(directory.iterdir())
+    present = {path.name for path in files if path.is_file()}
+    try:
+        names = choose_weights(present, lambda name: _text(directory / name), where=str(directory))
+    except UserError:
+        for path in files:
+            if path.suffix in (".safetensors", ".bin", ".json"):
+                check_leads_somewhere(path)
+        raise
     return [directory / name for name in names]
 
 
+def check_leads_somewhere(path: Path) -> None:
+    """Raise UserError where a file is a link to a place where nothing is."""
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"{path} is a link to {os.readlink(path)}, where nothing is; fetch or copy that file again")
+
+
 def _text(path: Path) -> str:
-    return path.read_bytes().decode(errors="replace")
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged: it is no UTF-8 ({error.reason}); fetch it again") from error
 
 
 def load_weights(directory: Path) -> GPTNeoXForCausalLM:
@@ -142,7 +152,7 @@ def load_weights(directory: Path) -> GPTNeoXForCausalLM:
     files = weight_files(directory)
     config, expected = _expected(directory)
     stored = _stored(files)
-    _check_tensors(stored, expected, tied=bool(config.tie_word_embeddings), where=str(directory))
+    _check_tensors(stored, expected, where=str(directory))
     loaded = GPTNeoXForCausalLM.from_pretrained(
         directory,
         config=config,
@@ -170,9 +180,19 @@ def load_into(model: GPTNeoXForCausalLM, directory: Path) -> None:
     files = weight_files(directory)
     config, expected = _expected(directory)
     check_same_computation(model, config, where=str(directory))
-    _check_tensors(_stored(files), expected, tied=bool(config.tie_word_embeddings), where=str(directory))
+    _check_tensors(_stored(files), expected, where=str(directory))
     for path in files:
         set_weights(model, {_model_name(name): value for name, value in _read_tensors(path).items()})
+
+
+def save_weights(model: GPTNeoXForCausalLM, directory: Path) -> None:
+    """Write config.json and the weights under the names that Pythia's have on the hub.
+
+    transformers itself writes those names or its own, by what a model was read from; its version 4 knows only the
+    published ones, and draws an output embedding that it does not find.
+    """
+    published = {re.sub(r"^lm_head\.", "embed_out.", name): value for name, value in model.state_dict().items()}
+    model.save_pretrained(directory, state_dict=published, save_original_format=False)
 
 
 def check_finite(model: GPTNeoXForCausalLM, *, where: str) -> None:
@@ -191,8 +211,11 @@ def set_weights(model: GPTNeoXForCausalLM, tensors: Mapping[str, torch.Tensor]) 
 
 
 def check_same_computation(model: GPTNeoXForCausalLM, config: GPTNeoXConfig, *, where: str) -> None:
-    """Raise UserError where a model of `config` would have other parameters than `model`, or do otherwise with them."""
-    for key in _ARCHITECTURE:
+    """Raise UserError where a model of `config` is of other sizes than `model`.
+
+    All else that decides what a model computes is the same for all that `read_config` lets pass.
+    """
+    for key in SIZES:
         if getattr(model.config, key) != getattr(config, key):
             raise UserError(
                 f"the model in {where} has {key}={getattr(config, key)}, the one before it has "
@@ -215,27 +238,46 @@ def _model_name(stored_name: str) -> str:
 
 def _expected(directory: Path) -> tuple[GPTNeoXConfig, dict[str, tuple[int, ...]]]:
     """The configuration of a directory, and the shapes that it gives the tensors."""
-    path = directory / "config.json"
-    if not path.is_file():
-        raise UserError(f"{directory} holds no config.json; expected a directory that transformers saved a model in")
-    kind = check_plain_config(path).get("model_type")
-    if kind != "gpt_neox":
-        raise UserError(f"{path} is of a model of type {kind}, expected gpt_neox; name a Pythia")
+    config = read_config(directory)
     try:
-        config = GPTNeoXConfig.from_pretrained(directory, local_files_only=True)
         with torch.device("meta"):
             state = GPTNeoXForCausalLM(config).state_dict()
-    except (*_UNREADABLE, StrictDataclassError, ZeroDivisionError) as error:
-        raise UserError(f"{path} makes no GPT-NeoX ({_first_line(error)}); fetch it again") from error
+    except (*_UNREADABLE, ZeroDivisionError) as error:
+        raise UserError(_makes_none(directory, error)) from error
     return config, {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def check_plain_config(path: Path) -> dict[str, Any]:
-    """The content of a config.json that describes a model and nothing else.
+def read_config(directory: Path) -> GPTNeoXConfig:
+    """The configuration of a model that computes what a Pythia of its sizes computes.
 
     Raises:
-        UserError: it is damaged, or asks transformers for more than a GPT-NeoX of its own: other code, other files.
+        UserError: config.json is missing or damaged, is of another kind of model or of one that computes otherwise, or
+            asks transformers for more than a GPT-NeoX of its own: other code, other files.
     """
+    path = directory / "config.json"
+    check_leads_somewhere(path)
+    if not path.is_file():
+        raise UserError(f"{directory} holds no config.json; expected a directory that transformers saved a model in")
+    content = _plain_content(path)
+    kind = content.get("model_type")
+    if kind != "gpt_neox":
+        raise UserError(f"{path} is of a model of type {kind}, expected gpt_neox; name a Pythia")
+    check_known_keys(content, path)
+    try:
+        config = GPTNeoXConfig.from_pretrained(directory, local_files_only=True)
+    except (*_UNREADABLE, StrictDataclassError, ZeroDivisionError) as error:
+        raise UserError(_makes_none(directory, error)) from error
+    check_computes_as_pythia(config, path)
+    return config
+
+
+def _makes_none(directory: Path, error: Exception) -> str:
+    cause = error.__cause__ if isinstance(error, StrictDataclassError) else None  # it says which value, and why not
+    reason = _first_line(cause if isinstance(cause, Exception) else error)
+    return f"{directory / 'config.json'} makes no GPT-NeoX ({reason}); correct it, or fetch it again"
+
+
+def _plain_content(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(_text(path))
     except ValueError:
@@ -276,6 +318,9 @@ def _read_header(path: Path) -> dict[str, tuple[tuple[int, ...], str]]:
                     for name, piece in slices.items()
                 }
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        damage = find_damage(path)
+        if damage is not None:
+            raise zipfile.BadZipFile(damage)
     except _UNREADABLE as error:
         raise UserError(_why_unreadable(path, error)) from error
     if not isinstance(content, dict):
@@ -309,9 +354,9 @@ def _first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {text[:120]}"
 
 
-def _check_tensors(stored: dict[str, _Stored], expected: dict[str, tuple[int, ...]], *, tied: bool, where: str) -> None:
+def _check_tensors(stored: dict[str, _Stored], expected: dict[str, tuple[int, ...]], *, where: str) -> None:
     """Raise UserError where the files hold not exactly the model's tensors."""
-    missing = [name for name in expected if name not in stored and not (tied and name == "lm_head.weight")]
+    missing = [name for name in expected if name not in stored]
     if missing:
         raise UserError(
             f"{where} lacks {len(missing)} of the model's {len(expected)} tensors, first {missing[0]}; it is another "
@@ -333,11 +378,26 @@ def _check_tensors(stored: dict[str, _Stored], expected: dict[str, tuple[int, ..
         )
     formats = {str(dtype) for dtype in _DTYPES.values()}
     strange = [name for name, tensor in stored.items() if tensor.dtype not in formats]
+    if wide := [name for name in strange if stored[name].dtype in ("F64", "torch.float64")]:
+        raise UserError(
+            f"{where} holds {len(wide)} tensors in float64, first {wide[0]}, expected float16, bfloat16 or float32; "
+            f"round them: {_rounding(Path(where))}"
+        )
     if strange:
         raise UserError(
             f"{where} holds {len(strange)} tensors in a number format that is not read, first {strange[0]}: "
             f"{stored[strange[0]].dtype}, expected float16, bfloat16 or float32; take the model unquantised"
         )
+
+
+def _rounding(directory: Path) -> str:
+    """The command that writes a model in float32, in another directory."""
+    script = (
+        "import shutil, sys, transformers; shutil.copytree(*sys.argv[1:]); transformers.AutoModelForCausalLM"
+        '.from_pretrained(sys.argv[1], dtype="float32").save_pretrained(sys.argv[2])'
+    )
+    rounded = directory.parent.with_name(f"{directory.parent.name}-float32") / directory.name
+    return shlex.join(["python", "-c", script, str(directory), str(rounded)])
 
 
 def weights_fingerprint(directory: Path) -> str:
@@ -359,16 +419,15 @@ def remembered_sha256(path: Path) -> str:
     memory = cache_directory() / "hashes" / f"{name}.json"
     before = path.stat()
     state = {"path": str(path), "size": before.st_size, "mtime_ns": before.st_mtime_ns, "inode": before.st_ino}
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # never read before, or the memory is damaged
-        known = json.loads(memory.read_text())
-        if known["file"] == state:
-            return str(known["sha256"])
+    known = read_kept(memory)
+    if known is not None and known["file"] == state:
+        return str(known["sha256"])
     if before.st_size > 1 << 30:
         log.info("hashing %s (%.1f GB), once", path, before.st_size / 1e9)
     started = time.time()
     sha256 = sha256_of_file(path)
     if started - before.st_mtime > _SETTLED_S and path.stat().st_mtime_ns == before.st_mtime_ns:
-        write_text(memory, json.dumps({"file": state, "sha256": sha256}))
+        write_kept(memory, {"file": state, "sha256": sha256})
     return sha256
 
 
@@ -387,6 +446,8 @@ def check_distinct_steps(directory: Path, *, step: int) -> None:
         directory: holds the `step<N>` directories.
     """
     directories = step_directories(directory)
+    if step not in directories:  # the directory is itself the checkpoint, a suite of one step
+        return
     below = [other for other in directories if other < step]
     above = [other for other in directories if other > step]
     for other in sorted({*below[-1:], *above[:1], *above[-1:]}, reverse=True):

@@ -2,6 +2,6 @@
 
 from corpus.remote.blocks import BlockStore
 from corpus.remote.files import RemoteFiles
-from corpus.remote.listing import check_model_on_hub, is_remote, remote_place
+from corpus.remote.listing import is_remote, remote_place
 
-__all__ = ["BlockStore", "RemoteFiles", "check_model_on_hub", "is_remote", "remote_place"]
+__all__ = ["BlockStore", "RemoteFiles", "is_remote", "remote_place"]

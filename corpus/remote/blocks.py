@@ -7,6 +7,7 @@ holder dies.
 """
 
 import contextlib
+import errno
 import hashlib
 import logging
 import os
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _SUFFIX = ".block"
 _LEFTOVER_S = 3600.0
+_GONE = (errno.ENOENT, errno.ESTALE)  # ESTALE is how NFS says that another machine has replaced or removed a file
+_NOT_RENEWED = (*_GONE, errno.EACCES, errno.EPERM, errno.EROFS)  # a cache may be another user's, or read-only
 
 
 _State = tuple[int, int, int]
@@ -83,7 +86,9 @@ class BlockStore:
                         path.unlink()
                     return None
                 self._checked[path] = _state(status)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
             self._checked.pop(path, None)
             return None
         return path
@@ -106,8 +111,11 @@ class BlockStore:
 
     def renew(self, block: Block) -> None:
         """Let a block be among the last to go: it is going to be read."""
-        with contextlib.suppress(FileNotFoundError, PermissionError):  # a cache may be another user's
+        try:
             os.utime(self._path(block))
+        except OSError as error:
+            if error.errno not in _NOT_RENEWED:
+                raise
 
     @contextlib.contextmanager
     def fetching(self, blocks: Sequence[Block], *, group: int) -> Iterator[None]:
@@ -135,12 +143,15 @@ class BlockStore:
     def _entries(self) -> Iterator[tuple[int, int, Path]]:
         """(time of arrival or renewal, bytes, path) of every block; what writers killed long ago left is removed."""
         for path in self.directory.rglob(f"*{_SUFFIX}*"):
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 status = path.stat()
                 if path.suffix == _SUFFIX:
                     yield status.st_mtime_ns, status.st_size, path
                 elif time.time() - status.st_mtime > _LEFTOVER_S:
                     path.unlink()
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
 
     def _path(self, block: Block) -> Path:
         return self.directory / block.file / f"{block.number:06d}{_SUFFIX}"

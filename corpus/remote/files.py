@@ -173,7 +173,7 @@ class RemoteFiles:
 
     def identity(self) -> dict[str, Any]:
         return {
-            "location": self._place.named(None),
+            "location": self._place.base,
             "revision": self._listing.revision,
             "files": {file.name: file.size for file in self._listing.files},
             "versions": {file.name: file.version for file in self._listing.files},

@@ -8,6 +8,7 @@ results, and any route (tab-separated file, JSON lines, parquet, hub) gives the 
 
 import hashlib
 import json
+import logging
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from typing import Literal
 
 import pandas as pd
 
-from eval.items import load_records, read_records
+from eval.items import HUB, load_records, read_records
 from foundation import UserError, fetch
+
+log = logging.getLogger(__name__)
 
 _COLUMNS = ["sent_more", "sent_less", "stereo_antistereo", "bias_type"]
 
@@ -31,6 +34,7 @@ class PairSet:
         counts: how many pairs there are in all, and with a bias type (`gender`) or direction (`antistereo`).
         requests_sha256: bias type, or `pairs` for all -> `requests_sha256` of those pairs.
         source: key of `foundation.SOURCES`; None where only a path that the user names leads to the pairs.
+        hub: a dataset of the hub that has them too, for where the source cannot be reached.
     """
 
     name: str
@@ -38,6 +42,7 @@ class PairSet:
     counts: Mapping[str, int]
     requests_sha256: Mapping[str, str]
     source: str | None
+    hub: str | None = None
 
 
 ORIGINAL = PairSet(
@@ -59,6 +64,7 @@ REVISED = PairSet(
         "gender": "2bf62b7cc678f64ffad4a6e6715ff76a2b984bfe8d1165da4b76b3b4dfafb2f9",
     },
     source="crows_pairs_revised",
+    hub=f"{HUB}jannalu/crows_pairs_multilingual",
 )
 FRENCH = PairSet(name="crows_pairs_french", language="french", counts={"pairs": 1677}, requests_sha256={}, source=None)
 
@@ -120,7 +126,17 @@ def _find_records(pair_set: PairSet, path: str | None) -> tuple[pd.DataFrame, st
             f"{pair_set.name} is fetched from nowhere, as no hash of it is known; set its path to a local file or to "
             f"hf://datasets/OWNER/NAME"
         )
-    return read_records(fetch(pair_set.source)), pair_set.source
+    try:
+        return read_records(fetch(pair_set.source)), pair_set.source
+    except UserError as error:
+        if pair_set.hub is None:
+            raise
+        log.debug("%s: %s", pair_set.name, error)
+        from_source = error
+    try:
+        return load_records(pair_set.hub, config=pair_set.language, split="test"), pair_set.hub
+    except UserError as error:
+        raise UserError(f"{from_source}; and {error}") from error
 
 
 def _check(pair_set: PairSet, pairs: pd.DataFrame, origin: str) -> None:

@@ -1,8 +1,8 @@
 """The words around a place in rows of tokens, as numbers that do not depend on how the vocabulary cuts them.
 
 A word is a run of tokens of which one ends, and the next begins, with a letter or digit. It is known by a hash of what
-it spells in lower case, by its ending, its kind, and its company: which closed-class words tend to stand before and
-behind it in a sample of the corpus.
+it spells in lower case, by its ending, its kind, its group, and its company: which closed-class words tend to stand
+before and behind it in a sample of the corpus.
 
 Legend: S rows, W tokens in a row, V tokens in the vocabulary, K places, G buckets of words.
 """
@@ -10,50 +10,39 @@ Legend: S rows, W tokens in a row, V tokens in the vocabulary, K places, G bucke
 import numpy as np
 from numpy.typing import NDArray
 
-from interventions.her.kernels import BLANK, CLOSES, COMPANY_BITS, ENDS, OPENS, bucket, count_company
+from interventions.her.classes import COMPANY_BEFORE, COMPANY_BEHIND, ENDINGS, GROUPS, OBJECT_BETWEEN, VERBS
+from interventions.her.kernels import (
+    BLANK,
+    BULLET,
+    CLOSES,
+    COMPANY_BITS,
+    ENDS,
+    FIRST_GROUP,
+    LINE,
+    OPENS,
+    PREFIX,
+    QUOTE,
+    SPACED,
+    STOP,
+    bucket,
+    count_company,
+)
 from interventions.vocabulary import Vocabulary
 
 LEAST_SEEN = 5  # times that a word must occur for its company to count
 
-CLOSED_CLASS = (
-    *("the", "a", "an", "this", "that", "these", "those", "and", "or", "but", "nor", "if", "when", "while", "as"),
-    *("than", "because", "since", "of", "in", "on", "at", "to", "for", "from", "by", "with", "into", "onto"),
-    *("out", "up", "down", "over", "off", "away", "back", "about", "after", "before", "through"),
-    *("around", "against", "between", "under", "without", "is", "was", "are", "were", "be", "been"),
-    *("being", "am", "has", "have", "had", "do", "does", "did", "will", "would", "can", "could", "may"),
-    *("might", "should", "must", "he", "she", "it", "they", "we", "you", "i", "him", "her", "his", "its"),
-    *("their", "them", "us", "me", "my", "your", "our", "who", "whom", "which", "what", "where", "how", "why"),
-    *("not", "no", "all", "both", "so", "too", "also", "then", "there", "here", "again", "one", "two", "own"),
-)
-COMPANY_BEFORE = (
-    "the a an this",
-    "its their our my your whose",
-    "is was are were be been",
-    "to will would can could may might should must",
-    "they we you i he she who",
-    "them me us himself herself him",
-    "of in for with on at by from",
-    "and or",
-    ", . ; :",
-    "very more most so too",
-)
-COMPANY_BEHIND = (
-    "the a an this",
-    "its their our my your",
-    "them me us himself herself him",
-    "of in for with on at by from",
-    "to",
-    "and or",
-    ", . ; : )",
-    "is was are were has had will",
-    "that which who",
-)
-ENDINGS = ("ly", "ing", "ed", "est", "er", "s")
+EMPHASIS = "*_"
+QUOTES = "'\"`"
+STOPS = ".?!;:)]}" + QUOTES  # behind these nothing tells; an opening quotation mark is none of them
+LINE_PREFIXES = ">#/"  # of quoted mail and comments
+_SAME = str.maketrans("‘’‚“”„–—", "'''\"\"\"--")
+
+_GROUPS = VERBS | GROUPS
+_NUMBER_OF_GROUP = {group: number for number, group in enumerate(_GROUPS, start=1)}
 
 _PRIME = np.uint32(0x01000193)
 
-
-_PARTS = [("hash", "u4"), ("power", "u4"), ("ending", "u4", 2), ("kind", "u4", 2), ("flags", "u1"), ("form", "u1")]
+_PARTS = [("hash", "u4"), ("power", "u4"), ("ending", "u4", 2), ("kind", "u4", 2), ("flags", "u2"), ("form", "u1")]
 
 TokenParts = NDArray[np.void]
 
@@ -64,12 +53,14 @@ def token_parts(vocabulary: Vocabulary) -> TokenParts:
     Its fields:
         hash, power: hash of the token's text; that of two is a.hash * b.power + b.hash.
         ending: (2,) its last three letters; as a whole word, and as the end of a longer one.
-        kind: (2,) the word itself, if of a closed class; else its ending, if of `ENDINGS`, or its first sign.
-        flags: bits: 1 begins, 2 ends with a letter or digit; or 4 spaces only; or 8 ends a document.
-        form: as the first of a word: 2 a capital, 1 no space before it, 0 a space.
+        kind: (2,) its ending, if of `ENDINGS`, or its first sign; likewise.
+        flags: begins, ends with a letter or digit; begins with a blank; is blank, with a line end; ends a text, as a
+            document's end or an empty line does; is a mark of quoted lines; a quotation mark; behind which nothing
+            tells; the mark of a list, where a line begins with it. Marks of emphasis are blank.
+        form: 1 where the first letter is a capital.
     """
-    texts = [token.decode("utf-8", "replace") for token in vocabulary.tokens]
-    words = [text.strip(" ").lower() for text in texts]
+    texts = [token.decode("utf-8", "replace").translate(_SAME) for token in vocabulary.tokens]
+    words = [_word(text) for text in texts]
     parts = np.zeros(vocabulary.size, np.dtype(_PARTS, align=True))
     parts["hash"] = [text_hash(word) for word in words]
     parts["power"] = [pow(int(_PRIME), len(word.encode()), 1 << 32) for word in words]
@@ -77,7 +68,7 @@ def token_parts(vocabulary: Vocabulary) -> TokenParts:
         parts["ending"][:, column] = [text_hash(_ending(word, whole)) for word in words]
         parts["kind"][:, column] = [text_hash(_kind(word, whole)) for word in words]
     parts["flags"] = np.where(vocabulary.ends_document, ENDS, [_flags(text) for text in texts])
-    parts["form"] = [2 if text.strip()[:1].isupper() else text[:1] != " " for text in texts]
+    parts["form"] = [text.strip()[:1].isupper() for text in texts]
     return parts
 
 
@@ -89,17 +80,32 @@ def text_hash(text: str) -> int:
     return value
 
 
+def _word(text: str) -> str:
+    """What a token adds to a word: in lower case; of a run of marks the first."""
+    word = text.strip().strip(EMPHASIS).lower()
+    return word if word[:1].isalnum() or _is_contraction(word) else word[:1]
+
+
+def _is_contraction(word: str) -> bool:
+    return word[:1] == "'" and word[1:].isalpha()
+
+
 def _flags(text: str) -> int:
-    if not text.strip(" "):
-        return BLANK
-    return OPENS * (text[0].isalnum() or text[0] == "_") + CLOSES * (text[-1].isalnum() or text[-1] == "_")
+    flags = SPACED * text[:1].isspace()
+    mark = text.strip()
+    if not mark.strip(EMPHASIS):
+        lines = text.count("\n")
+        return flags | (ENDS if lines > 1 else BLANK | LINE * lines | BULLET * (mark == "*"))
+    flags |= OPENS * text[0].isalnum() | CLOSES * text[-1].isalnum()
+    if _is_contraction(mark):
+        return flags
+    is_prefix = mark[0] in LINE_PREFIXES and not mark.strip(mark[0])
+    return flags | PREFIX * is_prefix | QUOTE * (mark[0] in QUOTES) | STOP * (mark[0] in STOPS)
 
 
 def _kind(word: str, whole: bool) -> str:
-    if whole and word in CLOSED_CLASS:
-        return word
     if not word.isalpha():
-        return "0" if word[:1].isdigit() else word[:1]
+        return "0" if word[:1].isdigit() else word
     return next((f"~{end}" for end in ENDINGS if word.endswith(end) and (len(word) > 3 or not whole)), "~")
 
 
@@ -109,9 +115,17 @@ def _ending(word: str, whole: bool) -> str:
     return word if whole and len(word) < 5 else f"~{word[-3:]}"
 
 
+def object_relations() -> NDArray[np.uint32]:
+    """(N, 2) the groups of `OBJECT_BETWEEN`, as features have them."""
+    numbers = [[_NUMBER_OF_GROUP[group] for group in pair] for pair in OBJECT_BETWEEN]
+    return (np.array(numbers) + FIRST_GROUP).astype(np.uint32)
+
+
 def company_of_words(rows: NDArray[np.integer], parts: TokenParts) -> NDArray[np.uint8]:
-    """(4, G) which groups of `COMPANY_BEFORE` stand before a word more than before others, the most typical and the two
-    most typical ones; then the same of `COMPANY_BEHIND`. 0 where it occurs too seldom in the (S, W) sample.
+    """(6, G) which groups of `COMPANY_BEFORE` stand before a word more than before others, the most typical and the two
+    most typical ones; then the same of `COMPANY_BEHIND`; 0 where it occurs too seldom in the (S, W) sample. Then the
+    number of its own group among `VERBS` and `GROUPS`, 0 where there is none, and the low byte of the hash of that
+    group's word, which another word in the same bucket will hardly have.
     """
     sides = (COMPANY_BEFORE, COMPANY_BEHIND)
     groups = np.zeros((2, 1 << COMPANY_BITS), np.int64)
@@ -127,4 +141,9 @@ def company_of_words(rows: NDArray[np.integer], parts: TokenParts) -> NDArray[np
         order = np.argsort(-typical[:, 1:], axis=1, kind="stable") + 1
         known = total[:, 0] >= LEAST_SEEN
         classes += [known * order[:, 0], known * (16 * order[:, 0] + order[:, 1])]
-    return np.array(classes, np.uint8)
+    own = np.zeros((2, 1 << COMPANY_BITS), np.uint8)
+    for group, words in _GROUPS.items():
+        hashes = [text_hash(word) for word in words.split()]
+        places = [bucket(np.uint32(value)) for value in hashes]
+        own[0, places], own[1, places] = _NUMBER_OF_GROUP[group], [value & 255 for value in hashes]
+    return np.array([*classes, *own], np.uint8)

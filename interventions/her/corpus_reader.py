@@ -2,14 +2,15 @@
 
 Other pronouns show which of the two a place takes: "his", "my", "our", "their" stand where a possessive her may stand,
 "him", "me", "us", "them" where an object may. Each of them in a sample of the corpus is an example: hide it, and look
-at the three words behind it and the one before it. The model is logistic regression on hashed features of those words.
-Her has another base rate than the examples; its own is estimated from the unlabelled her of the sample by expectation
-maximisation (Saerens, Latinne and Decaestecker 2002, Neural Computation 14, section 2.2).
+at the three words behind it and the one before it. The model is logistic regression on hashed features of those words
+and of their classes. Her has another base rate than the examples; its own is estimated from the unlabelled her of the
+sample by expectation maximisation (Saerens, Latinne and Decaestecker 2002, Neural Computation 14, section 2.2).
 
 Legend: S rows, W tokens in a row, K places.
 """
 
 import hashlib
+import io
 import json
 import logging
 import math
@@ -26,9 +27,10 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from transformers import PreTrainedTokenizerBase
 
-from foundation import UserError, atomic_file, cache_directory, hash_of_source
+from foundation import UserError, cache_directory, hash_of_source, remember
 from interventions.dose import Stream
-from interventions.her.context import TokenParts, company_of_words, token_parts
+from interventions.her.classes import OBJECT_LOG_ODDS
+from interventions.her.context import TokenParts, company_of_words, object_relations, token_parts
 from interventions.her.kernels import learn, score
 from interventions.independence import Independence
 from interventions.kernels import draw
@@ -41,7 +43,7 @@ POSSESSIVES, OBJECTS = ("his", "my", "our", "their"), ("him", "me", "us", "them"
 LEAST_EXAMPLES = 100
 HELD_OUT_EVERY = 10  # of the sample's rows, one in so many measures accuracy
 
-_EPOCHS = 4
+_EPOCHS = 2
 _EM_ROUNDS = 200
 
 
@@ -145,10 +147,10 @@ class CorpusReader:
         if stored is None:
             weights, company, shift, accuracy = _fit(sample, parts, tokenizer=tokenizer, vocabulary=vocabulary)
             facts = json.dumps({"shift": shift, "accuracy": asdict(accuracy) if accuracy else None})
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(path) as aside, aside.open("wb") as file:
-                np.savez(file, weights=weights, company=company, facts=np.array(facts))
             stored = {"weights": weights, "company": company, "facts": np.array(facts)}
+            content = io.BytesIO()
+            np.savez(content, weights=weights, company=company, facts=stored["facts"])
+            remember(path, content.getvalue())
         facts = json.loads(str(stored["facts"]))
         accuracy = Accuracy(**facts["accuracy"]) if facts["accuracy"] else None
         weights, company, shift = stored["weights"], stored["company"], facts["shift"]
@@ -212,7 +214,7 @@ def _fit(
     orders = np.array([np.argsort(draw(epoch, int(Stream.FIT), np.arange(number))) for epoch in range(_EPOCHS)])
     weights = learn(
         *(sample.reshape(-1), sample.shape[1], chosen.position, chosen.length),
-        *(possessive[examples], parts, company, orders),
+        *(possessive[examples], parts, company, orders, object_relations(), np.float32(OBJECT_LOG_ODDS)),
     )
     reader = CorpusReader("", parts, weights, company, 0.0, None)
     scores = reader.log_odds(sample, matches[free & is_her])

@@ -17,7 +17,7 @@ from interventions.ledger import OUTCOMES, SKIP_REASONS, SWAPPED, Ledger
 
 CONTEXT = 20
 ELSEWHERE = "elsewhere"
-TREATED = {"drop": "not learned", "as_released": "removed"}
+TREATED = {"drop": "not learned"}
 
 _LONGEST_CHANGE = 8
 

@@ -8,9 +8,10 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from foundation import UserError, atomic_directory
-from training.neox.architecture import NeoxArchitecture
+from foundation import UserError, atomic_directory, remedy_for
+from training.neox.architecture import ROTARY_EMB_BASE, ROTARY_PCT, NeoxArchitecture
 from training.neox.reader import NeoxCheckpoint
+from training.weights import save_weights
 
 
 def neox_config(architecture: NeoxArchitecture) -> GPTNeoXConfig:
@@ -32,8 +33,8 @@ def neox_config(architecture: NeoxArchitecture) -> GPTNeoXConfig:
         use_parallel_residual=True,
         rope_parameters={
             "rope_type": "default",
-            "rope_theta": architecture.rotary_emb_base,
-            "partial_rotary_factor": architecture.rotary_pct,
+            "rope_theta": ROTARY_EMB_BASE,
+            "partial_rotary_factor": ROTARY_PCT,
         },
     )
 
@@ -73,6 +74,7 @@ def write_transformers(checkpoint: NeoxCheckpoint, directory: Path) -> None:
     )
     with atomic_directory(directory) as aside:
         try:
-            model.save_pretrained(aside)
+            save_weights(model, aside)
         except SafetensorError as error:
-            raise UserError(f"{directory} cannot be written ({error}); free space and write it again") from error
+            remedy = remedy_for(str(error)) or "make room and write it again"
+            raise UserError(f"{directory} cannot be written ({error}); {remedy}") from error

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from foundation import UserError
 from training.neox.layout import FlatVector
+from training.neox.moments import check_moments, check_moved
 from training.neox.unpickling import StoredLossScaler, StoredStaticScaler, field, flat_fp32, load
 
 _GROUPS = 2
@@ -47,6 +48,7 @@ class _Piece:
                     f"{self.file} holds {moment.numel()} elements of {name} for {self.master.numel()} masters; "
                     "fetch it again"
                 )
+        check_moments(self.exp_avg, self.exp_avg_sq, file=self.file)
 
 
 def check_rank_files(directory: Path, *, dp: int, mp: int) -> None:
@@ -60,7 +62,7 @@ def check_rank_files(directory: Path, *, dp: int, mp: int) -> None:
             )
 
 
-def read_zero1(directory: Path, *, mp_rank: int, dp: int, numels: Sequence[int]) -> RankState:
+def read_zero1(directory: Path, *, mp_rank: int, dp: int, numels: Sequence[int], updates: int) -> RankState:
     """State of a model-parallel rank from its `zero_pp_rank_*_optim_states.pt`.
 
     DeeperSpeed `runtime/zero/stage1.py:327-353,580-627,924-1019`: sub-partition `interval * dp + rank` of a group's
@@ -70,9 +72,11 @@ def read_zero1(directory: Path, *, mp_rank: int, dp: int, numels: Sequence[int])
         mp_rank: the model-parallel rank.
         dp: the data-parallel size that the model states give.
         numels: elements of each group that the model's tensors make.
+        updates: that the model has made.
 
     Raises:
-        UserError: a file is missing, contradicts another, or holds another number of elements.
+        UserError: a file is missing, contradicts another, holds another number of elements, or moments that no
+            training leaves behind.
     """
     files = [directory / f"zero_pp_rank_{rank}_mp_rank_{mp_rank:02d}_optim_states.pt" for rank in range(dp)]
     scaler: dict[str, float] = {}
@@ -96,6 +100,8 @@ def read_zero1(directory: Path, *, mp_rank: int, dp: int, numels: Sequence[int])
             )
         scaler = given
         pieces.append(_zero1_pieces(state, file=file))
+        if updates:
+            check_moved([piece.exp_avg_sq for group in pieces[-1] for piece in group], updates=updates, file=file)
         if [len(group) for group in pieces[-1]] != [len(group) for group in pieces[0]]:
             raise UserError(
                 f"{file} has {[len(group) for group in pieces[-1]]} communication intervals, {files[0].name} has "
@@ -161,14 +167,17 @@ def _rank_state(groups: list[list[_Piece]], *, adam_step: int | None, loss_scale
     )
 
 
-def read_stage0(optimizer: dict[str, object], *, numels: Sequence[int], file: Path) -> RankState:
+def read_stage0(optimizer: dict[str, object], *, numels: Sequence[int], updates: int, file: Path) -> RankState:
     """State of a model-parallel rank from `optimizer` in its `mp_rank_*_model_states.pt`.
 
     DeeperSpeed `runtime/fp16/fused_optimizer.py:414-436`: one flat vector per group, and torch's own optimizer state,
-    whose groups hold `step`.
+    whose groups hold `step`: the updates, and one more where DeepSpeed began with a step of zeros.
+
+    Args:
+        updates: that the model has made.
 
     Raises:
-        UserError: it holds other groups or another number of elements.
+        UserError: it holds other groups, another number of elements, or moments of another step or of none.
     """
     masters = field(optimizer, "fp32_groups_flat", list, file=file)
     base = field(optimizer, "optimizer_state_dict", dict, file=file)
@@ -194,6 +203,13 @@ def read_stage0(optimizer: dict[str, object], *, numels: Sequence[int], file: Pa
         steps.add(None if step is None else int(step))
     if len(steps) > 1:
         raise UserError(f"{file} says {steps} Adam steps in its groups, one number is expected; fetch it again")
+    if not steps <= {None, updates, updates + 1}:
+        raise UserError(
+            f"{file} holds moments of Adam's step {steps.pop()}, but the model has made {updates} updates; they are of "
+            f"another step: fetch it again"
+        )
+    if updates:
+        check_moved([piece.exp_avg_sq for group in groups for piece in group], updates=updates, file=file)
     return _rank_state(groups, adam_step=steps.pop(), loss_scaler=_stage0_scaler(optimizer, file=file))
 
 

@@ -29,6 +29,7 @@ _ROTARY = "attention.rotary_emb.inv_freq"
 
 # layer number -> name in the layer's file -> tensor, for one model-parallel rank
 _Layers = dict[int, dict[str, Tensor]]
+_WHOLE = "it is damaged, or not GPT-NeoX v1.0's in half precision: fetch it again, or take a Pythia checkpoint"
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,9 @@ def read_neox(directory: Path) -> NeoxCheckpoint:
     The masters, cast to the weights' format, must be the weights bit for bit, for every model-parallel rank and tensor.
 
     Raises:
-        UserError: a file is missing, damaged, names code, or contradicts another one or the directory's name; or the
-            masters are not the weights' masters. The message names the file or the tensor.
+        UserError: a file is missing, damaged, names code, or contradicts another one or the directory's name; the
+            masters are not the weights' masters, or the moments none that training leaves. The message names the file
+            or the tensor.
     """
     named = re.fullmatch(r"global_step(\d+)", directory.name)
     if named is None or not directory.is_dir():
@@ -105,7 +107,7 @@ def read_neox(directory: Path) -> NeoxCheckpoint:
     numels = [
         sum(layers[0][each.layer][each.key].numel() for each in listed if each.group == group) for group in (0, 1)
     ]
-    optimizers = _optimizers(directory, states, numels)
+    optimizers = _optimizers(directory, states, numels, updates=updates)
     weights, masters, exp_avg, exp_avg_sq = _merge(layers, optimizers, listed, directory=directory)
     return NeoxCheckpoint(
         step=step,
@@ -228,7 +230,9 @@ def _check_shapes(layers: list[_Layers], *, directory: Path) -> tuple[Shapes, li
     for rank, own in enumerate(layers):
         for each in listed:
             if each.key not in own[each.layer]:
-                raise UserError(f"{directory} has no {each.key} in layer {each.layer} of model-parallel rank {rank}")
+                raise UserError(
+                    f"{directory} has no {each.key} in layer {each.layer} of model-parallel rank {rank}; {_WHOLE}"
+                )
     embedding = layers[0][0]["word_embeddings.weight"]
     widening = layers[0][2]["mlp.dense_h_to_4h.weight"]
     for tensor in (embedding, widening):
@@ -241,7 +245,7 @@ def _check_shapes(layers: list[_Layers], *, directory: Path) -> tuple[Shapes, li
         intermediate_size=widening.shape[0] * ranks,
         vocab_size=embedding.shape[0] * ranks,
         model_parallel_size=ranks,
-        frequencies=None if rotary is None else rotary.numel(),
+        frequencies=None if rotary is None else tuple(rotary.float().flatten().tolist()),
     )
     for rank, own in enumerate(layers):
         for each in listed:
@@ -259,22 +263,33 @@ def _check_shapes(layers: list[_Layers], *, directory: Path) -> tuple[Shapes, li
                     f"{directory}: {where} has the shape {tuple(tensor.shape)}, expected {expected}; fetch it again"
                 )
             if tensor.dtype not in (torch.float16, torch.bfloat16):
-                raise UserError(f"{directory}: {where} is {tensor.dtype}, expected float16 or bfloat16")
+                raise UserError(f"{directory}: {where} is {tensor.dtype}, expected float16 or bfloat16; {_WHOLE}")
     return shapes, listed
 
 
-def _optimizers(directory: Path, states: list[dict[str, object]], numels: list[int]) -> list[RankState]:
+def _optimizers(
+    directory: Path, states: list[dict[str, object]], numels: list[int], *, updates: int
+) -> list[RankState]:
     first_file = _state_file(directory, 0)
     if states[0].get("optimizer") is None:
         dp = field(states[0], "dp_world_size", int, file=first_file)
         check_rank_files(directory, dp=dp, mp=len(states))
-        optimizers = [read_zero1(directory, mp_rank=rank, dp=dp, numels=numels) for rank in range(len(states))]
+        optimizers = [
+            read_zero1(directory, mp_rank=rank, dp=dp, numels=numels, updates=updates) for rank in range(len(states))
+        ]
     else:
         optimizers = []
         for rank, state in enumerate(states):
             file = _state_file(directory, rank)
-            optimizers.append(read_stage0(field(state, "optimizer", dict, file=file), numels=numels, file=file))
+            stored = field(state, "optimizer", dict, file=file)
+            optimizers.append(read_stage0(stored, numels=numels, updates=updates, file=file))
     first = optimizers[0]
+    step = field(states[0], "iteration", int, file=first_file)
+    if first.loss_scaler and first.loss_scaler["iteration"] > step:
+        raise UserError(
+            f"{directory} holds the loss scaler of iteration {first.loss_scaler['iteration']:.0f}, but was saved at "
+            f"iteration {step}; its optimizer's files are of another step: fetch the checkpoint again"
+        )
     for rank, optimizer in enumerate(optimizers):
         given, expected = (optimizer.adam_step, optimizer.loss_scaler), (first.adam_step, first.loss_scaler)
         if given != expected:

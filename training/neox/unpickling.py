@@ -1,7 +1,9 @@
 """Loads one file of a checkpoint without executing anything that is pickled in it."""
 
+import os
 import pickle
 import struct
+import zipfile
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 
 from foundation import UserError
+from training.archives import find_damage
 
 T = TypeVar("T")
 
@@ -69,17 +72,34 @@ _UNREADABLE = (
 )
 
 
+def _why_missing(file: Path) -> str:
+    if file.is_symlink():
+        return f"{file} is a link to {os.readlink(file)}, which is not there; fetch that file again"
+    others = sorted(file.parent.glob(f"*_{file.name}"))
+    if others:
+        return (
+            f"{file} is missing, but {others[0].name} is there, as another version of GPT-NeoX than Pythia's v1.0 "
+            f"writes it; convert the model with that version's tools to transformers' format, as a directory step<N>, "
+            f"and set optimizer_state=replay or fresh"
+        )
+    return f"{file} is missing; fetch every file of the checkpoint"
+
+
 def load(file: Path) -> dict[str, object]:
     """The dictionary in `file`; its tensors lie on the CPU and are read from the file when they are used.
 
     Raises:
-        UserError: the file is missing, cut off, no checkpoint, or names code; none of that code runs.
+        UserError: the file is missing, cut off, damaged by its own checksums, no checkpoint, or names code; none of
+            that code runs.
     """
     if not file.is_file():
-        raise UserError(f"{file} is missing; fetch every file of the checkpoint")
+        raise UserError(_why_missing(file))
+    damage = find_damage(file)
+    if damage is not None:
+        raise UserError(f"{file} cannot be read ({damage}); it is cut off or damaged, fetch it again")
     try:
         with torch.serialization.safe_globals(_STAND_INS):  # type: ignore[arg-type]  # it takes such pairs
-            content = torch.load(file, map_location="cpu", mmap=True, weights_only=True)
+            content = torch.load(file, map_location="cpu", mmap=zipfile.is_zipfile(file), weights_only=True)
     except _UNREADABLE as error:
         foreign = _foreign_globals(file)
         if foreign:
@@ -90,7 +110,7 @@ def load(file: Path) -> dict[str, object]:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{file} cannot be read ({reason}); it is cut off or damaged, fetch it again") from None
     if not isinstance(content, dict):
-        raise UserError(f"{file} holds a {type(content).__name__}, a GPT-NeoX v1.0 checkpoint holds a dict there")
+        raise UserError(f"{file} holds a {type(content).__name__}, a GPT-NeoX v1.0 checkpoint a dict; fetch it again")
     return content
 
 

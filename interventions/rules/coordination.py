@@ -1,0 +1,109 @@
+"""Words that name both genders: "he or she", "his/her", "him- or herself", "s/he", "Mr. and Mrs.", "Sir or Madam".
+
+Between the two may stand blanks, one line end, quotes, brackets, emphasis, a comma or a dash; no end of a sentence and
+no blank line. Pronouns joined by "and" are two people ("he and she"), and no coordination; titles so joined are one.
+"""
+
+import re
+from functools import cache
+from typing import NamedTuple
+
+import regex
+
+from interventions.lexicon import FEMININE, MASCULINE
+from interventions.rules.beside import Beside, closes
+
+MASCULINE_TITLES, FEMININE_TITLES = ("mr", "mister", "sir"), ("mrs", "ms", "miss", "madam", "madame", "ma'am", "lady")
+GROUPS = (MASCULINE, FEMININE, MASCULINE_TITLES, FEMININE_TITLES)
+OPPOSITE = (FEMININE, MASCULINE, FEMININE_TITLES, MASCULINE_TITLES)
+CONNECTORS = ("or", "nor", "and/or", "or/and")
+SIGNS = "/\\&+"
+_REACH = 48
+
+_CASES = (str.lower, str.capitalize, str.upper)
+_MARK = r"(?:(?!\n\s*\n)(?:[^\w.!?;:]|_))"
+_QUOTE = r"(?:(?!\n\s*\n)[\s_*'\"“”‘’()\[\]-])"
+_OR = r"(?i:and\s?/\s?or|or\s?/\s?and|n?or)(?!\w)"
+_S_BEFORE_HE = re.compile(r"(?<!\w)(?:s\s*[/\\]|[(\[]s[)\]])\s*\Z", re.IGNORECASE)
+_BRACKET_BEFORE_HE = re.compile(r"(?<!\w)s[(\[]$", re.IGNORECASE)
+_REST_OF_LIST = rf"(?:\s?,?{_MARK}{{1,12}}{_OR}|\s?,{_QUOTE}{{0,6}}(?i:it|its|they|them|their|theirs)(?![\w'’]))"
+_BRACKET_CLOSES = re.compile(r"\s?[)\]]")
+_LIST_GOES_ON = re.compile(_REST_OF_LIST)
+
+
+class _Patterns(NamedTuple):
+    """What stands after and before a word of one group: the rest of a coordination, or of a list; `cut_` tell whether
+    what the row cuts off may make it one.
+    """
+
+    after: re.Pattern[str]
+    before: re.Pattern[str]
+    bracket_before: re.Pattern[str]
+    list_before: re.Pattern[str]
+    cut_after: "regex.Pattern[str]"
+    cut_before: "regex.Pattern[str]"
+
+
+@cache
+def opposites(form: str) -> tuple[str, ...]:
+    """The words of the other gender that a form may be coordinated with; none, if it is no pronoun and no title."""
+    for group, other in zip(GROUPS, OPPOSITE, strict=True):
+        if form.lower() in group:
+            return other
+    return ()
+
+
+def names_both_genders(form: str, beside: Beside) -> bool | None:
+    """Whether a word is one half of a coordination; None where what decides lies beyond the row."""
+    word = form.lower()
+    others = opposites(word)
+    if not others:
+        return False
+    if word == "he" and _belongs_to_an_s(beside):
+        return True
+    patterns = _patterns(others)
+    if patterns.after.match(beside.after) or closes(patterns.before, beside.before, within=_REACH):
+        return True
+    if beside.before.rstrip().endswith(("(", "[")) and closes(patterns.bracket_before, beside.before, within=_REACH):
+        if _BRACKET_CLOSES.match(beside.after):
+            return True
+        if not beside.after.lstrip() and beside.cut_after:
+            return None
+    if _LIST_GOES_ON.match(beside.after) and closes(patterns.list_before, beside.before, within=_REACH):
+        return True
+    if beside.cut_after and patterns.cut_after.match(beside.after, partial=True):
+        return None
+    if beside.cut_before and patterns.cut_before.match(beside.before, partial=True):
+        return None
+    return False
+
+
+def _belongs_to_an_s(beside: Beside) -> bool:
+    """ "s/he", "(s)he", "s(he)"."""
+    if closes(_S_BEFORE_HE, beside.before, within=8):
+        return True
+    return closes(_BRACKET_BEFORE_HE, beside.before, within=3) and beside.after[:1] in (")", "]")
+
+
+@cache
+def _patterns(others: tuple[str, ...]) -> _Patterns:
+    if others in (MASCULINE_TITLES, FEMININE_TITLES):
+        dot, connector = r"\.?", rf"(?:{_OR}|(?i:and)(?!\w))"
+        joints = [r"\s?,\s?(?i:dear\s)?"]
+    else:
+        dot, connector = "", _OR
+        joints = []
+    them = rf"(?<![^\W_])(?:{'|'.join(case(word) for word in others for case in _CASES)})(?![^\W_]){dot}"
+    joints += [rf"{_MARK}{{1,12}}{connector}{_MARK}{{1,12}}", rf"{_QUOTE}{{0,6}}[{re.escape(SIGNS)}]{_QUOTE}{{0,6}}"]
+    joint = "|".join(joints)
+    in_brackets = rf"\s?[(\[]\s?{them}\s?[)\]]"
+    in_list = rf"\s?,{_QUOTE}{{0,6}}{them}{_REST_OF_LIST}"
+    after, before = rf"{dot}(?:(?:{joint}){them}|{in_brackets}|{in_list})", rf"{them}(?:{joint}|\s?[(\[]\s?)"
+    return _Patterns(
+        after=re.compile(after),
+        before=re.compile(rf"{them}(?:{joint})\Z"),
+        bracket_before=re.compile(rf"{them}\s?[(\[]\s?\Z"),
+        list_before=re.compile(rf"{them}\s?,{_QUOTE}{{0,6}}\Z"),
+        cut_after=regex.compile(after),
+        cut_before=regex.compile(f"(?r){before}"),
+    )

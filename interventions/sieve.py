@@ -1,0 +1,184 @@
+"""What single tokens tell of the words beside them, so that text is read only where a rule may hold.
+
+Legend: V tokens in the vocabulary. A bit too many costs time; one too few would make a rule depend on how a vocabulary
+cuts the text. That is so of one rule only: a neighbour tells of another language where it is a single token.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from interventions import kernels
+from interventions.independence import KNOWN_BEHIND_HIS
+from interventions.lexicon import PRONOUNS
+from interventions.rules import acronyms, code, coordination, languages, symbols, titles
+from interventions.vocabulary import Joint, Vocabulary, canonical_tokens_of_all
+
+_GROUPS = (kernels.MASCULINE, kernels.FEMININE, kernels.MASCULINE_TITLE, kernels.FEMININE_TITLE)
+_S = ("s", "(s", "(s)", "[s", "[s]")
+_PASSES = re.compile(r"(?:[^\w.!?;:]|_)+")
+_JOINS = re.compile(r"[/\\&+,|(\[–-]")
+_PARTS_OF_CONNECTORS = {word[i:j] for word in ("or", "nor", "and") for i in range(3) for j in range(i + 1, 4)}
+_CODE_BEHIND_A_WORD = re.compile(r"[=@$%`\\(\[/]|->|::|[\"']\s?[:=\])}>]| $")
+_CODE_BEFORE_A_WORD = re.compile(r"(?:[$@#%&\\=~^`/{<>*:?\])]|->|[^.]\.|^\.|[=:(\[{]\s?[\"']|(?:^|\S)[\[(][\"']?)$")
+_BYTES_OF_OTHER_LETTERS = {*range(0xC3, 0xE2), *range(0xE3, 0xEE)}  # that begin them; 0xC2 and 0xE2 begin signs
+_SIGN_OF_CODE = re.compile(r"[{}\\_<>\[\]=]|\(\)|->|::|\):|\);")
+
+
+def tokens_behind(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> NDArray[np.uint32]:
+    """(V,) the bits of each token as the one behind a word."""
+    bits = np.array([_behind(text) for text in _texts(vocabulary)], np.uint32)
+    nouns = (*titles.NOUNS, *titles.CAPITALISED_NOUNS, *titles.QUALITIES)
+    pieces = kernels.FIRST_OF_TITLE, kernels.SECOND_OF_TITLE
+    _mark(bits, kernels.TITLE, _spelled(nouns, tokenizer, vocabulary, cases=(str, str.upper)), pieces)
+    _mark(bits, kernels.TITLE, _spelled(titles.NOUNS, tokenizer, vocabulary), pieces)
+    _mark(bits, kernels.OPENS_TITLE, _spelled(titles.ADJECTIVES, tokenizer, vocabulary), pieces)
+    _mark(bits, kernels.LANGUAGE, _spelled(languages.FOREIGN, tokenizer, vocabulary), None)
+    _mark(bits, kernels.LISTED_WORD, _spelled(symbols.LISTED, tokenizer, vocabulary, cases=(str,)))
+    words = {
+        kernels.SYMBOL: (*symbols.HELIUM_NOUNS, *symbols.HISTIDINE_NOUNS, *symbols.BEHIND_AUTHORS),
+    } | dict(zip(_GROUPS, coordination.GROUPS, strict=True))
+    for bit, them in words.items():
+        _mark(bits, bit, _spelled(them, tokenizer, vocabulary))
+    for ids in _spelled(KNOWN_BEHIND_HIS, tokenizer, vocabulary):
+        bits[list(ids[1:])] |= kernels.LATER_PIECE
+    bits[vocabulary.opening == Joint.FREE] |= kernels.FREE_OPENING
+    bits[vocabulary.ends_document] = kernels.FREE_OPENING
+    return bits
+
+
+def tokens_before(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> NDArray[np.uint32]:
+    """(V,) the bits of each token as the one before a word; `FREE_OPENING` is that of a token led by a space."""
+    bits = np.array([_before(text) for text in _texts(vocabulary)], np.uint32)
+    words = {kernels.SYMBOL: symbols.BEFORE}
+    keywords = _spelled(code.KEYWORDS, tokenizer, vocabulary, cases=(str,))
+    _mark(bits, kernels.CODE, [ids[::-1] for ids in keywords])
+    _mark(
+        bits, kernels.LISTED_WORD, [ids[::-1] for ids in _spelled(symbols.LISTED, tokenizer, vocabulary, cases=(str,))]
+    )
+    led = _spelled(languages.FOREIGN, tokenizer, vocabulary, leads=(" ",))
+    led += _spelled(languages.FOREIGN, tokenizer, vocabulary, cases=(str.capitalize,))
+    _mark(bits, kernels.LANGUAGE, led, None)
+    for bit, them in (words | dict(zip(_GROUPS, coordination.GROUPS, strict=True))).items():
+        _mark(bits, bit, [ids[::-1] for ids in _spelled(them, tokenizer, vocabulary)])
+    _mark(bits, kernels.FEMININE, [ids[::-1] for ids in _spelled(_S, tokenizer, vocabulary)])
+    bits[vocabulary.ends_document] = 0
+    return bits
+
+
+def _mark(
+    bits: NDArray[np.uint32],
+    bit: int,
+    words: Sequence[tuple[int, ...]],
+    pieces: tuple[int, int] | None = (kernels.FIRST_PIECE, kernels.SECOND_PIECE),
+) -> None:
+    """Set `bit` at words of one token, and `pieces` at the first two tokens of others, which None leaves out."""
+    for ids in words:
+        if len(ids) == 1:
+            bits[ids[0]] |= np.uint32(bit)
+        elif pieces is not None:
+            bits[ids[0]] |= np.uint32(pieces[0])
+            bits[ids[1]] |= np.uint32(pieces[1])
+
+
+def weights_of_english(vocabulary: Vocabulary) -> NDArray[np.int8]:
+    """(V,) 1 for a frequent word of English, -1 for a sign of another language or of code, else 0."""
+    return np.array([_weight(token) for token in vocabulary.tokens], np.int8)
+
+
+def alerts(forms: Sequence[str], leads: Sequence[str]) -> NDArray[np.uint32]:
+    """Bits of the rules that may hold for each spelling, by its form and the character that leads it."""
+    return np.array([_alert(form, lead) for form, lead in zip(forms, leads, strict=True)], np.uint32)
+
+
+def opposite_bits(forms: Sequence[str]) -> NDArray[np.uint32]:
+    """The bit of the words that each form may be coordinated with; 0 where there are none."""
+    bit_of = dict(zip(coordination.GROUPS, _GROUPS, strict=True))
+    others = [coordination.opposites(form) for form in forms]
+    return np.array([bit_of[them] if them else 0 for them in others], np.uint32)
+
+
+def _alert(form: str, lead: str) -> int:
+    word = form.lower()
+    pronoun = word in PRONOUNS
+    return (
+        kernels.CODE
+        | kernels.COORDINATION * bool(coordination.opposites(word))
+        | (kernels.TITLE | kernels.PRONOUN_SET) * (word in ("his", "her"))
+        | kernels.CAPITALS * acronyms.may_be_acronym(form)
+        | kernels.SYMBOL * (form == "His" or form in symbols.AUTHORS)
+        | kernels.LISTED * (word == "he" or form == "His")
+        | kernels.LANGUAGE * pronoun
+        | kernels.TOUCHES * (lead != " ")
+    )
+
+
+def _texts(vocabulary: Vocabulary) -> Iterable[str]:
+    return (token.decode("utf-8", "replace") for token in vocabulary.tokens)
+
+
+def _spelled(
+    words: Iterable[str],
+    tokenizer: PreTrainedTokenizerBase,
+    vocabulary: Vocabulary,
+    *,
+    cases: Sequence[Callable[[str], str]] = (str, str.lower, str.capitalize, str.upper),
+    leads: Sequence[str] = ("", " "),
+) -> list[tuple[int, ...]]:
+    """The tokens of each word in each case, bare and led by a space."""
+    texts = {f"{lead}{case(word)}" for word in words for case in cases for lead in leads}
+    return canonical_tokens_of_all(sorted(texts), tokenizer, vocabulary)
+
+
+def _common(text: str) -> int:
+    """Bits that do not depend on the side."""
+    word = text.strip().lower()
+    return (
+        kernels.AND * (word == "and")
+        | kernels.PASSES * (_PASSES.fullmatch(text) is not None or "\ufffd" in text)
+        | kernels.JOINS * (_JOINS.search(text) is not None or word in _PARTS_OF_CONNECTORS - {"and"})
+        | kernels.JOINS_ALONE * (text in (" or", " nor", " Or", " OR", "/", " /"))
+        | kernels.BLANK * (not word)
+        | kernels.POINT * (text == ".")
+        | kernels.QUOTE * (word in ('"', "'", "-", ":"))
+    )
+
+
+def _behind(text: str) -> int:
+    word = text.strip()
+    return (
+        _common(text)
+        | kernels.CODE * (word.startswith(code.OPERATORS) or _CODE_BEHIND_A_WORD.match(text) is not None)
+        | kernels.AFTER_POINT * (text[:1].isalnum() or text[:1] == "_")
+        | kernels.AFTER_QUOTE * (text.lstrip()[:1] in (":", "=", "]", ")", "}", ">") and word != "")
+        | kernels.SYMBOL * (word[:1].isdigit() or word.startswith(("+", "$", ",", "(", "&")) or text == " ")
+        | kernels.CONTINUES * (text.isalpha() or text.startswith("-"))
+        | kernels.PARTICIPLE * (languages.may_end_a_participle(text))
+    )
+
+
+def _before(text: str) -> int:
+    return (
+        _common(text)
+        | kernels.CODE * text.endswith(code.OPERATORS)
+        | kernels.JOINS * text.endswith((")", "]"))
+        | kernels.TOUCHES * (_CODE_BEFORE_A_WORD.search(text) is not None)
+        | kernels.AFTER_QUOTE * text.endswith(("=", "(", "[", "{", ":", ">"))
+        | kernels.SYMBOL * text.rstrip().endswith(("%", "$", "^", "}", "3", "4"))
+        | kernels.PRONOUN_SET * text.rstrip().endswith("/")
+        | kernels.FREE_OPENING * text.startswith(" ")
+        | kernels.ENDS_IN_LETTER * text[-1:].isalnum()
+        | kernels.OF * (text.strip().lower() in ("of", "f"))
+    )
+
+
+def _weight(token: bytes) -> int:
+    text = token.decode("utf-8", "replace")
+    word = text.strip().lower()
+    if word in languages.ENGLISH:
+        return 1
+    foreign = not _BYTES_OF_OTHER_LETTERS.isdisjoint(token) or word in languages.FOREIGN
+    return -int(foreign or _SIGN_OF_CODE.search(text) is not None)
