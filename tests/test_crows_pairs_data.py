@@ -93,7 +93,9 @@ def test_where_its_own_address_fails_a_set_comes_from_the_hub(hub, monkeypatch, 
     forget_listings()
     hub.documents.clear()
     (cache_directory() / "hub").rename(cache_directory() / "elsewhere")
-    with pytest.raises(UserError, match=r"invented is not in the cache .*; and the hub has no dataset"):
+    with pytest.raises(
+        UserError, match=r"invented cannot be fetched, and .* is not in the cache: .*; and the hub has no dataset"
+    ):
         load_pairs(both, None)
 
 

@@ -8,12 +8,13 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from interventions import OUTCOMES, SKIP_REASONS, load_intervention
 from interventions.exemptions import outcome_of
 from interventions.independence import stands_independently
+from interventions.kernels import LANGUAGE
 from interventions.rules.beside import Beside
 from interventions.sieve import alerts
 from interventions.surroundings import LOOK_BYTES
@@ -110,7 +111,15 @@ def her(after: str, *, cut: bool) -> str | None:
     return "his" if after[:1] == " " and after[1:2].isalpha() else "him"
 
 
-def exemption(form: str, before: str, after: str, *, lead: str, cuts: tuple[bool, bool]) -> str | None:
+def tells_of_a_language(before: str, after: str, name: str) -> bool:
+    """Whether a neighbour may be a Spanish participle, or is one token, as a word of another language has to be."""
+    words = re.search(r" ?[^\W\d_]+(?= \Z)", before), re.match(r" [^\W\d_]+", after)
+    return any(found and len(TOKENIZERS[name].encode(found[0])) == 1 for found in words) or bool(
+        re.match(r" \w+o(?!\w)", after)
+    )
+
+
+def exemption(form: str, before: str, after: str, *, lead: str, cuts: tuple[bool, bool], name: str) -> str | None:
     """The first rule that holds on the text of the document within the row."""
     far = before.removesuffix(lead)
     cut_before, cut_after = cuts[0] and len(far.encode()) <= LOOK_BYTES, cuts[1] and len(after.encode()) <= LOOK_BYTES
@@ -121,6 +130,8 @@ def exemption(form: str, before: str, after: str, *, lead: str, cuts: tuple[bool
         cut_after=cut_after,
     )
     (alert,) = alerts([form], [lead]).tolist()
+    if not tells_of_a_language(before, after, name):
+        alert &= ~LANGUAGE
     outcome = outcome_of(form, beside, noticed=alert)
     return OUTCOMES[outcome].removeprefix("skipped_") if outcome else None
 
@@ -144,7 +155,7 @@ def occurrences(text: str, name: str, arm: str = "masculine_to_feminine") -> lis
             reason = "compound" if "compound" in sides else "row_edge" if "row_edge" in sides else None
             lead = "'" if cut_from_its_apostrophe(before, form, name) else " " * led
             if reason is None:
-                reason = exemption(form, before, after, lead=lead, cuts=(first, last))
+                reason = exemption(form, before, after, lead=lead, cuts=(first, last), name=name)
             if form.lower() in ("his", "her") and reason is None:
                 choice = his(before, after, cut=last) if form.lower() == "his" else her(after, cut=last)
                 if re.search(
@@ -242,6 +253,10 @@ pieces = spaced | spaced | marks | connectors | titles | strange | st.just(END)
 texts = st.lists(pieces, max_size=40).map("".join)
 
 
+def _row(name: str, text: str) -> np.ndarray:
+    return np.array([TOKENIZERS[name].encode(text + END)])
+
+
 @st.composite
 def rows_of_text(draw: st.DrawFn) -> tuple[str, np.ndarray]:
     """The name of a tokenizer, and text as rows of its tokens, cut wherever a row ends."""
@@ -255,7 +270,8 @@ def rows_of_text(draw: st.DrawFn) -> tuple[str, np.ndarray]:
     return name, rows
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
+@example(("several tokens a pronoun", _row("several tokens a pronoun", "der he")), "masculine_to_feminine")
 @given(rows_of_text(), st.sampled_from(list(ARMS)))
 def test_the_swap_of_tokens_is_the_swap_of_the_text(case, arm):
     name, rows = case
