@@ -427,7 +427,7 @@ def _with_sample(config: RunConfig, segment: Segment, rows: tuple[int, int]) -> 
     """`rows`, with those that the benchmark `occupations` counts in."""
     if not sampled_count(config):
         return rows
-    first, stop = segment.sample_rows(sampled_count(config))
+    first, stop = sampled_rows(config, segment)
     return (min(first, rows[0]), max(stop, rows[1])) if rows[0] < rows[1] else (first, stop)
 
 
@@ -506,11 +506,23 @@ def _with_associations(config: RunConfig, segment: Segment, options: dict[str, A
     terms = read_terms(Path(file)) if file is not None else ()
     if file is None and config.corpus.get("text") == BUG:
         terms = bug_professions()
-    first, stop = segment.sample_rows(count)
-    where = f"the {stop - first} rows " + (
-        "before the segment" if stop <= segment.first_row(config.step) else "that the corpus begins with"
-    )
-    return {**options, "terms": terms, "token_rows": segment.corpus.rows(first, stop), "where": where}
+    first, stop = sampled_rows(config, segment)
+    place = "before the segment" if first < segment.first_row(config.step) else "from it on"
+    return {
+        **options,
+        "terms": terms,
+        "token_rows": segment.corpus.rows(first, stop),
+        "where": f"the {stop - first} rows {place}",
+    }
+
+
+def sampled_rows(config: RunConfig, segment: Segment) -> tuple[int, int]:
+    """First row that the benchmark `occupations` counts in, and the one behind its last.
+
+    They are those before the segment, as many as there are; at step 0, where none are, those from there on.
+    """
+    count, start = sampled_count(config), segment.first_row(config.step)
+    return (max(0, start - count), start) if start else (0, min(count, segment.corpus.num_rows))
 
 
 def sampled_count(config: RunConfig) -> int:

@@ -33,8 +33,9 @@ def _inputs(config: RunConfig) -> Iterator[tuple[str, dict[str, Path]]]:
             files = _files_at(Path(value))
             yield f"corpus.{option}", files if "" in files else _ending(files, *_CORPUS_FILES)
     for benchmark, options in config.benchmarks.items():
-        if path := options.get("path"):
-            yield f"benchmarks.{benchmark}.path", _files_at(Path(path))
+        for option in ("path", "terms"):
+            if path := options.get(option):
+                yield f"benchmarks.{benchmark}.{option}", _files_at(Path(path))
     model = config.model
     if model.tokenizer is not None:
         yield "model.tokenizer", _of_a_tokenizer(_files_at(Path(model.tokenizer)))

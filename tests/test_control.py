@@ -14,6 +14,7 @@ from conf.finding import (
     choose_control,
     differences_from_suite,
     find_benchmarks,
+    find_rows,
     has_true_end,
     held_out_place,
     read_these_rows,
@@ -187,3 +188,30 @@ def test_held_out_rows_are_described_as_what_they_are(steps, layouts, place, cou
     assert held_out_place(config, segment).startswith(place)
     config.benchmarks = {"held_out": config.benchmarks["held_out"]}
     assert find_benchmarks(config, segment)["held_out"].where.startswith(place)
+
+
+@pytest.mark.parametrize(
+    ("step", "count", "rows", "where"),
+    [
+        (8, 6, (10, 16), "the 6 rows before the segment"),
+        (8, 99, (0, 16), "the 16 rows before the segment"),
+        (0, 6, (0, 6), "the 6 rows from it on"),
+        (0, 99, (0, 40), "the 40 rows from it on"),
+    ],
+)
+def test_occupations_are_counted_in_the_rows_before_the_segment(step, count, rows, where, counted, tmp_path):
+    (tmp_path / "terms.txt").write_text("nurse\nChief\n\n")
+    config = configure(
+        [
+            f"benchmarks.occupations.rows={count}",
+            f"benchmarks.occupations.terms={tmp_path / 'terms.txt'}",
+            f"step={step}",
+        ]
+    )
+    segment = Segment(counted, step=step, steps=4, sequences_per_step=2, rows_before=2 * step)
+    config.benchmarks = {"occupations": config.benchmarks["occupations"]}
+    benchmark = find_benchmarks(config, segment)["occupations"]
+    assert np.array_equal(benchmark.token_rows, counted.rows(*rows))
+    assert (benchmark.where, benchmark.terms) == (where, ["nurse", "chief"])
+    first, stop = find_rows(config, segment, None, "fp32")
+    assert first <= rows[0] < rows[1] <= stop
