@@ -116,7 +116,7 @@ def assert_equal_scores(rows, found):
     """Per sentence, per pair, over all pairs and over those of each bias type."""
     samples = pd.DataFrame(sorted(found["samples"][WHOLE], key=lambda sample: sample["doc_id"]))
     scores = np.array([[log_p for log_p, _ in sample] for sample in samples["filtered_resps"]], dtype=np.float64)
-    np.testing.assert_allclose(rows[["log_likelihood_more", "log_likelihood_less"]], scores, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(rows[["log_likelihood_more", "log_likelihood_less"]], scores, rtol=5e-7, atol=1e-4)
     difference = rows["difference"].to_numpy()
     assert (difference > 0).tolist() == (samples["pct_stereotype"] == 1).tolist()
     assert (difference == 0).tolist() == (samples["likelihood_diff"] == 0).tolist()
