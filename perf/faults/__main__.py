@@ -40,6 +40,7 @@ SMOKE = [
 ]
 FETCH = [
     *("-m", "corpus.fetch", "model=demo", "corpus=local", "corpus.row_tokens=2049", "step=0", "steps=14"),
+    "benchmark=[pronoun_prior]",
     "model.recipe.sequences_per_step=1024",
 ]
 SHARDS = 5
