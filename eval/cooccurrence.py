@@ -16,8 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from transformers import PreTrainedTokenizerBase
 
-FEMININE = ("she", "her", "hers", "herself")
-MASCULINE = ("he", "him", "his", "himself")
+from eval.held_out import FEMININE, MASCULINE
 
 _ROWS_AT_ONCE = 2048
 _CLOSING = r"[\"'”’)\]]"

@@ -118,8 +118,7 @@ def score_requests(
     if longest > positions:
         raise UserError(
             f"an input of a benchmark has {longest} tokens, expected at most the model's {positions}; leave that "
-            f"benchmark "
-            f"out (benchmark=[...]) or shorten its texts"
+            f"benchmark out (benchmark=[...]) or shorten its texts"
         )
     scores: Scores = [np.empty(0)] * len(requests)
     bar = tqdm(

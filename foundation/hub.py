@@ -46,7 +46,7 @@ _MODEL = re.compile(
 _FILES_AT_ONCE = 4
 _READ_BYTES = 1 << 20
 
-_TOKENIZER_FILES = (
+TOKENIZER_FILES = (
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -270,7 +270,7 @@ def fetch_tokenizer(name: str, *, remedy: str) -> Path:
         raise OutOfReach(
             f"the tokenizer {name} is neither cached nor can the hub be asked ({error.reason}); {remedy}"
         ) from error
-    names = [file for file in (*_TOKENIZER_FILES, "config.json") if file in listing.files]
+    names = [file for file in (*TOKENIZER_FILES, "config.json") if file in listing.files]
     if "tokenizer.json" not in names:
         raise UserError(f"{name} on the hub holds no tokenizer.json; {remedy}")
     return fetch_files(repository, listing, names, where=f"the tokenizer {name}", remedy=remedy)

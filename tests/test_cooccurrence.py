@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eval.cooccurrence import FEMININE, MASCULINE, count_pronouns
+from eval.cooccurrence import count_pronouns
+from eval.held_out import FEMININE, MASCULINE
 
 TERMS = ["nurse", "chief", "flight attendant"]
 

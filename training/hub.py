@@ -13,6 +13,7 @@ from pathlib import Path
 from foundation import UserError
 from foundation.hub import (
     COMMIT,
+    TOKENIZER_FILES,
     HubFile,
     Listing,
     NoRevision,
@@ -32,16 +33,7 @@ log = logging.getLogger(__name__)
 
 _WEIGHTS = re.compile(r"(model|pytorch_model)(-\d{5}-of-\d{5})?\.(safetensors|bin)")
 _SHARDS = re.compile(r"-of-(\d{5})\.")
-_SMALL_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-)
+_SMALL_FILES = ("config.json", "generation_config.json", *TOKENIZER_FILES)
 _REMEDY = (
     "check the network, set HF_ENDPOINT to a mirror or HF_HOME to a cache that holds it, or name a local directory of "
     "step<N> checkpoints"
