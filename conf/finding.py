@@ -507,7 +507,8 @@ def _with_associations(config: RunConfig, segment: Segment, options: dict[str, A
     if file is None and config.corpus.get("text") == BUG:
         terms = bug_professions()
     first, stop = sampled_rows(config, segment)
-    place = "before the segment" if first < segment.first_row(config.step) else "from it on"
+    start = segment.first_row(config.step)
+    place = "before the segment" if stop == start else "from step 0 on" if start == 0 else "before the last checkpoint"
     return {
         **options,
         "terms": terms,
@@ -519,10 +520,12 @@ def _with_associations(config: RunConfig, segment: Segment, options: dict[str, A
 def sampled_rows(config: RunConfig, segment: Segment) -> tuple[int, int]:
     """First row that the benchmark `occupations` counts in, and the one behind its last.
 
-    They are those before the segment, as many as there are; at step 0, where none are, those from there on.
+    They are those before the segment, as many as there are; at step 0, where none are, those from there on. Where
+    nothing is trained they are those before the last checkpoint that is measured.
     """
-    count, start = sampled_count(config), segment.first_row(config.step)
-    return (max(0, start - count), start) if start else (0, min(count, segment.corpus.num_rows))
+    count, trains = sampled_count(config), config.protocol is not Protocol.trajectory
+    stop = segment.first_row(config.step) if trains else segment.stop_row
+    return (max(0, stop - count), stop) if stop else (0, min(count, segment.corpus.num_rows))
 
 
 def sampled_count(config: RunConfig) -> int:

@@ -137,6 +137,7 @@ class ModelConfig:
         micro_batch: sequences per forward pass when it was trained.
         span: what experiment=trajectory measures of it.
         caveats: what a reader of any result from it must know.
+        limits: by benchmark, what it cannot show of a model of this size.
     """
 
     name: str
@@ -152,6 +153,7 @@ class ModelConfig:
     micro_batch: int
     span: Span
     caveats: list[str]
+    limits: dict[str, str]
 
 
 @dataclass

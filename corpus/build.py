@@ -1,6 +1,7 @@
 """A small corpus in Pythia's formats, made from plain text: tokenizer, documents, and rows in GPT-NeoX's order."""
 
 import hashlib
+import itertools
 import json
 import logging
 import sys
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 BUG = "bug"
 
 _DOCUMENTS_AT_ONCE = 4096
+_EMPHASIS = 3
 _HASHED = ("rows.bin", "tokenizer.json")  # what is read when it has been built
 _BYTE_TOKENS = 257  # every byte and the end-of-document token
 _UINT16_TOKENS = 65536
@@ -91,7 +93,7 @@ def build_corpus(text: str, *, vocab_size: int, row_tokens: int, seed: int) -> P
         with exclusive(directory.with_suffix(".lock"), wait=True):
             if not directory.exists():
                 with atomic_directory(directory) as aside:
-                    _build(aside, _read_documents(text), plan)
+                    _build(aside, _read_documents(text), plan, emphasised=_professions_named() if text == BUG else ())
     for name in _HASHED:
         if not _is_as_built(directory / name):
             raise UserError(
@@ -130,12 +132,17 @@ def _read_documents(text: str) -> list[str]:
 
 def bug_professions() -> list[str]:
     """The professions that BUG annotates, in lower case."""
-    return sorted(pd.read_csv(fetch(BUG), usecols=["profession"])["profession"].str.lower().unique())
+    return sorted(set(_professions_named()))
 
 
-def _build(directory: Path, documents: Sequence[str], plan: _Plan) -> None:
+def _professions_named() -> list[str]:
+    """The profession of every sentence of BUG, in lower case."""
+    return list(pd.read_csv(fetch(BUG), usecols=["profession"])["profession"].str.lower())
+
+
+def _build(directory: Path, documents: Sequence[str], plan: _Plan, *, emphasised: Sequence[str]) -> None:
     log.info("building the corpus: %d documents, %d tokens of vocabulary", len(documents), plan.vocab_size)
-    tokenizer = _train_tokenizer(documents, vocab_size=plan.vocab_size)
+    tokenizer = _train_tokenizer(documents, emphasised, vocab_size=plan.vocab_size)
     write_text(directory / "tokenizer.json", tokenizer.to_str(pretty=True))  # `save` raises no OSError on a full disk
     end_of_document = tokenizer.token_to_id(END_OF_DOCUMENT)
     encoded = (np.array([*encoding.ids, end_of_document], np.uint16) for encoding in _encode(tokenizer, documents))
@@ -168,8 +175,12 @@ def _rows_in_training_order(directory: Path, plan: _Plan) -> NDArray[np.uint16]:
     return IndexMapped(dataset, order, f"seed {plan.seed}").rows(0, one_epoch)
 
 
-def _train_tokenizer(documents: Sequence[str], *, vocab_size: int) -> Tokenizer:
-    """Byte-level BPE of the kind that Pythia's tokenizer is, without its runs of spaces."""
+def _train_tokenizer(documents: Sequence[str], emphasised: Sequence[str], *, vocab_size: int) -> Tokenizer:
+    """Byte-level BPE of the kind that Pythia's tokenizer is, without its runs of spaces.
+
+    Each of the words in `emphasised` counts `_EMPHASIS` times more than the documents name it, so that the words that
+    a benchmark asks for become tokens in a small vocabulary, as they are in a large one.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -179,5 +190,6 @@ def _train_tokenizer(documents: Sequence[str], *, vocab_size: int) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=sys.stderr.isatty(),
     )
-    tokenizer.train_from_iterator(documents, trainer)
+    words = ("".join(f" {word}" for word in emphasised) for _ in range(_EMPHASIS))
+    tokenizer.train_from_iterator(itertools.chain(documents, words), trainer)
     return tokenizer

@@ -139,20 +139,22 @@ class Occupations:
             description="Mean of log p(she) - log p(he), in nats, after an occupation.",
         )
         found |= {"log_odds_she": mean, **_slopes_on_labour(labour), **_divergences(labour)}
-        return with_primary(found, [name for name in found if name.startswith(("learned_association", "slope_"))])
+        asked = [name for name in found if name == "learned_association"]
+        return with_primary(found, asked or [name for name in found if name.startswith("slope_")])
 
     def _learned(self, corpus: pd.DataFrame) -> dict[str, Metric]:
-        terms = f"{corpus['occupation'].nunique()} terms that have {self.minimum} sentences or more in {self.where}"
+        means = corpus.groupby("occupation", sort=False)[["log_odds_she", "corpus_log_odds"]].mean()
+        terms = f"{len(means)} terms that have {self.minimum} sentences or more in {self.where}"
         metric = Metric(
-            values=corpus["log_odds_she"].to_numpy(),
-            clusters=corpus["occupation"].to_numpy(),
-            regressor=corpus["corpus_log_odds"].to_numpy(),
+            values=means["log_odds_she"].to_numpy(),
+            clusters=means.index.to_numpy(),
+            regressor=means["corpus_log_odds"].to_numpy(),
             neutral=0.0,
             description="",
         )
-        slope = "Slope of log p(she) - log p(he) after a term on the log-odds of feminine to masculine pronouns in "
+        slope = "Slope of a term's mean log p(she) - log p(he) on the log-odds of feminine to masculine pronouns in "
         slope += f"sentences that name it, {terms}: 1 if the model repeats the corpus, 0 if it knows nothing of it."
-        correlation = f"Correlation of the log-odds of she to he after a term with those in the corpus, {terms}."
+        correlation = f"Correlation of a term's mean log-odds of she to he with those in the corpus, {terms}."
         return {
             "learned_association": replace(metric, description=slope),
             "association_correlation": replace(metric, correlation=True, description=correlation),

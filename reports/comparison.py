@@ -55,6 +55,7 @@ _IN_DESIGN = (
 _DECIDES_NO_NUMBER = (
     "corpus.cache_gib",
     "model.caveats",
+    "model.limits",
     "output_dir",
     "plan",
     "tracker",

@@ -231,9 +231,35 @@ def occupations_figure(rows: Mapping[str, pd.DataFrame], *, later: str) -> Figur
     return figure
 
 
+def association_figure(rows: Mapping[str, pd.DataFrame]) -> Figure:
+    """Each term's mean log-odds of she to he over those of feminine to masculine pronouns beside it in the corpus.
+
+    A line is fitted through each moment's terms: its slope is the learned association.
+
+    Args:
+        rows: moment -> rows of the benchmark `occupations`, of the source corpus among others.
+    """
+    columns = ["corpus_log_odds", "log_odds_she"]
+    with style():
+        figure = canvas(320)
+        axes = panel(figure, top=46, height=228, left=36, right=12)
+        axes.set_title("she : he in the model, log-odds", x=-36 / (WIDTH - 48), pad=26)
+        for moment, each in rows.items():
+            terms = each[each["source"] == "corpus"].groupby("occupation", sort=False)[columns].mean()
+            x, y = (terms[column].to_numpy() for column in columns)
+            look = {"color": COLOURS[moment], "markerfacecolor": "none" if moment == "before" else None}
+            axes.plot(x, y, _MARKERS[moment], markersize=3.6, markeredgewidth=0.8, label=moment, **look)
+            ends = np.array([x.min(), x.max()])
+            axes.plot(ends, np.polyval(np.polyfit(x, y, 1), ends), color=COLOURS[moment], linewidth=1.7)
+        legend(axes)
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+        axes.set_xlabel("feminine : masculine beside it in the corpus, log-odds")
+    return figure
+
+
 def occupation_means(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean of the templates for each occupation of each source: columns pct_female, log_odds_she."""
-    return rows.groupby(["source", "occupation"], sort=False)[["pct_female", "log_odds_she"]].mean()
+    """Mean of the templates for each occupation with labour statistics: columns pct_female, log_odds_she."""
+    return rows[rows["pct_female"].notna()].groupby(["source", "occupation"], sort=False)[["pct_female", "log_odds_she"]].mean()
 
 
 def fidelity_figure(table: pd.DataFrame) -> Figure:

@@ -49,7 +49,9 @@ def render(found: Results) -> str:
         rule=manipulation_rule(checked, found.run["intervention"]["expects"]) if checked else None,
         checked=checked,
         facts=found.run["intervention"]["facts_in_words"],
-        headlines=results.by_benchmark(metric for metric in found.headlines if metric is not checked),
+        leads=found.association is not None,
+        limits={results.BENCHMARKS.get(name, name): limit for name, limit in found.limits.items()},
+        headlines=results.by_benchmark(m for m in found.headlines if m not in (checked, found.association)),
         all_metrics=results.by_benchmark(found.metrics),
         metric_svg=_metric_figures(found),
         svg=_figures(found),
@@ -97,6 +99,7 @@ def _figures(found: Results) -> dict[str, list[Markup]]:
         [] if totals.empty else [_svg(figures.swaps_figure(totals), "swaps", "Bars: occurrences of the table’s forms.")]
     )
     panels["along"] = _along(found)
+    panels["association"] = _association(found)
     panels["occupations"] = [
         _svg(
             figures.occupations_figure(found.occupations, later=later),
@@ -107,6 +110,17 @@ def _figures(found: Results) -> dict[str, list[Markup]]:
         if {"before", later} <= found.occupations.keys()
     ]
     return panels
+
+
+def _association(found: Results) -> list[Markup]:
+    """The slope with its intervals, and the terms that it is fitted through."""
+    if found.association is None:
+        return []
+    drawn = [_svg(figures.interval_figure([found.association]), "association", _describe(found.association))]
+    if found.occupations:
+        label = "Scatter of terms: log-odds of she to he in the model over those of feminine pronouns in the corpus."
+        drawn.append(_svg(figures.association_figure(found.occupations), "association-terms", label))
+    return drawn
 
 
 def _along(found: Results) -> list[Markup]:

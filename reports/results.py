@@ -32,7 +32,7 @@ BENCHMARKS = {
     "blimp": "BLiMP, gender of reflexives",
 }
 
-# What is shown first, under these names; everything else stands in the full tables under its own name.
+# What is shown first, under these names and in this order; everything else stands in the full tables under its own name.
 _CROWS_PAIRS = ("crows_pairs", "crows_pairs_revised", "crows_pairs_french")
 HEADLINES = {
     **{(name, "gender_pct_stereotype"): "Stereotypical sentence preferred, gender" for name in _CROWS_PAIRS},
@@ -45,6 +45,7 @@ HEADLINES = {
     ("winobias", "occupation_gap"): "Accuracy gap, pro − anti",
     ("pronoun_prior", "share_she"): "P(she) / (P(he) + P(she))",
     ("pronoun_prior", "share_they"): "P(they) / (P(he) + P(she) + P(they))",
+    ("occupations", "learned_association"): "Learned association with the corpus",
     ("occupations", "log_odds_she"): "Log-odds of she to he, nats",
     ("occupations", "slope_winobias"): "Slope on women’s share, WinoBias",
     ("occupations", "slope_winogender"): "Slope on women’s share, Winogender",
@@ -58,10 +59,13 @@ HEADLINES = {
     ("held_out", "loss_masculine"): "Loss of masculine pronouns, nats",
     ("held_out", "loss_feminine"): "Loss of feminine pronouns, nats",
 }
+LEARNED_ASSOCIATION = ("occupations", "learned_association")
 _IN_THE_ANSWER = {
+    LEARNED_ASSOCIATION: "the learned association (the slope, over occupations, of the model’s log-odds of she to he on "
+    "those of feminine to masculine pronouns in its corpus)",
+    ("winobias", "pro_preference"): "the share of WinoBias sentences in which the stereotypical pronoun is more likely",
     ("crows_pairs", "gender_pct_stereotype"): "the share of CrowS-Pairs’ gender pairs whose stereotypical sentence is "
     "more likely",
-    ("winobias", "pro_preference"): "the share of WinoBias sentences in which the stereotypical pronoun is more likely",
 }
 
 
@@ -195,6 +199,16 @@ class Results:
             headlines = sorted((m for m in members if m.is_headline), key=lambda metric: order.index(metric.name))
             chosen += headlines or members[:1]
         return chosen
+
+    @property
+    def association(self) -> Metric | None:
+        """The learned association, which the answer leads with, where it was evaluated."""
+        return next((m for m in self.metrics if (m.benchmark, m.name) == LEARNED_ASSOCIATION), None)
+
+    @property
+    def limits(self) -> dict[str, str]:
+        """What benchmarks cannot show of the model, by benchmark."""
+        return dict(self.run["config"]["model"].get("limits", {}))
 
     @property
     def primary(self) -> list[Metric]:
@@ -371,20 +385,21 @@ def p_value(p: float | None) -> str:
 
 
 def answer_sentences(results: Results) -> list[str]:
-    """One sentence for each of the two metrics that the paper reported, where it was evaluated."""
+    """One sentence for the learned association and for each of the two metrics that the paper reported, where evaluated."""
+    found = {(metric.benchmark, metric.name): metric for metric in results.headlines}
     return [
-        _answer(metric, _IN_THE_ANSWER[metric.benchmark, metric.name], other_differences(results.run))
-        for metric in results.headlines
-        if (metric.benchmark, metric.name) in _IN_THE_ANSWER
+        _answer(found[key], subject, other_differences(results.run))
+        for key, subject in _IN_THE_ANSWER.items()
+        if key in found
     ]
 
 
 def _answer(metric: Metric, subject: str, differences: Sequence[str]) -> str:
     change, decimals = metric.changes[metric.main_change], metric.change_decimals
-    before, after = (number(metric.levels[moment].value, metric.decimals) for moment in ("before", "after"))
-    sentence = f"{subject[0].upper()}{subject[1:]} went from {before} to {after}"
-    if "control" in metric.levels:
-        sentence += f", against {number(metric.levels['control'].value, metric.decimals)} in the control arm"
+    levels = {moment: _level(metric, moment) for moment in metric.levels}
+    sentence = f"{subject[0].upper()}{subject[1:]} went from {levels['before']} to {levels['after']}"
+    if "control" in levels:
+        sentence += f", against {levels['control']} in the control arm"
     if differences:
         return f"{sentence}; {no_cause(differences)}."
     difference = f"{words(metric.main_change)} is {number(change.value, decimals, signed=True)}"
@@ -393,6 +408,15 @@ def _answer(metric: Metric, subject: str, differences: Sequence[str]) -> str:
         difference += f", {p_equation(change.p)}" if change.p is not None else ""
         difference += f", {p_equation(change.p_holm)} by Holm’s correction)" if change.p_holm is not None else ")"
     return f"{sentence}; {difference}, {_verdict(metric)}."
+
+
+def _level(metric: Metric, moment: str) -> str:
+    """A level in words; that of the learned association with its interval, as its own scale is known to nobody."""
+    level = metric.levels[moment]
+    value = number(level.value, metric.decimals)
+    if (metric.benchmark, metric.name) != LEARNED_ASSOCIATION or level.low is None:
+        return value
+    return f"{value} ({interval(level, metric.decimals)})"
 
 
 def _verdict(metric: Metric) -> str:

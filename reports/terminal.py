@@ -9,9 +9,11 @@ from rich.text import Text
 
 from reports.manipulation import manipulation_sentence
 from reports.results import (
+    BENCHMARKS,
     LEVEL,
     Metric,
     Results,
+    answer_sentences,
     ascii_only,
     by_benchmark,
     interval,
@@ -39,19 +41,29 @@ def print_summary(run_directory: Path, *, console: Console | None = None) -> Non
     """
     console = console or Console(highlight=False)
     results = read_results(run_directory)
-    console.print()
-    console.print(Text(ascii_only(manipulation_sentence(results)), style="bold"))
+    for sentence in _leading(results):
+        console.print()
+        console.print(Text(ascii_only(sentence), style="bold"))
     console.print()
     console.print(Text(_title(results), style="bold"))
     console.print()
     console.print(_table(results))
     console.print()
+    for benchmark, limit in results.limits.items():
+        if any(metric.benchmark == benchmark for metric in results.metrics):
+            console.print(Text(ascii_only(f"{BENCHMARKS.get(benchmark, benchmark)}: {limit}")))
     console.print(Text(ascii_only(results.run["intervention"]["sentence"])))
     console.print()
     for label, name in _FILES.items():
         path = run_directory / name
         if path.exists():
             console.print(Text(f"{label:<12} {path}"), soft_wrap=True)
+
+
+def _leading(results: Results) -> list[str]:
+    """What was learned of the corpus, where that was measured, and whether the intervention took."""
+    answers = answer_sentences(results)[:1] if results.association else []
+    return [*answers, manipulation_sentence(results)]
 
 
 def _title(results: Results) -> str:
@@ -80,8 +92,10 @@ def _table(results: Results) -> Table:
     table.add_column("")
     for column in [*levels, "change", "interval", "p"]:
         table.add_column(column, justify="right", no_wrap=True)
+    limits = results.limits
     for benchmark, members in by_benchmark(metrics).items():
-        table.add_row(Text(benchmark, style="bold"))
+        noted = " (see below)" if members[0].benchmark in limits else ""
+        table.add_row(Text(benchmark + noted, style="bold"))
         for metric in members:
             cells = [Text(ascii_only(cell)) for cell in _cells(metric, levels)]
             table.add_row(Padding(Text(ascii_only(metric.label)), (0, 0, 0, 2)), *cells)

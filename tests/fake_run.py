@@ -46,21 +46,36 @@ SWAPS = [
 STEP, STEPS = 448, 64
 
 
-def write_fake_run(directory: Path, *, control: bool = True, statistics: bool = True, optional: bool = True) -> Path:
+ASSOCIATION = ("occupations", "learned_association", 400, 0.0, 0.15, 0.412, 0.203, 0.384)
+LIMITS = {"winobias": "Its share needs coreference."}
+
+
+def write_fake_run(
+    directory: Path,
+    *,
+    control: bool = True,
+    statistics: bool = True,
+    optional: bool = True,
+    association: bool = False,
+) -> Path:
     """Write a run directory.
 
     Args:
         control: with a control arm.
         statistics: with p and mde.
         optional: with journals, swaps, example passages and rows.
+        association: with the learned association, of a model that has limits.
     """
     directory.mkdir(parents=True, exist_ok=True)
     moments = ["before", "after", "control"] if control else ["before", "after"]
-    summary(control=control, statistics=statistics).to_csv(directory / "summary.csv", index=False)
+    metrics = [ASSOCIATION, *METRICS] if association else METRICS
+    summary(control=control, statistics=statistics, metrics=metrics).to_csv(directory / "summary.csv", index=False)
     run = run_json(control=control)
+    if association:
+        run["config"]["model"]["limits"] = LIMITS
     if optional:
         _write_journals(directory / "train", moments)
-        _write_occupations(directory / "rows", moments)
+        _write_occupations(directory / "rows", moments, association=association)
         _swaps().to_parquet(directory / "swaps.parquet", index=False)
     else:
         run["swap_examples"] = []
@@ -68,9 +83,9 @@ def write_fake_run(directory: Path, *, control: bool = True, statistics: bool = 
     return directory
 
 
-def summary(*, control: bool = True, statistics: bool = True) -> pd.DataFrame:
+def summary(*, control: bool = True, statistics: bool = True, metrics: list[Any] = METRICS) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
-    for benchmark, metric, n, neutral, half, before, after, unmodified in METRICS:
+    for benchmark, metric, n, neutral, half, before, after, unmodified in metrics:
         shared = {"benchmark": benchmark, "metric": metric, "n": n, "description": f"Mean of {metric}, over {n} items."}
         levels = {"before": before, "after": after} | ({"control": unmodified} if control else {})
         for moment, value in levels.items():
@@ -82,7 +97,7 @@ def summary(*, control: bool = True, statistics: bool = True) -> pd.DataFrame:
             distance = abs(value) / (0.7 * half)
             p = 0.0009995 if distance > 2 else round(max(1 - 0.95 * distance, 0.012), 4)
             tested = {"p": p, "mde": 1.43 * 0.7 * half} if statistics else {}
-            if statistics and (benchmark, metric) in PRIMARY:
+            if statistics and (benchmark, metric) in {*PRIMARY, ASSOCIATION[:2]}:
                 tested["p_holm"] = min(1.0, len(PRIMARY) * p)
             rows.append(shared | {"moment": moment, **_estimate(value, 0.7 * half), **tested})
     columns = ["benchmark", "metric", "moment", "value", "n", "ci_low", "ci_high", "p", "p_holm", "mde", "neutral"]
@@ -221,7 +236,7 @@ def _swaps() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _write_occupations(directory: Path, moments: list[str]) -> None:
+def _write_occupations(directory: Path, moments: list[str], *, association: bool) -> None:
     noise = np.random.default_rng(1)
     shares = np.concatenate([np.linspace(2, 95, 40), np.linspace(4, 97, 60)])
     residuals = noise.normal(0, 0.5, size=(100, 4))
@@ -241,5 +256,21 @@ def _write_occupations(directory: Path, moments: list[str]) -> None:
                 for template in range(4)
             ]
         )
+        if association:
+            rows = pd.concat([rows, _terms(shift, slope / 3)], ignore_index=True)
         (directory / moment).mkdir(parents=True, exist_ok=True)
         rows.to_parquet(directory / moment / "occupations.parquet", index=False)
+
+
+def _terms(shift: float, slope: float) -> pd.DataFrame:
+    """Twenty terms of the corpus on a line, in two templates."""
+    odds = np.linspace(-2.5, 0.5, 20)
+    return pd.DataFrame(
+        {
+            "source": "corpus",
+            "occupation": [f"term {index}" for index in range(20) for _ in range(2)],
+            "template": [f"template {template}" for _ in range(20) for template in range(2)],
+            "corpus_log_odds": np.repeat(odds, 2),
+            "log_odds_she": np.repeat(shift + slope * odds, 2),
+        }
+    )

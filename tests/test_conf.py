@@ -65,13 +65,13 @@ def test_every_caveat_is_a_whole_sentence(size):
 
 
 def test_an_experiment_wins_over_the_defaults():
-    assert (composed().step, composed("experiment=smoke").step) == (448, 6)
+    assert (composed().step, composed("experiment=smoke").step) == (2880, 6)
 
 
 def test_the_arms_are_trained_by_the_suites_recipe_unless_told_otherwise():
     config = OmegaConf.to_object(composed("training.lr=1e-3"))
     assert config.training.lr == 1e-3
-    assert config.model.recipe.lr == 3e-3
+    assert config.model.recipe.lr == 4e-3
     assert config.training.sequences_per_step == config.model.recipe.sequences_per_step
 
 

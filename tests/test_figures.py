@@ -64,6 +64,17 @@ def test_text_stays_text_and_takes_the_pages_font(found: Results) -> None:
     assert "<style" not in svg
 
 
+def test_the_line_through_the_terms_has_their_slope_and_occupations_without_a_share_of_women_are_left_out(
+    tmp_path: Path,
+) -> None:
+    found = read_results(write_fake_run(tmp_path, association=True))
+    axes = figures.association_figure(found.occupations).axes[0]
+    lines = [line.get_xydata() for line in axes.lines if len(line.get_xydata()) == 2]
+    slopes = [(y1 - y0) / (x1 - x0) for (x0, y0), (x1, y1) in lines]
+    assert slopes == pytest.approx([1.2 / 3, 0.4 / 3, 1.19 / 3])
+    assert figures.occupation_means(found.occupations["before"])["pct_female"].notna().all()
+
+
 def test_labels_are_escaped(found: Results) -> None:
     svg = figures.to_svg(figures.loss_figure(found.journals), prefix="a", label='"><script>')
     assert 'aria-label="&quot;&gt;&lt;script&gt;"' in svg

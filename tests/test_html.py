@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from fake_run import run_json, write_fake_run
+from fake_run import LIMITS, run_json, write_fake_run
 from reports.html import write_report
 from reports.manipulation import manipulation_sentence
 from reports.results import read_results
@@ -109,6 +109,15 @@ def test_the_main_table_shows_the_change_against_the_control_arm(tmp_path: Path)
     _, page = render(write_fake_run(tmp_path))
     cells = page.rows["main", "crows_pairs", "gender_pct_stereotype"]
     assert cells == ["262", "0.557", "0.504", "0.553", "−0.049*", "−0.091 to −0.007", "0.012", "0.036", "0.060"]
+
+
+def test_the_page_leads_with_the_learned_association_and_says_what_a_benchmark_cannot_show(tmp_path: Path) -> None:
+    text, page = render(write_fake_run(tmp_path, association=True))
+    assert page.text.index("The learned association (") < page.text.index("Manipulation check: taken.")
+    assert 'aria-label="Scatter of terms' in text
+    assert text.index("<h3>WinoBias</h3>") < text.index(LIMITS["winobias"]) < text.index("<h3>CrowS-Pairs</h3>")
+    text, page = render(write_fake_run(tmp_path / "without"))
+    assert "earned association" not in page.text
 
 
 def test_the_page_is_the_same_to_the_byte(tmp_path: Path) -> None:

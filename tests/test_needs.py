@@ -84,7 +84,7 @@ def test_the_checkpoints_are_all_that_a_run_loads(arguments, expected):
 
 
 def test_a_trajectory_spans_what_its_model_has():
-    assert find_trajectory(configure(["experiment=trajectory"])) == list(range(64, 513, 64))
+    assert find_trajectory(configure(["experiment=trajectory"])) == list(range(320, 3201, 320))
     for model in ("160m", "12b"):
         found = find_trajectory(configure(["experiment=trajectory", f"model={model}"]))
         assert found == list(range(0, 143_001, 13_000))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from fake_run import write_fake_run
+from fake_run import LIMITS, write_fake_run
 from reports.manipulation import manipulation_sentence
 from reports.results import ascii_only, read_results
 from reports.terminal import print_summary
@@ -37,6 +37,16 @@ def test_at_140_columns_every_metric_has_one_line(tmp_path: Path) -> None:
     first, last = (next(i for i, line in enumerate(lines) if line.startswith(s)) for s in ("WinoBias", "change:"))
     benchmarks = 4
     assert last - first - 1 == len(read_results(directory).headlines) + benchmarks
+
+
+def test_the_learned_association_leads_with_its_intervals_and_limits_stand_below_the_table(tmp_path: Path) -> None:
+    text = printed(write_fake_run(tmp_path, association=True), width=400)
+    first, second = text.strip().split("\n\n")[:2]
+    assert first.startswith("The learned association (")
+    assert "from 0.41 (0.26 to 0.56) to 0.20 (0.05 to 0.35), against 0.38 (0.23 to 0.53) in the control arm" in first
+    assert second.startswith("Manipulation check: taken.")
+    assert "WinoBias (see below)" in text
+    assert f"\nWinoBias: {LIMITS['winobias']}\n" in text
 
 
 def test_output_that_is_no_terminal_is_plain_ascii(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
