@@ -3,7 +3,7 @@
 python run.py                                       the demo: the whole method, on a CPU, in minutes
 python run.py step=384 steps=128                    another checkpoint, a longer segment
 python run.py model=1.4b step=133000 plan=true      what its data would take; fetches none of them, trains nothing
-python run.py -m step=384,448 intervention=none,masculine_to_feminine
+python run.py -m step=2560,2880 intervention=none,masculine_to_feminine
 python run.py experiment=dose_response              a study: many runs in one directory, which share their control
 python run.py experiment=fidelity                   how near resuming comes to the true later checkpoint
 python run.py experiment=audit_published            whether the published intervention took; trains nothing
