@@ -427,7 +427,7 @@ def _with_sample(config: RunConfig, segment: Segment, rows: tuple[int, int]) -> 
     """`rows`, with those that the benchmark `occupations` counts in."""
     if not sampled_count(config):
         return rows
-    first, stop = sampled_rows(config, segment)
+    first, stop, _ = sampled_rows(config, segment)
     return (min(first, rows[0]), max(stop, rows[1])) if rows[0] < rows[1] else (first, stop)
 
 
@@ -506,9 +506,7 @@ def _with_associations(config: RunConfig, segment: Segment, options: dict[str, A
     terms = read_terms(Path(file)) if file is not None else ()
     if file is None and config.corpus.get("text") == BUG:
         terms = bug_professions()
-    first, stop = sampled_rows(config, segment)
-    start = segment.first_row(config.step)
-    place = "before the segment" if stop == start else "from step 0 on" if start == 0 else "before the last checkpoint"
+    first, stop, place = sampled_rows(config, segment)
     return {
         **options,
         "terms": terms,
@@ -517,15 +515,20 @@ def _with_associations(config: RunConfig, segment: Segment, options: dict[str, A
     }
 
 
-def sampled_rows(config: RunConfig, segment: Segment) -> tuple[int, int]:
-    """First row that the benchmark `occupations` counts in, and the one behind its last.
+def sampled_rows(config: RunConfig, segment: Segment) -> tuple[int, int, str]:
+    """First row that the benchmark `occupations` counts in, the one behind its last, and where they are, in words.
 
-    They are those before the segment, as many as there are; at step 0, where none are, those from there on. Where
-    nothing is trained they are those before the last checkpoint that is measured.
+    They are rows that the model has read: those before the segment, as many as there are, or before the last
+    checkpoint of a trajectory. At step 0, where none have been read, they are those from there on.
     """
-    count, trains = sampled_count(config), config.protocol is not Protocol.trajectory
-    stop = segment.first_row(config.step) if trains else segment.stop_row
-    return (max(0, stop - count), stop) if stop else (0, min(count, segment.corpus.num_rows))
+    count = sampled_count(config)
+    if config.protocol is Protocol.trajectory:
+        stop, place = segment.stop_row, "before the last checkpoint"
+    elif config.step:
+        stop, place = segment.first_row(config.step), "before the segment"
+    else:
+        return 0, min(count, segment.corpus.num_rows), "from step 0 on"
+    return max(0, stop - count), stop, place
 
 
 def sampled_count(config: RunConfig) -> int:

@@ -191,21 +191,26 @@ def test_held_out_rows_are_described_as_what_they_are(steps, layouts, place, cou
 
 
 @pytest.mark.parametrize(
-    ("step", "count", "rows", "where"),
+    ("protocol", "step", "count", "rows", "where"),
     [
-        (8, 6, (10, 16), "the 6 rows before the segment"),
-        (8, 99, (0, 16), "the 16 rows before the segment"),
-        (0, 6, (0, 6), "the 6 rows from it on"),
-        (0, 99, (0, 40), "the 40 rows from it on"),
+        ("counterfactual", 8, 6, (10, 16), "the 6 rows before the segment"),
+        ("counterfactual", 8, 99, (0, 16), "the 16 rows before the segment"),
+        ("counterfactual", 0, 6, (0, 6), "the 6 rows from step 0 on"),
+        ("counterfactual", 0, 99, (0, 40), "the 40 rows from step 0 on"),
+        ("trajectory", 8, 6, (18, 24), "the 6 rows before the last checkpoint"),
+        ("trajectory", 0, 99, (0, 8), "the 8 rows before the last checkpoint"),
     ],
 )
-def test_occupations_are_counted_in_the_rows_before_the_segment(step, count, rows, where, counted, tmp_path):
+def test_occupations_are_counted_in_rows_that_the_model_has_read(
+    protocol, step, count, rows, where, counted, tmp_path
+):
     (tmp_path / "terms.txt").write_text("nurse\nChief\n\n")
     config = configure(
         [
             f"benchmarks.occupations.rows={count}",
             f"benchmarks.occupations.terms={tmp_path / 'terms.txt'}",
             f"step={step}",
+            f"protocol={protocol}",
         ]
     )
     segment = Segment(counted, step=step, steps=4, sequences_per_step=2, rows_before=2 * step)
