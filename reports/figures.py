@@ -247,10 +247,11 @@ def association_figure(rows: Mapping[str, pd.DataFrame]) -> Figure:
         for moment, each in rows.items():
             terms = each[each["source"] == "corpus"].groupby("occupation", sort=False)[columns].mean()
             x, y = (terms[column].to_numpy() for column in columns)
-            look = {"color": COLOURS[moment], "markerfacecolor": "none" if moment == "before" else None}
-            axes.plot(x, y, _MARKERS[moment], markersize=3.6, markeredgewidth=0.8, label=moment, **look)
+            colour = COLOURS[moment]
+            face = "none" if moment == "before" else colour
+            axes.plot(x, y, _MARKERS[moment], color=colour, markerfacecolor=face, ms=3.6, mew=0.8, label=moment)
             ends = np.array([x.min(), x.max()])
-            axes.plot(ends, np.polyval(np.polyfit(x, y, 1), ends), color=COLOURS[moment], linewidth=1.7)
+            axes.plot(ends, np.polyval(np.polyfit(x, y, 1), ends), color=colour, linewidth=1.7)
         legend(axes)
         axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
         axes.set_xlabel("feminine : masculine beside it in the corpus, log-odds")
@@ -259,7 +260,11 @@ def association_figure(rows: Mapping[str, pd.DataFrame]) -> Figure:
 
 def occupation_means(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean of the templates for each occupation with labour statistics: columns pct_female, log_odds_she."""
-    return rows[rows["pct_female"].notna()].groupby(["source", "occupation"], sort=False)[["pct_female", "log_odds_she"]].mean()
+    return (
+        rows[rows["pct_female"].notna()]
+        .groupby(["source", "occupation"], sort=False)[["pct_female", "log_odds_she"]]
+        .mean()
+    )
 
 
 def fidelity_figure(table: pd.DataFrame) -> Figure:

@@ -32,7 +32,7 @@ BENCHMARKS = {
     "blimp": "BLiMP, gender of reflexives",
 }
 
-# What is shown first, under these names and in this order; everything else stands in the full tables under its own name.
+# Shown first, under these names and in this order; everything else stands in the full tables under its own name.
 _CROWS_PAIRS = ("crows_pairs", "crows_pairs_revised", "crows_pairs_french")
 HEADLINES = {
     **{(name, "gender_pct_stereotype"): "Stereotypical sentence preferred, gender" for name in _CROWS_PAIRS},
@@ -61,7 +61,7 @@ HEADLINES = {
 }
 LEARNED_ASSOCIATION = ("occupations", "learned_association")
 _IN_THE_ANSWER = {
-    LEARNED_ASSOCIATION: "the learned association (the slope, over occupations, of the model’s log-odds of she to he on "
+    LEARNED_ASSOCIATION: "the learned association (slope, over occupations, of the model’s log-odds of she to he on "
     "those of feminine to masculine pronouns in its corpus)",
     ("winobias", "pro_preference"): "the share of WinoBias sentences in which the stereotypical pronoun is more likely",
     ("crows_pairs", "gender_pct_stereotype"): "the share of CrowS-Pairs’ gender pairs whose stereotypical sentence is "
@@ -385,7 +385,7 @@ def p_value(p: float | None) -> str:
 
 
 def answer_sentences(results: Results) -> list[str]:
-    """One sentence for the learned association and for each of the two metrics that the paper reported, where evaluated."""
+    """One sentence for the learned association, and for each of the two metrics that the paper reported."""
     found = {(metric.benchmark, metric.name): metric for metric in results.headlines}
     return [
         _answer(found[key], subject, other_differences(results.run))

@@ -201,9 +201,7 @@ def test_held_out_rows_are_described_as_what_they_are(steps, layouts, place, cou
         ("trajectory", 0, 99, (0, 8), "the 8 rows before the last checkpoint"),
     ],
 )
-def test_occupations_are_counted_in_rows_that_the_model_has_read(
-    protocol, step, count, rows, where, counted, tmp_path
-):
+def test_occupations_are_counted_in_rows_that_the_model_has_read(protocol, step, count, rows, where, counted, tmp_path):
     (tmp_path / "terms.txt").write_text("nurse\nChief\n\n")
     config = configure(
         [
