@@ -7,13 +7,14 @@ the sentence with person and profession masked): the target probability over the
 the person is anyhow.
 
 A causal model has no masks, but the same conditional probabilities. With P(x, y) the likelihood of the sentence of
-person x and profession y,
+person x and profession y, within a template,
 
-    association(x, y) = log [P(x, y) / sum_x' P(x', y)] - log [sum_y' P(x, y') / sum_x'y' P(x', y')]
+    p(x | y) = P(x, y) / sum_x' P(x', y)        association(x, y) = log p(x | y) - log mean_y' p(x | y')
 
-within a template. What differs: a mask stands for the corpus's persons or professions, where a masked model's stands
-for all of its vocabulary, and it does not tell how many tokens a profession has. A model that prefers she to he by the
-same factor everywhere changes no difference between the associations of she and he.
+What differs: a masked person is one of the corpus's 18, and a masked profession one of its 60, each as likely as the
+others, where a masked model takes both from all of its vocabulary. (By their own likelihoods the one or two commonest
+professions, as "judge", would be the prior.) A model that prefers she to he by the same factor everywhere
+changes no difference between women's and men's professions.
 """
 
 import math
@@ -63,15 +64,16 @@ class BecPro:
         """One row for each profession with a pair of persons in a template.
 
         Of the feminine and the masculine person (_feminine, _masculine), in nats: `log_p` of the sentence, `log_prior`
-        of the person where the profession may be any, and the `association`; `difference` is that of the associations.
+        of the person where the profession may be any, and the `association` of person and profession, of which
+        `difference` is feminine minus masculine.
         """
         items = self.sentences
         rows = items.loc[items["gender"] == "female"].drop(columns=["gender", "sentence"]).reset_index(drop=True)
         shape = [items[axis].nunique() for axis in _AXES]
         log_p_TPYG = np.array([score.sum() for score in scores]).reshape(shape)
-        of_persons = logsumexp(log_p_TPYG, axis=2, keepdims=True)
-        log_prior = of_persons - logsumexp(of_persons, axis=(1, 3), keepdims=True)
-        association = log_p_TPYG - logsumexp(log_p_TPYG, axis=(1, 3), keepdims=True) - log_prior
+        log_target = log_p_TPYG - logsumexp(log_p_TPYG, axis=(1, 3), keepdims=True)
+        log_prior = logsumexp(log_target, axis=2, keepdims=True) - np.log(log_target.shape[2])
+        association = log_target - log_prior
         for name, values in (("log_p", log_p_TPYG), ("log_prior", log_prior), ("association", association)):
             rows[[f"{name}_feminine", f"{name}_masculine"]] = np.broadcast_to(values, shape).reshape(-1, 2)
         return rows.assign(difference=rows["association_feminine"] - rows["association_masculine"])

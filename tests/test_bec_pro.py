@@ -73,7 +73,8 @@ def test_an_association_is_the_target_over_the_prior_probability_as_the_paper_de
         everything = items[items["template"] == place[0]]
         for _, sentence in own.iterrows():
             target = sentence["p"] / own["p"].sum()
-            prior = everything.loc[everything["person"] == sentence["person"], "p"].sum() / everything["p"].sum()
+            with_person = everything[everything["person"] == sentence["person"]].set_index("profession")["p"]
+            prior = np.mean(with_person / everything.groupby("profession")["p"].sum())
             side = {"female": "feminine", "male": "masculine"}[sentence["gender"]]
             found = indexed.loc[(*place, sentence["pair"])]
             assert found[f"association_{side}"] == pytest.approx(math.log(target / prior))
