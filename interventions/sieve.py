@@ -18,7 +18,6 @@ from interventions.rules import acronyms, code, coordination, languages, symbols
 from interventions.vocabulary import Joint, Vocabulary, canonical_tokens_of_all
 
 _GROUPS = (kernels.MASCULINE, kernels.FEMININE, kernels.MASCULINE_TITLE, kernels.FEMININE_TITLE)
-_S = ("s", "(s", "(s)", "[s", "[s]")
 _PASSES = re.compile(r"(?:[^\w.!?;:]|_)+")
 _JOINS = re.compile(r"[/\\&+,|(\[–-]")
 _PARTS_OF_CONNECTORS = {word[i:j] for word in ("or", "nor", "and") for i in range(3) for j in range(i + 1, 4)}
@@ -64,7 +63,6 @@ def tokens_before(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) ->
     _mark(bits, kernels.LANGUAGE, led, None)
     for bit, them in (words | dict(zip(_GROUPS, coordination.GROUPS, strict=True))).items():
         _mark(bits, bit, [ids[::-1] for ids in _spelled(them, tokenizer, vocabulary)])
-    _mark(bits, kernels.FEMININE, [ids[::-1] for ids in _spelled(_S, tokenizer, vocabulary)])
     bits[vocabulary.ends_document] = 0
     return bits
 
@@ -161,6 +159,7 @@ def _behind(text: str) -> int:
 
 
 def _before(text: str) -> int:
+    word = text.strip().lower()
     return (
         _common(text)
         | kernels.CODE * text.endswith(code.OPERATORS)
@@ -171,7 +170,8 @@ def _before(text: str) -> int:
         | kernels.PRONOUN_SET * text.rstrip().endswith("/")
         | kernels.FREE_OPENING * text.startswith(" ")
         | kernels.ENDS_IN_LETTER * text[-1:].isalnum()
-        | kernels.OF * (text.strip().lower() in ("of", "f"))
+        | kernels.S_OF_SHE * (word in ("s", "'s"))
+        | kernels.OF * (word in ("of", "f"))
     )
 
 

@@ -19,7 +19,7 @@ _HOST_AFTER = re.compile(rf"(?:[.-][\w-]+)*\.(?:{_DOMAINS})(?![\w-])")
 _ADDRESS_BEFORE = re.compile(r"://|(?:^|\W)(?:www\.|mailto:)|@[\w.+-]*\Z", re.IGNORECASE)
 _JOINTS_OF_ADDRESSES = tuple("/.@=&?#%+~:")
 _EXTENSION = re.compile(r"\.\w")
-_MAIL_AFTER = re.compile(r"[\w.+-]*@\w")
+_MAIL_AFTER = re.compile(r"(?:[\w.+-]*\w)?@\w")
 _FILE = re.compile(r"(?:^|/|\\)[\w.~-]*\.\w{1,5}\Z")
 _WORDS_BY_SLASHES = re.compile(r"[A-Za-z'’.?!:-]+(?:/[A-Za-z'’.?!:-]+)*/?")
 

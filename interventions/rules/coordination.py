@@ -24,11 +24,12 @@ _CASES = (str.lower, str.capitalize, str.upper)
 _MARK = r"(?:(?!\n\s*\n)(?:[^\w.!?;:]|_))"
 _QUOTE = r"(?:(?!\n\s*\n)[\s_*'\"“”‘’()\[\]-])"
 _OR = r"(?i:and\s?/\s?or|or\s?/\s?and|n?or)(?!\w)"
-_S_BEFORE_HE = re.compile(r"(?<!\w)(?:s\s*[/\\]|[(\[]s[)\]])\s*\Z", re.IGNORECASE)
-_BRACKET_BEFORE_HE = re.compile(r"(?<!\w)s[(\[]$", re.IGNORECASE)
+_S_BEFORE_HE = re.compile(r"(?<!\w)(?<!\w['’])(?:s\s*[/\\]|[(\[]s[)\]])\s*\Z", re.IGNORECASE)
+_CUT_S_BEFORE_HE = regex.compile(r"(?r)[(\[]s[)\]]\s*", regex.IGNORECASE)
+_BRACKET_BEFORE_HE = re.compile(r"(?<!\w)(?<!\w['’])s[(\[]$", re.IGNORECASE)
 _REST_OF_LIST = rf"(?:\s?,?{_MARK}{{1,12}}{_OR}|\s?,{_QUOTE}{{0,6}}(?i:it|its|they|them|their|theirs)(?![\w'’]))"
 _BRACKET_CLOSES = re.compile(r"\s?[)\]]")
-_LIST_GOES_ON = re.compile(_REST_OF_LIST)
+_LIST_GOES_ON, _CUT_LIST_GOES_ON = re.compile(_REST_OF_LIST), regex.compile(_REST_OF_LIST)
 
 
 class _Patterns(NamedTuple):
@@ -42,6 +43,7 @@ class _Patterns(NamedTuple):
     list_before: re.Pattern[str]
     cut_after: "regex.Pattern[str]"
     cut_before: "regex.Pattern[str]"
+    cut_list_before: "regex.Pattern[str]"
 
 
 @cache
@@ -71,11 +73,25 @@ def names_both_genders(form: str, beside: Beside) -> bool | None:
             return None
     if _LIST_GOES_ON.match(beside.after) and closes(patterns.list_before, beside.before, within=_REACH):
         return True
-    if beside.cut_after and patterns.cut_after.match(beside.after, partial=True):
-        return None
-    if beside.cut_before and patterns.cut_before.match(beside.before, partial=True):
-        return None
-    return False
+    return None if _is_cut(word, patterns, beside) else False
+
+
+def _is_cut(word: str, patterns: _Patterns, beside: Beside) -> bool:
+    """Whether what the row cuts off may make a word one half of a coordination."""
+    before, after = beside.before, beside.after
+    if beside.cut_after and patterns.cut_after.match(after, partial=True):
+        return True
+    if beside.cut_before and (
+        patterns.cut_before.match(before, partial=True)
+        or (word == "he" and _CUT_S_BEFORE_HE.match(before, partial=True))
+    ):
+        return True
+    if not beside.cut_after and not beside.cut_before:
+        return False
+    return bool(
+        _CUT_LIST_GOES_ON.match(after, partial=beside.cut_after)
+        and patterns.cut_list_before.match(before, partial=beside.cut_before)
+    )
 
 
 def _belongs_to_an_s(beside: Beside) -> bool:
@@ -106,4 +122,5 @@ def _patterns(others: tuple[str, ...]) -> _Patterns:
         list_before=re.compile(rf"{them}\s?,{_QUOTE}{{0,6}}\Z"),
         cut_after=regex.compile(after),
         cut_before=regex.compile(f"(?r){before}"),
+        cut_list_before=regex.compile(rf"(?r){them}\s?,{_QUOTE}{{0,6}}"),
     )
