@@ -232,9 +232,9 @@ def _told_before(tokens, place, row, flags, others, before):
 def _stands(tokens, place, step, number, bit, flags):
     """Whether a word of this kind may begin, or end, at `place`."""
     here = flags[tokens[place]]
-    if here & bit:
-        if step > 0 or here & FREE_OPENING or number == 1 or not flags[tokens[place - 1]] & ENDS_IN_LETTER:
-            return True
+    opened = step > 0 or number == 1 or here & FREE_OPENING or not flags[tokens[place - 1]] & ENDS_IN_LETTER
+    if here & bit and opened:
+        return True
     return here & FIRST_PIECE != 0 and number > 1 and flags[tokens[place + step]] & SECOND_PIECE != 0
 
 

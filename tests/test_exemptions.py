@@ -118,7 +118,7 @@ def test_a_title_that_the_row_cuts_is_not_known():
         ("UK ⟨HE⟩ providers", True),
         ("NHS ⟨HIS⟩ users", True),
         ("NASA ⟨HE⟩ data", True),
-        ("I ⟨HIS⟩ x", True),
+        ("A ⟨HIS⟩ x", True),
         ("⟨HE⟩", True),
         ("Mc⟨HE⟩IT", False),
         ("SHOUTED" + "." * 40 + "⟨HE⟩ x", True),
