@@ -73,6 +73,7 @@ _PERSONS = re.compile(
     r"|Christ)(?![\w.]\w)(?!\w)|\b(?i:it|that|what|who|there|let)['’]s\b|\w(?:n['’]t|['’](?:m|re|ll|ve))\b",
 )
 _OPENS_BRACKET = re.compile(r"\s?[(\[\d]")
+_PLURALS = ("ers", "ors", "ions", "ents", "ists", "ities", "ies", "ms", "ics")
 _VERB = re.compile(r"\w+(?:ed|eth)|\w{3,}ly")
 _IN_BRACKETS = re.compile(r"[(\[]\W{0,2}(?:HE|SHE|HIM|HER|HIS)\W{0,2}[)\]]")
 
@@ -104,4 +105,5 @@ def _is_subject(last: str, word: str, text: str) -> bool:
         return bool(word)
     if word in AUXILIARIES or word in VERBS or _VERB.fullmatch(word):
         return True
-    return word.endswith("s") and word.islower() and _PERSONS.search(text) is not None
+    third_person = word.islower() and word.endswith("s") and not word.endswith(_PLURALS)
+    return third_person and _PERSONS.search(text) is not None
