@@ -106,7 +106,7 @@ def random_text(draw: random.Random) -> str:
 def random_rows(draw: random.Random, name: str) -> np.ndarray:
     ids = [token for _ in range(8) for token in VOCABULARIES[name].encode(random_text(draw))]
     width = draw.choice((1, 2, 3, 5, 8, 12, 21, 64))
-    return np.array(ids[draw.randrange(width) :][: len(ids) // width * width - width], np.int32).reshape(-1, width)
+    return np.array(ids[draw.randrange(width) :][: len(ids) // width * width - width], np.uint16).reshape(-1, width)
 
 
 def notice_everything(*arguments):
@@ -140,13 +140,13 @@ def test_a_coordination_is_left_wherever_a_row_cuts_it(arms, text):
         for arm in ARMS:
             for cut in range(1, len(ids)):
                 for row in (ids[:cut], ids[cut:]):
-                    _, ledger = arms[name, arm](np.array([row]), first_row=0)
+                    _, ledger = arms[name, arm](np.array([row], np.uint16), first_row=0)
                     assert not ledger.swapped.any(), (name, arm, tokenizer.decode(row))
 
 
 def test_a_row_of_one_token_is_left(arms):
     for name, tokenizer in VOCABULARIES.items():
-        rows = np.arange(len(tokenizer), dtype=np.int32)[:, np.newaxis]
+        rows = np.arange(len(tokenizer), dtype=np.uint16)[:, np.newaxis]
         swapped, ledger = arms[name, "swap"](rows, first_row=0)
         assert np.array_equal(swapped, rows)
         assert (ledger.counts["occurrences"] == ledger.counts["skipped_row_edge"]).all()
