@@ -26,8 +26,9 @@ FREE_OPENING, CONTINUES, PARTICIPLE, LISTED_WORD, FIRST_PIECE, SECOND_PIECE, LAT
 )
 MASCULINE, FEMININE, MASCULINE_TITLE, FEMININE_TITLE = 1 << 25, 1 << 26, 1 << 27, 1 << 28
 OPENS_TITLE, FIRST_OF_TITLE, SECOND_OF_TITLE = 1 << 29, 1 << 30, 1 << 31  # an adjective; pieces of a title's word
-OF, ENDS_IN_LETTER = OPENS_TITLE, CONTINUES  # of a token before a word
+OF, ENDS_IN_LETTER, S_OF_SHE = OPENS_TITLE, CONTINUES, AFTER_POINT  # of a token before a word
 AND = CAPITALS  # of a token
+MOST_OF_A_WORD = 8  # tokens of a word that the edge of a row cuts in two, at one a byte
 ASKS = RULES | AND | TITLE | OPENS_TITLE | FIRST_OF_TITLE | PASSES | JOINS | POINT | QUOTE | FIRST_PIECE
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -165,6 +166,8 @@ def notice(
         end, edge = start + length[k], row + width
         possible, others = alert[kind], opposite[kind]
         bits = possible & CAPITALS
+        if min(start - row, edge - end) <= MOST_OF_A_WORD:
+            bits |= possible & (COORDINATION | TITLE)
         choice[k] = 0
         if end < edge:
             flags = behind[tokens[end]]
@@ -226,10 +229,11 @@ def _told_before(tokens, place, row, flags, others, before):
 
 
 @njit(cache=True, nogil=True)
-def _has(tokens, place, step, number, bit, flags):
-    """Whether a word of this kind begins, or ends, at `place`."""
+def _stands(tokens, place, step, number, bit, flags):
+    """Whether a word of this kind may begin, or end, at `place`."""
     here = flags[tokens[place]]
-    if here & bit:
+    opened = step > 0 or number == 1 or here & FREE_OPENING or not flags[tokens[place - 1]] & ENDS_IN_LETTER
+    if here & bit and opened:
         return True
     return here & FIRST_PIECE != 0 and number > 1 and flags[tokens[place + step]] & SECOND_PIECE != 0
 
@@ -254,20 +258,20 @@ def _passing(others):
 
 @njit(cache=True, nogil=True)
 def _walk(tokens, place, step, number, others, flags):
-    """Whether a coordination may begin at `place`: connectors, then a word of the other gender or the row's edge."""
+    """Whether a coordination may begin at `place`: connectors, then a word of the other gender or the row's edge, which
+    may cut that word in two.
+    """
     joins = JOINS | AND * (others & (MASCULINE_TITLE | FEMININE_TITLE) != 0)
     joined = listed = False
     for walked in range(number):
         here = flags[tokens[place]]
-        opened = (
-            step > 0 or here & FREE_OPENING or number - walked == 1 or not flags[tokens[place - 1]] & ENDS_IN_LETTER
-        )
-        if joined and opened and _has(tokens, place, step, number - walked, others, flags):
+        if joined and _stands(tokens, place, step, number - walked, others, flags):
             return COORDINATION | LISTED
-        if listed and here & LISTED_WORD:
-            return LISTED
-        if not here & _passing(others):
-            return 0
+        if joined and step < 0 and here & S_OF_SHE:
+            return COORDINATION
+        is_listed = LISTED * (listed and here & LISTED_WORD != 0)
+        if is_listed or not here & _passing(others):
+            return is_listed | COORDINATION * (joined and number - walked <= MOST_OF_A_WORD)
         joined |= here & joins != 0
         listed |= here & (JOINS | AND) != 0
         place += step

@@ -18,11 +18,11 @@ from interventions.rules import acronyms, code, coordination, languages, symbols
 from interventions.vocabulary import Joint, Vocabulary, canonical_tokens_of_all
 
 _GROUPS = (kernels.MASCULINE, kernels.FEMININE, kernels.MASCULINE_TITLE, kernels.FEMININE_TITLE)
-_S = ("s", "(s", "(s)", "[s", "[s]")
 _PASSES = re.compile(r"(?:[^\w.!?;:]|_)+")
 _JOINS = re.compile(r"[/\\&+,|(\[–-]")
 _PARTS_OF_CONNECTORS = {word[i:j] for word in ("or", "nor", "and") for i in range(3) for j in range(i + 1, 4)}
-_CODE_BEHIND_A_WORD = re.compile(r"[=@$%`\\(\[/]|->|::|[\"']\s?[:=\])}>]| $")
+_PARTS_OF_CONTRACTIONS = {mark + word for word in (*coordination.CONTRACTED, "l") for mark in ("", "'")}
+_CODE_BEHIND_A_WORD = re.compile(r"[=@$%`\\(\[/]|->|:|[\"']\s?[:=\])}>]| $")
 _CODE_BEFORE_A_WORD = re.compile(r"(?:[$@#%&\\=~^`/{<>*:?\])]|->|[^.]\.|^\.|[=:(\[{]\s?[\"']|(?:^|\S)[\[(][\"']?)$")
 _BYTES_OF_OTHER_LETTERS = {*range(0xC3, 0xE2), *range(0xE3, 0xEE)}  # that begin them; 0xC2 and 0xE2 begin signs
 _SIGN_OF_CODE = re.compile(r"[{}\\_<>\[\]=]|\(\)|->|::|\):|\);")
@@ -54,6 +54,9 @@ def tokens_before(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) ->
     """(V,) the bits of each token as the one before a word; `FREE_OPENING` is that of a token led by a space."""
     bits = np.array([_before(text) for text in _texts(vocabulary)], np.uint32)
     words = {kernels.SYMBOL: symbols.BEFORE}
+    abbreviated = (f"{title}{point}" for title in symbols.ABBREVIATED_TITLES for point in ("", "."))
+    before_names = (*symbols.TITLES_OF_NAMES, *abbreviated)
+    _mark(bits, kernels.SYMBOL, [ids[::-1] for ids in _spelled(before_names, tokenizer, vocabulary, cases=(str,))])
     keywords = _spelled(code.KEYWORDS, tokenizer, vocabulary, cases=(str,))
     _mark(bits, kernels.CODE, [ids[::-1] for ids in keywords])
     _mark(
@@ -64,7 +67,6 @@ def tokens_before(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) ->
     _mark(bits, kernels.LANGUAGE, led, None)
     for bit, them in (words | dict(zip(_GROUPS, coordination.GROUPS, strict=True))).items():
         _mark(bits, bit, [ids[::-1] for ids in _spelled(them, tokenizer, vocabulary)])
-    _mark(bits, kernels.FEMININE, [ids[::-1] for ids in _spelled(_S, tokenizer, vocabulary)])
     bits[vocabulary.ends_document] = 0
     return bits
 
@@ -138,7 +140,8 @@ def _common(text: str) -> int:
     word = text.strip().lower()
     return (
         kernels.AND * (word == "and")
-        | kernels.PASSES * (_PASSES.fullmatch(text) is not None or "\ufffd" in text)
+        | kernels.PASSES
+        * (_PASSES.fullmatch(text) is not None or "\ufffd" in text or text.lower() in _PARTS_OF_CONTRACTIONS)
         | kernels.JOINS * (_JOINS.search(text) is not None or word in _PARTS_OF_CONNECTORS - {"and"})
         | kernels.JOINS_ALONE * (text in (" or", " nor", " Or", " OR", "/", " /"))
         | kernels.BLANK * (not word)
@@ -161,6 +164,7 @@ def _behind(text: str) -> int:
 
 
 def _before(text: str) -> int:
+    word = text.strip().lower()
     return (
         _common(text)
         | kernels.CODE * text.endswith(code.OPERATORS)
@@ -171,7 +175,8 @@ def _before(text: str) -> int:
         | kernels.PRONOUN_SET * text.rstrip().endswith("/")
         | kernels.FREE_OPENING * text.startswith(" ")
         | kernels.ENDS_IN_LETTER * text[-1:].isalnum()
-        | kernels.OF * (text.strip().lower() in ("of", "f"))
+        | kernels.S_OF_SHE * (word in ("s", "'s"))
+        | kernels.OF * (word in ("of", "f"))
     )
 
 

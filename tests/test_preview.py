@@ -60,10 +60,9 @@ def preview_of(name, rows, **options):
         tokens=rows.size,
         changed_rows=int((rows != intervened).any(axis=1).sum()),
         changed_tokens=int((rows != intervened).sum()),
-        moved_rows=0,
         unlearned_tokens=0 if ledger.unlearned is None else int(ledger.unlearned.sum()),
         counts=ledger.counts,
-        kinds=tuple(kinds_of(name, ledger.counts, samples, rows_elsewhere=0)),
+        kinds=tuple(kinds_of(name, ledger.counts, samples)),
     )
 
 

@@ -159,7 +159,7 @@ def occurrences(text: str, name: str, arm: str = "masculine_to_feminine") -> lis
             if form.lower() in ("his", "her") and reason is None:
                 choice = his(before, after, cut=last) if form.lower() == "his" else her(after, cut=last)
                 if re.search(
-                    {"his": r"(?<!\w)him\s?/\s?$", "her": r"(?<!\w)she\s?/\s?$"}[form.lower()], before, re.IGNORECASE
+                    {"his": r"(?<!\w)him\s?/ ?$", "her": r"(?<!\w)she\s?/ ?$"}[form.lower()], before, re.IGNORECASE
                 ):
                     choice = {"his": "hers", "her": "him"}[form.lower()]
                 reason = "row_edge" if choice is None else None
@@ -270,7 +270,7 @@ def rows_of_text(draw: st.DrawFn) -> tuple[str, np.ndarray]:
     return name, rows
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)  # "s/ she" at the beginning of a row is not held yet
+@settings(max_examples=300, deadline=None)
 @example(("several tokens a pronoun", _row("several tokens a pronoun", "der he")), "masculine_to_feminine")
 @given(rows_of_text(), st.sampled_from(list(ARMS)))
 def test_the_swap_of_tokens_is_the_swap_of_the_text(case, arm):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from interventions import OUTCOMES, Ledger, load_intervention
-from interventions.preview.samples import ELSEWHERE, Piece, draw_samples, rows_that_moved
+from interventions import OUTCOMES, load_intervention
+from interventions.preview.samples import Piece, draw_samples
 from interventions.preview.text import place
 from test_vocabulary import byte_level_tokenizer, decoded
 
@@ -126,27 +126,6 @@ def test_words_of_drop_are_marked_as_not_learned_and_nothing_changes():
     assert all(piece.new is None for piece in sample.passage)
     assert [piece.text for piece in sample.passage if not piece.learned] == ["He", "him", "his", "hers"]
     assert sum(piece.chosen for piece in sample.passage) == 1
-
-
-def test_a_row_that_changed_without_a_word_is_shown_where_it_first_did():
-    rows = rows_of("She is late she is", "Her clock is slow she")
-    _, ledger = applied("none", rows)
-    changed = rows.copy()
-    changed[1, 2] = END
-    (sample,) = draw_samples(rows, changed, ledger, decode, first_row=70, count=3)
-    assert (sample.outcome, sample.row, sample.token) == (ELSEWHERE, 71, 2)
-    assert any(piece.new == "<|endoftext|>" for piece in sample.passage)
-
-
-def test_a_row_moved_where_a_token_changed_outside_of_all_tokens_of_swapped_words():
-    rows = np.arange(12, dtype=np.uint16).reshape(3, 4)
-    place, length, nothing = np.array([1, 5]), np.array([2, 2], np.int32), np.zeros(2, np.uint8)
-    ledger = Ledger(rows.shape, [("his", "her")], np.zeros(2, np.int64), place, length, nothing)
-    changed = rows.copy()
-    changed.reshape(-1)[[1, 2, 5, 6]] = 99
-    assert rows_that_moved(rows, changed, ledger).tolist() == [False, False, False]
-    changed[1, 3] = changed[2, 0] = 99
-    assert rows_that_moved(rows, changed, ledger).tolist() == [False, True, True]
 
 
 def test_half_a_character_at_the_edge_of_a_passage_is_left_out():

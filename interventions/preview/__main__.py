@@ -41,7 +41,7 @@ from corpus.view import parse_sequences, visible
 from foundation import UserError, atomic_file, run_command, write_text
 from interventions import INTERVENTIONS, fact_sentences
 from interventions.preview.page import render
-from interventions.preview.samples import draw_samples, kinds_of, rows_that_moved, rows_without_a_word
+from interventions.preview.samples import draw_samples, kinds_of
 from interventions.preview.text import Preview, show
 
 OWN = ("rows", "samples", "html", "positions", "tokenizer")
@@ -67,7 +67,6 @@ def main(arguments: list[str]) -> None:
     samples = draw_samples(rows, intervened, ledger, lambda ids: visible(decode(ids)), first_row=first_row, count=count)
     changed = intervened != rows
     counts = ledger.counts.sort_values("occurrences", ascending=False, kind="stable", ignore_index=True)
-    elsewhere = len(rows_without_a_word(rows, intervened, ledger))
     preview = Preview(
         command=f"python -m interventions.preview {shlex.join(arguments)}".rstrip(),
         model=config.model.name,
@@ -84,10 +83,9 @@ def main(arguments: list[str]) -> None:
         tokens=rows.size,
         changed_rows=int(changed.any(axis=1).sum()),
         changed_tokens=int(changed.sum()),
-        moved_rows=int(rows_that_moved(rows, intervened, ledger).sum()),
         unlearned_tokens=0 if ledger.unlearned is None else int(ledger.unlearned.sum()),
         counts=counts,
-        kinds=tuple(kinds_of(intervention.name, counts, samples, rows_elsewhere=elsewhere)),
+        kinds=tuple(kinds_of(intervention.name, counts, samples)),
     )
     console = Console(highlight=False)
     show(preview, console=console)

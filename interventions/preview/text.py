@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from interventions.ledger import OUTCOMES, SWAPPED
-from interventions.preview.samples import ELSEWHERE, Kind, Piece, Sample, treated
+from interventions.preview.samples import Kind, Piece, Sample, treated
 
 TERMINAL_FORMS = 16
 
@@ -30,7 +30,6 @@ class Preview:
         facts: what it measured of itself, in sentences.
         rows, tokens: how many were read.
         changed_rows, changed_tokens: how many are others now, place by place.
-        moved_rows: in how many of them one place no longer answers to one place.
         unlearned_tokens: how many are no labels now.
         counts: `Ledger.counts`, the most frequent forms first.
         kinds: the outcomes that occurred, in the order of `OUTCOMES`.
@@ -51,7 +50,6 @@ class Preview:
     tokens: int
     changed_rows: int
     changed_tokens: int
-    moved_rows: int
     unlearned_tokens: int
     counts: pd.DataFrame
     kinds: tuple[Kind, ...]
@@ -70,16 +68,14 @@ class Preview:
 
 def result_sentences(preview: Preview) -> list[str]:
     """How many words were found, and how much of the text is another now."""
-    if not preview.found and not preview.changed_tokens:
+    if not preview.found:
         looked = "No word was looked for" if preview.intervention == "none" else "No word was found"
         return [f"{looked}; all {preview.tokens:,} tokens are as before."]
-    sentences = []
-    if preview.found:
-        swapped = int(preview.counts[OUTCOMES[SWAPPED]].sum())
-        sentences.append(
-            f"{_number(preview.found, 'word')} found, {swapped:,} {treated(preview.intervention)} "
-            f"({_percent(swapped / preview.found)})."
-        )
+    swapped = int(preview.counts[OUTCOMES[SWAPPED]].sum())
+    sentences = [
+        f"{_number(preview.found, 'word')} found, {swapped:,} {treated(preview.intervention)} "
+        f"({_percent(swapped / preview.found)})."
+    ]
     if preview.unlearned_tokens:
         share = _percent(preview.unlearned_tokens / preview.tokens)
         sentences.append(f"{_number(preview.unlearned_tokens, 'token')} of {preview.tokens:,} not learned ({share}).")
@@ -90,11 +86,6 @@ def result_sentences(preview: Preview) -> list[str]:
         f"{_number(preview.changed_tokens, 'token')} of {preview.tokens:,} changed ({share}), in "
         f"{preview.changed_rows:,} of {_number(preview.rows, 'row')}."
     )
-    if preview.moved_rows:
-        sentences.append(
-            f"In {_number(preview.moved_rows, 'row')} words vanished, or were cut into other tokens, so that what is "
-            f"behind them moved and counts as changed."
-        )
     return sentences
 
 
@@ -135,9 +126,7 @@ def _title(preview: Preview) -> str:
 
 
 def heading(kind: Kind) -> str:
-    """How many words, or rows, had this outcome."""
-    if kind.outcome == ELSEWHERE:
-        return f"{_number(kind.count, 'row')} changed in which no word was found"
+    """How many words had this outcome."""
     if kind.outcome == OUTCOMES[SWAPPED]:
         return f"{kind.count:,} {kind.short}"
     return f"{kind.count:,} left, {kind.short}"
@@ -164,16 +153,12 @@ def _passage(sample: Sample, *, marked: bool) -> Text:
     text.append("[row begins] " if sample.opens else "... ")
     text.append_text(_line(sample.passage, marked=marked))
     text.append(" [row ends]" if sample.closes else " ...")
-    if sample.end:
-        text.append("\nend of the row  ... ")
-        text.append_text(_line(sample.end, marked=marked))
-        text.append(" [row ends]")
     return text
 
 
 def place(sample: Sample) -> str:
     """Where a passage is, and what it shows."""
-    what = f", {sample.form}" if sample.form else ""
+    what = f", {sample.form}"
     if sample.outcome == OUTCOMES[SWAPPED] and sample.form != sample.replacement:
         what += f" → {sample.replacement}"
     return f"row {sample.row}, token {sample.token}{what}"

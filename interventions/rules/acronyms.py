@@ -2,13 +2,15 @@
 
 A pronoun is in capitals because somebody shouts; then a word beside it is in capitals too ("HE SAID"), or its own
 contraction is ("HE'S here"). Where the word on the other side is not, it must not look like another acronym: a word of
-three letters or fewer that is not of `SHOUTED`, one without vowels, or one of `ACRONYMS` ("UK HE providers"). Forms of
-more than three letters are no acronyms ("the KING", "HIMSELF").
+three letters or fewer that is not of `SHOUTED`, one without vowels, or one of `ACRONYMS` ("UK HE providers"). Where no
+word beside it is in capitals, it may be stressed (`interventions.rules.stress`). Forms of more than three letters are
+no acronyms ("the KING", "HIMSELF").
 """
 
 import re
 
 from interventions.rules.beside import Beside
+from interventions.rules.stress import is_stressed
 
 CHARACTERS = 32
 MOST_LETTERS = 3
@@ -56,7 +58,11 @@ def is_acronym(form: str, beside: Beside) -> bool | None:
         return False
     open_before = last is None and beside.cut_before and len(before) < CHARACTERS
     open_after = following is None and beside.cut_after and len(after) < CHARACTERS
-    return None if open_before or open_after else True
+    if open_before or open_after:
+        return None
+    if capitals:
+        return True
+    return not is_stressed(form, last[1] if last else "", following[1] if following else "", beside)
 
 
 def _is_shouted(word: str) -> bool:

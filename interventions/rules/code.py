@@ -1,13 +1,13 @@
 """What is an address, a handle, an identifier or markup, and no word: "her@his.com", "self.her", "$his", `lang="he"`.
 
 A rule needs a sign that English does not use so: a slash or a dot inside a run of characters, an operator that touches
-the word, a quoted value, or an operator or keyword beside the word in a line that is code by several signs and has at
-most one English function word.
+the word, a quoted value, an operator or keyword beside the word in a line that is code by several signs and has at most
+one English function word, or a line that is a statement as a whole (`interventions.rules.statements`).
 """
 
 import re
 
-from interventions.rules import languages
+from interventions.rules import languages, statements
 from interventions.rules.beside import Beside, closes
 
 _CHUNK = re.compile(r"[^\s<>\"'“”‘’()\[\]{}|,;*`]*")
@@ -18,9 +18,9 @@ _DOMAINS = (
 _HOST_AFTER = re.compile(rf"(?:[.-][\w-]+)*\.(?:{_DOMAINS})(?![\w-])")
 _ADDRESS_BEFORE = re.compile(r"://|(?:^|\W)(?:www\.|mailto:)|@[\w.+-]*\Z", re.IGNORECASE)
 _JOINTS_OF_ADDRESSES = tuple("/.@=&?#%+~:")
-_EXTENSION = re.compile(r"\.\w")
-_MAIL_AFTER = re.compile(r"[\w.+-]*@\w")
-_FILE = re.compile(r"(?:^|/|\\)[\w.~-]*\.\w{1,5}\Z")
+_EXTENSION = re.compile(r"\.[A-Za-z\d]")
+_MAIL_AFTER = re.compile(r"(?:[\w.+-]*[^\W_])?@\w")
+_FILE = re.compile(r"(?:^|/|\\)[\w.~-]*\.[A-Za-z\d]{1,5}\Z")
 _WORDS_BY_SLASHES = re.compile(r"[A-Za-z'’.?!:-]+(?:/[A-Za-z'’.?!:-]+)*/?")
 
 _BEFORE = re.compile(
@@ -65,7 +65,7 @@ OPERATORS = ("=", "+", "*", "%", "&", "|", "{", "}", "<", ">")
 KEYWORDS = frozenset(
     (
         *("def", "function", "func", "fn", "sub", "macro", "struct", "enum", "elif", "var", "const", "return"),
-        *("unsigned", "extern", "typedef", "int", "char", "void"),
+        *("unsigned", "extern", "typedef", "int", "char", "void", "import"),
     )
 )
 _LAST_WORD = re.compile(r"(?<![^\W_])[a-z]+\Z")
@@ -108,6 +108,7 @@ def is_code(form: str, beside: Beside) -> bool:
         or _in_markup(before, after)
         or _is_quoted_value(before, after)
         or _in_a_line_of_code(before, after, line)
+        or _in_a_statement(before, after, line)
     )
 
 
@@ -196,8 +197,17 @@ def _is_beside_code(before: str, after: str) -> bool:
     return word is not None and word[0] in KEYWORDS
 
 
+def _in_a_statement(before: str, after: str, line: str) -> bool:
+    left, right = before.removesuffix(" "), after.removeprefix(" ")
+    if not _is_beside_code(left, right) and not right.startswith((":", "<-")):
+        return False
+    others = before.rpartition("\n")[0] + "\n" + after.partition("\n")[2]
+    return statements.is_statement(line) or (statements.is_return(line) and statements.has_code(others))
+
+
 def _in_a_line_of_code(before: str, after: str, line: str) -> bool:
-    if not _is_beside_code(before.removesuffix(" "), after.removeprefix(" ")):
+    beside_code = _is_beside_code(before.removesuffix(" "), after.removeprefix(" "))
+    if not beside_code and not after.startswith(("[", "(")):
         return False
     if len(_ENGLISH.findall(line)) > MOST_ENGLISH:
         return False

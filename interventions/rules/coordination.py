@@ -1,4 +1,4 @@
-"""Words that name both genders: "he or she", "his/her", "him- or herself", "s/he", "Mr. and Mrs.", "Sir or Madam".
+"""Words that name both genders: "he or she", "he'd or she'd", "his/her", "him- or herself", "s/he", "Mr. and Mrs.".
 
 Between the two may stand blanks, one line end, quotes, brackets, emphasis, a comma or a dash; no end of a sentence and
 no blank line. Pronouns joined by "and" are two people ("he and she"), and no coordination; titles so joined are one.
@@ -16,19 +16,22 @@ from interventions.rules.beside import Beside, closes
 MASCULINE_TITLES, FEMININE_TITLES = ("mr", "mister", "sir"), ("mrs", "ms", "miss", "madam", "madame", "ma'am", "lady")
 GROUPS = (MASCULINE, FEMININE, MASCULINE_TITLES, FEMININE_TITLES)
 OPPOSITE = (FEMININE, MASCULINE, FEMININE_TITLES, MASCULINE_TITLES)
-CONNECTORS = ("or", "nor", "and/or", "or/and")
-SIGNS = "/\\&+"
+SIGNS = "/\\&+|"
+CONTRACTED = ("s", "d", "ll")
 _REACH = 48
 
 _CASES = (str.lower, str.capitalize, str.upper)
 _MARK = r"(?:(?!\n\s*\n)(?:[^\w.!?;:]|_))"
 _QUOTE = r"(?:(?!\n\s*\n)[\s_*'\"“”‘’()\[\]-])"
 _OR = r"(?i:and\s?/\s?or|or\s?/\s?and|n?or)(?!\w)"
-_S_BEFORE_HE = re.compile(r"(?<!\w)(?:s\s*[/\\]|[(\[]s[)\]])\s*\Z", re.IGNORECASE)
-_BRACKET_BEFORE_HE = re.compile(r"(?<!\w)s[(\[]$", re.IGNORECASE)
+_S_BEFORE_HE = re.compile(r"(?<!\w)(?<!\w['’])(?:s\s*[/\\]|[(\[]s[)\]])\s*\Z", re.IGNORECASE)
+_CUT_S_BEFORE_HE = regex.compile(r"(?r)[(\[]s[)\]]\s*", regex.IGNORECASE)
+_BRACKET_BEFORE_HE = re.compile(r"(?<!\w)(?<!\w['’])s[(\[]$", re.IGNORECASE)
+_CONTRACTION = rf"(?:['’ʼ](?i:{'|'.join(CONTRACTED)})(?![^\W_]))?"
 _REST_OF_LIST = rf"(?:\s?,?{_MARK}{{1,12}}{_OR}|\s?,{_QUOTE}{{0,6}}(?i:it|its|they|them|their|theirs)(?![\w'’]))"
-_BRACKET_CLOSES = re.compile(r"\s?[)\]]")
-_LIST_GOES_ON = re.compile(_REST_OF_LIST)
+_BRACKET_CLOSES = re.compile(rf"{_CONTRACTION}\s?[)\]]")
+_LIST_GOES_ON = re.compile(_CONTRACTION + _REST_OF_LIST)
+_CUT_LIST_GOES_ON = regex.compile(_CONTRACTION + _REST_OF_LIST)
 
 
 class _Patterns(NamedTuple):
@@ -42,6 +45,7 @@ class _Patterns(NamedTuple):
     list_before: re.Pattern[str]
     cut_after: "regex.Pattern[str]"
     cut_before: "regex.Pattern[str]"
+    cut_list_before: "regex.Pattern[str]"
 
 
 @cache
@@ -71,11 +75,25 @@ def names_both_genders(form: str, beside: Beside) -> bool | None:
             return None
     if _LIST_GOES_ON.match(beside.after) and closes(patterns.list_before, beside.before, within=_REACH):
         return True
-    if beside.cut_after and patterns.cut_after.match(beside.after, partial=True):
-        return None
-    if beside.cut_before and patterns.cut_before.match(beside.before, partial=True):
-        return None
-    return False
+    return None if _is_cut(word, patterns, beside) else False
+
+
+def _is_cut(word: str, patterns: _Patterns, beside: Beside) -> bool:
+    """Whether what the row cuts off may make a word one half of a coordination."""
+    before, after = beside.before, beside.after
+    if beside.cut_after and patterns.cut_after.match(after, partial=True):
+        return True
+    if beside.cut_before and (
+        patterns.cut_before.match(before, partial=True)
+        or (word == "he" and _CUT_S_BEFORE_HE.match(before, partial=True))
+    ):
+        return True
+    if not beside.cut_after and not beside.cut_before:
+        return False
+    return bool(
+        _CUT_LIST_GOES_ON.match(after, partial=beside.cut_after)
+        and patterns.cut_list_before.match(before, partial=beside.cut_before)
+    )
 
 
 def _belongs_to_an_s(beside: Beside) -> bool:
@@ -88,17 +106,17 @@ def _belongs_to_an_s(beside: Beside) -> bool:
 @cache
 def _patterns(others: tuple[str, ...]) -> _Patterns:
     if others in (MASCULINE_TITLES, FEMININE_TITLES):
-        dot, connector = r"\.?", rf"(?:{_OR}|(?i:and)(?!\w))"
+        ending, connector = r"\.?", rf"(?:{_OR}|(?i:and)(?!\w))"
         joints = [r"\s?,\s?(?i:dear\s)?"]
     else:
-        dot, connector = "", _OR
+        ending, connector = _CONTRACTION, _OR
         joints = []
-    them = rf"(?<![^\W_])(?:{'|'.join(case(word) for word in others for case in _CASES)})(?![^\W_]){dot}"
+    them = rf"(?<![^\W_])(?:{'|'.join(case(word) for word in others for case in _CASES)})(?![^\W_]){ending}"
     joints += [rf"{_MARK}{{1,12}}{connector}{_MARK}{{1,12}}", rf"{_QUOTE}{{0,6}}[{re.escape(SIGNS)}]{_QUOTE}{{0,6}}"]
     joint = "|".join(joints)
     in_brackets = rf"\s?[(\[]\s?{them}\s?[)\]]"
     in_list = rf"\s?,{_QUOTE}{{0,6}}{them}{_REST_OF_LIST}"
-    after, before = rf"{dot}(?:(?:{joint}){them}|{in_brackets}|{in_list})", rf"{them}(?:{joint}|\s?[(\[]\s?)"
+    after, before = rf"{ending}(?:(?:{joint}){them}|{in_brackets}|{in_list})", rf"{them}(?:{joint}|\s?[(\[]\s?)"
     return _Patterns(
         after=re.compile(after),
         before=re.compile(rf"{them}(?:{joint})\Z"),
@@ -106,4 +124,5 @@ def _patterns(others: tuple[str, ...]) -> _Patterns:
         list_before=re.compile(rf"{them}\s?,{_QUOTE}{{0,6}}\Z"),
         cut_after=regex.compile(after),
         cut_before=regex.compile(f"(?r){before}"),
+        cut_list_before=regex.compile(rf"(?r){them}\s?,{_QUOTE}{{0,6}}"),
     )

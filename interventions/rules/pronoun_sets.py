@@ -4,8 +4,8 @@ import re
 
 from interventions.rules.beside import Beside, closes
 
-_AFTER_HIM = re.compile(r"(?<!\w)him\s?/\s?\Z", re.IGNORECASE)
-_AFTER_SHE = re.compile(r"(?<!\w)she\s?/\s?\Z", re.IGNORECASE)
+_AFTER_HIM = re.compile(r"(?<!\w)him\s?/ ?\Z", re.IGNORECASE)
+_AFTER_SHE = re.compile(r"(?<!\w)she\s?/ ?\Z", re.IGNORECASE)
 
 
 def other_reading(form: str, beside: Beside) -> bool:

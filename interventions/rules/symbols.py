@@ -1,5 +1,5 @@
 """He and His as symbols of chemistry and codes of languages: "liquid He", "Ne, Ar and He", "His 57", "en, fr, he"; and
-He, She and Her as names of authors: "He et al.".
+He, She and Her as surnames: "He et al.", "Mr. He".
 """
 
 import re
@@ -22,7 +22,7 @@ _AMINO_ACIDS = "Ala|Arg|Asn|Asp|Cys|Gln|Glu|Gly|Ile|Leu|Lys|Met|Phe|Pro|Ser|Thr|
 _JOINT = r"(?:\s?[,/–-]\s?(?:and\s|or\s)?|\s(?:and|or)\s)"
 _AMINO_BEFORE = re.compile(rf"(?<![^\W\d_])(?:{_AMINO_ACIDS})[-\s]?\d*{_JOINT}\Z")
 _AMINO_AFTER = re.compile(rf"[-\s]?\d*{_JOINT}(?:{_AMINO_ACIDS})(?![^\W\d_])")
-_NUMBER = re.compile(r"\s?\(?\d{1,4}(?![\d.,]*\d)(?![\w-])\)?")
+_NUMBER = re.compile(r" ?\(?\d{1,4}(?![\d.,]*\d)(?![\w-])\)?")
 _COUNTED = re.compile(r"[^\S\n]?\(?(?:(?:1[5-9]|20)\d\d\)?\s|\d+\s(?:[a-z]+s|men|women|children|people)\b)")
 _REST_OF_RESIDUE = re.compile(
     r"\s*(?:\Z|[,;:.)\]/]|(?:is|are|was|were|and|or|of|in|to|with|by|from|as|at|residues?|side|imidazole|forms?|acts?"
@@ -49,6 +49,18 @@ _AUTHOR_AFTER = re.compile(
     r"\set\s+al\b|,\s(?:[A-Z]\.[\s-]?){1,3}(?:[,;&)]|and\s)"
     r"|(?:\s(?:and|&)\s[A-Z][\w-]+)?,?\s\(?(?:19|20)\d\d[a-z]?[),;]"
 )
+ABBREVIATED_TITLES = ("Mr", "Mrs", "Ms", "Dr", "Prof", "Gen", "Col", "Capt", "Lt", "Sgt", "Rev", "Sen", "Gov")
+TITLES_OF_NAMES = (
+    *("Miss", "Mister", "Madam", "Madame", "Professor", "President", "Premier", "Chairman", "Chairwoman", "Director"),
+    *("Minister", "Ambassador", "Senator", "Colonel", "Doctor"),
+)
+_TITLE_BEFORE = re.compile(
+    rf"(?<![^\W_])(?:{'|'.join((*ABBREVIATED_TITLES, *TITLES_OF_NAMES))}) \Z"
+    rf"|(?<![^\W_])(?<!\bthe )(?<!\b[Mm]y )(?<!\bhis )(?<!\bher )(?<!\bour )(?<!\bThe )(?<!\b[Aa] )"
+    rf"(?:{'|'.join(ABBREVIATED_TITLES)})\. \Z"
+)
+_NAME_BEFORE = re.compile(r"(?:^|[\s,(&])[A-Z][a-z]+(?:-[A-Za-z]+)? \Z")
+_NAMES_AFTER = re.compile(r", [A-Z][a-z-]+ (?:[A-Z]\. )?[A-Z][a-z-]+(?:,|\s(?:and|&)\s)")
 _INITIALS_BEFORE = re.compile(r"(?<!\w)[A-Z]\.[\s-]?\Z")
 _INITIALS_AFTER = re.compile(r"(?:,\s|,?\s(?:and|&)\s)[A-Z]\.")
 AUTHORS = ("He", "She", "Her")
@@ -58,7 +70,7 @@ LISTED = (*_AMINO_ACIDS.split("|"), *_GASES.split("|"), *_CODES.split("|"))
 
 
 def is_symbol(form: str, beside: Beside) -> bool:
-    """Whether he stands for helium or Hebrew, or His for histidine or the bundle in the heart."""
+    """Whether he stands for helium, Hebrew or a surname, or His for histidine or the bundle in the heart."""
     before, after = beside.before, beside.after
     if form in AUTHORS and _is_author(before, after):
         return True
@@ -73,8 +85,10 @@ def is_symbol(form: str, beside: Beside) -> bool:
 
 
 def _is_author(before: str, after: str) -> bool:
-    """ "He et al.", "He, K., Zhang, X.", "He and Zhang (2010)", "K. He, X. Zhang"."""
-    if _AUTHOR_AFTER.match(after):
+    """ "He et al.", "He, K., Zhang, X.", "He and Zhang (2010)", "K. He, X. Zhang", "Mr. He", "Lin He, Jun Ma and"."""
+    if _AUTHOR_AFTER.match(after) or closes(_TITLE_BEFORE, before, within=20):
+        return True
+    if _NAMES_AFTER.match(after) and closes(_NAME_BEFORE, before, within=20):
         return True
     return closes(_INITIALS_BEFORE, before, within=4) and _INITIALS_AFTER.match(after) is not None
 

@@ -27,7 +27,7 @@ OFFICES = (
 
 _MARK = r"(?:(?!\n\s*\n)[\s_*-])"
 _TITLE = regex.compile(
-    rf"{_MARK}{{1,8}}(?:(?i:{'|'.join(ADJECTIVES)}|and){_MARK}{{1,8}}){{0,4}}"
+    rf"{_MARK}{{1,8}}(?:(?i:{'|'.join(ADJECTIVES)}){_MARK}{{1,8}}(?:(?i:and){_MARK}{{1,8}})?){{0,4}}"
     rf"(?:(?i:{'|'.join(NOUNS)})|{'|'.join(CAPITALISED_NOUNS)}|{'|'.join(CAPITALISED_NOUNS).upper()}"
     rf"|(?:{'|'.join(QUALITIES)})(?=,?\sthe\s(?i:{'|'.join(OFFICES)})\b))(?![^\W_])"
 )
