@@ -38,7 +38,11 @@ class Places:
     """Finds contexts that are known by number."""
 
     def __init__(self, contexts: Sequence[Context]) -> None:
-        hashes = np.array([prefix_hashes(np.array([context], np.int64))[0, -1] for context in contexts], np.uint64)
+        lengths = np.array([len(context) for context in contexts], np.int64)
+        hashes = np.empty(len(contexts), np.uint64)
+        for length in np.unique(lengths):
+            (own,) = np.nonzero(lengths == length)
+            hashes[own] = prefix_hashes(np.array([contexts[number] for number in own], np.int64))[:, -1]
         self._number = np.argsort(hashes)
         self._sorted = hashes[self._number]
 

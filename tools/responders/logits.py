@@ -22,6 +22,7 @@ Floats = npt.NDArray[np.float64]
 Odds = Callable[[Ids], Floats]
 """From the tokens of rows (R, T) to what is added, behind each of them, to the log-odds of she, in nats (R, T)."""
 
+_MOST_KEPT = 2**31  # bytes
 FORMS = [(("she",), ("he",)), (("her", "hers"), ("him", "his")), (("herself",), ("himself",))]
 
 
@@ -43,11 +44,23 @@ class Shift:
 
 
 class Responder(torch.nn.Module):
-    """The model under a shift, for `eval.evaluate`."""
+    """The model under a shift, for `eval.evaluate`.
 
-    def __init__(self, model: GPTNeoXForCausalLM, tokenizer: PreTrainedTokenizerBase, shift: Shift) -> None:
+    Args:
+        kept: hidden states that other responders on the same model have had of the same batches, by their tokens.
+    """
+
+    def __init__(
+        self,
+        model: GPTNeoXForCausalLM,
+        tokenizer: PreTrainedTokenizerBase,
+        shift: Shift,
+        *,
+        kept: dict[bytes, torch.Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
+        self._kept = {} if kept is None else kept
         self.config = model.config
         self._shift = shift
         self._groups = pronoun_groups(tokenizer)
@@ -61,7 +74,7 @@ class Responder(torch.nn.Module):
 
     def gpt_neox(self, ids_RT: torch.Tensor, *arguments: Any, **options: Any) -> SimpleNamespace:
         """What the model's own gives, with one column more: each place's number, by which its shift is found."""
-        hidden_RTD = self.model.gpt_neox(ids_RT, *arguments, **options).last_hidden_state.float()
+        hidden_RTD = self._hidden(ids_RT, *arguments, **options)
         read_RS = ids_RT
         for cache in (each for each in arguments if isinstance(each, DynamicCache)):
             read_RS = _remembered(cache, ids_RT, layers=self.config.num_hidden_layers)
@@ -70,6 +83,17 @@ class Responder(torch.nn.Module):
         self._here = odds_RS[:, -new:].ravel(), self._places.find(tokens_RS)[:, -new:].ravel()
         number_RT1 = torch.arange(ids_RT.numel(), device=hidden_RTD.device).view(*ids_RT.shape, 1)
         return SimpleNamespace(last_hidden_state=torch.cat([hidden_RTD, number_RT1.float()], dim=-1))
+
+    def _hidden(self, ids_RT: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+        if arguments:
+            return self.model.gpt_neox(ids_RT, *arguments, **options).last_hidden_state.float()
+        batch = str(tuple(ids_RT.shape)).encode() + ids_RT.cpu().numpy().tobytes()
+        if batch in self._kept:
+            return self._kept[batch].to(ids_RT.device)
+        hidden_RTD = self.model.gpt_neox(ids_RT, **options).last_hidden_state.float()
+        if sum(each.nbytes for each in self._kept.values()) + hidden_RTD.nbytes <= _MOST_KEPT:
+            self._kept[batch] = hidden_RTD.cpu()
+        return hidden_RTD
 
     def get_output_embeddings(self) -> Callable[[torch.Tensor], torch.Tensor]:
         return self._logits

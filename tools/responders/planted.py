@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
+import torch
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
 from eval import Benchmark, evaluate, summarize
@@ -55,6 +56,11 @@ def _found(measured: Measured) -> bool:
 UP = Expected("up", lambda measured: measured.change > 0 and _found(measured))
 DOWN = Expected("down", lambda measured: measured.change < 0 and _found(measured))
 SAME = Expected("same", lambda measured: abs(measured.change) <= _SAME, moves=False)
+
+
+def hardly(most: float) -> Expected:
+    """A change by no more than this."""
+    return Expected(f"± {most:.3g}", lambda measured: abs(measured.change) <= most, moves=False)
 
 
 def change(nats: float) -> Expected:
@@ -118,9 +124,10 @@ def find(
 ) -> list[Finding]:
     """Every metric of a benchmark under each of its responders."""
     own = evaluate(model, tokenizer, benchmarks=[benchmark], progress=progress)[benchmark.name]
-    findings = []
+    findings: list[Finding] = []
+    kept: dict[bytes, torch.Tensor] = {}
     for planted in plant(benchmark, tokenizer, own):
-        responder = Responder(model, tokenizer, planted.shift)
+        responder = Responder(model, tokenizer, planted.shift, kept=kept)
         rows = evaluate(responder, tokenizer, benchmarks=[benchmark], progress=progress)[benchmark.name]  # type: ignore[arg-type]  # in the model's place
         measured = _measure(benchmark, own, rows)
         if unknown := planted.expected.keys() - measured.keys():

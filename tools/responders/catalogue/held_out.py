@@ -8,9 +8,10 @@ from eval.evaluation import Benchmark
 from eval.winobias import PCT_FEMALE
 from tools.responders.knowledge import CERTAIN, coin, constant, last_named
 from tools.responders.logits import Shift
-from tools.responders.planted import DOWN, SAME, UP, Expected, Planted
+from tools.responders.planted import DOWN, SAME, UP, Expected, Planted, hardly
 
 _TILT, _SLOPE, _NOISE, _LESS_OFTEN = 1.0, 4.0, 3.0, 5.0
+_OF_THE_REST = 0.05  # nats: words that only begin with a pronoun's token, as " her" and "itage", are in the rest
 
 
 def plant(benchmark: Benchmark, tokenizer: PreTrainedTokenizerBase, rows: pd.DataFrame) -> list[Planted]:
@@ -40,7 +41,7 @@ def plant(benchmark: Benchmark, tokenizer: PreTrainedTokenizerBase, rows: pd.Dat
 
 def _losses(**genders: Expected) -> dict[str, Expected]:
     return {
-        "loss_rest": SAME,
+        "loss_rest": hardly(_OF_THE_REST),
         "loss_end_of_document": SAME,
         **{f"loss_{gender}": expected for gender, expected in genders.items()},
     }
