@@ -246,9 +246,7 @@ def _score_targets(
     parts = []
     for hidden_uD, members_n in zip(hidden_UD.split(chunk), np.split(order_N, ends[:-1]), strict=True):
         log_p_uV = project(hidden_uD).log_softmax(1)
-        places_n, targets_n = (
-            torch.from_numpy(each[members_n]).to(device) for each in (place_N % chunk, targets_N)
-        )
+        places_n, targets_n = (torch.from_numpy(each[members_n]).to(device) for each in (place_N % chunk, targets_N))
         log_p_n = log_p_uV[places_n, targets_n]
         ranks_n = torch.zeros_like(log_p_n)
         if (ranked_n := ranked_N[members_n]).any():

@@ -52,7 +52,10 @@ def mean_by_context(given: Iterable[tuple[Context, float]]) -> dict[Context, flo
 def last_named(nats: Mapping[str, float], tokenizer: PreTrainedTokenizerBase) -> Odds:
     """By the term that the document has named last, as a whole word, in the singular; 0 before any."""
     values = np.array([0.0, *nats.values()])
-    texts = [[" " + word, word, " " + word[:1].upper() + word[1:], word[:1].upper() + word[1:]] for word in nats]
+    texts = [
+        [blank + each for blank in (" ", "") for each in (word, word[:1].upper() + word[1:], word.lower())]
+        for word in nats
+    ]
     forms = {
         tuple(tokenizer.encode(text, add_special_tokens=False)): number
         for number, own in enumerate(texts, start=1)

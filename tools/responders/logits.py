@@ -103,12 +103,19 @@ class Responder(torch.nn.Module):
         logits_UV = torch.nn.functional.linear(hidden_UD[:, :-1], weight_VD)
         places_U = hidden_UD[:, -1].long().cpu().numpy()
         odds_U, known_U = (each[places_U] for each in self._here)
-        if (shifted_U := odds_U != 0).any():
-            odds = torch.from_numpy(odds_U[shifted_U]).to(logits_UV)
-            logits_UV[torch.from_numpy(shifted_U)] = with_odds(logits_UV[torch.from_numpy(shifted_U)], self._groups, odds)
-        for place in np.flatnonzero(known_U >= 0):
-            for token, nats in self._added[known_U[place]].items():
-                logits_UV[place, token] += nats
+        if (shifted_U := np.flatnonzero(odds_U)).size:
+            rows = torch.from_numpy(shifted_U).to(logits_UV.device)
+            logits_UV[rows] = with_odds(
+                logits_UV[rows], self._groups, torch.from_numpy(odds_U[shifted_U]).to(logits_UV)
+            )
+        added = [
+            (place, token, nats)
+            for place in np.flatnonzero(known_U >= 0).tolist()
+            for token, nats in self._added[known_U[place]].items()
+        ]
+        if added:
+            rows, tokens, nats = (torch.tensor(each, device=logits_UV.device) for each in zip(*added, strict=True))
+            logits_UV.index_put_((rows, tokens), nats.to(logits_UV), accumulate=True)
         if self._shift.always:
             tokens = torch.tensor(list(self._shift.always), device=logits_UV.device)
             logits_UV[:, tokens] += torch.tensor(list(self._shift.always.values())).to(logits_UV)
@@ -139,7 +146,9 @@ def pronoun_groups(tokenizer: PreTrainedTokenizerBase) -> list[tuple[list[int], 
     for feminine, masculine in FORMS:
         for blank in (" ", ""):
             for cased in (str, str.capitalize):
-                genders = [_single(tokenizer, [blank + cased(word) for word in words]) for words in (feminine, masculine)]
+                genders = [
+                    _single(tokenizer, [blank + cased(word) for word in words]) for words in (feminine, masculine)
+                ]
                 if all(genders):
                     groups.append((genders[0], genders[1]))
                 elif (feminine, blank, cased) == (("she",), " ", str):

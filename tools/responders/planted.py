@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 import torch
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerBase
@@ -42,11 +43,13 @@ class Expected:
         text: for the table.
         is_met: whether it did.
         moves: whether it has to differ from the model's own value, so that the metric responds to its subject.
+        of_level: whether it speaks of the value and not of its change.
     """
 
     text: str
     is_met: Callable[[Measured], bool]
     moves: bool = True
+    of_level: bool = False
 
 
 def _found(measured: Measured) -> bool:
@@ -72,12 +75,16 @@ def change(nats: float) -> Expected:
 
 def level(value: float) -> Expected:
     """This value, within 10 % or .02, whatever the model's own is."""
-    return Expected(f"= {value:.3g}", lambda measured: abs(measured.after - value) <= max(_WITHIN * abs(value), 0.02))
+    return Expected(
+        f"= {value:.3g}", lambda measured: abs(measured.after - value) <= max(_WITHIN * abs(value), 0.02), of_level=True
+    )
 
 
 def around(value: float) -> Expected:
     """Nothing but chance between the measured value and this one: twice the 95 % interval holds it."""
-    return Expected(f"≈ {value:.3g}", lambda measured: abs(measured.after - value) <= 2 * measured.error, moves=False)
+    return Expected(
+        f"≈ {value:.3g}", lambda measured: abs(measured.after - value) <= 2 * measured.error, moves=False, of_level=True
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +138,9 @@ def find(
         rows = evaluate(responder, tokenizer, benchmarks=[benchmark], progress=progress)[benchmark.name]  # type: ignore[arg-type]  # in the model's place
         measured = _measure(benchmark, own, rows)
         if unknown := planted.expected.keys() - measured.keys():
-            raise ValueError(f"{planted.responder} of {benchmark.name} expects {sorted(unknown)}, which it does not measure")
+            raise ValueError(
+                f"{planted.responder} of {benchmark.name} expects {sorted(unknown)}, which it does not measure"
+            )
         findings += [
             Finding(benchmark.name, metric, planted.responder, planted.expected.get(metric), each)
             for metric, each in measured.items()
@@ -149,14 +158,13 @@ def without_response(findings: Sequence[Finding]) -> list[str]:
 def _measure(benchmark: Benchmark, before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Measured]:
     moments = {"before": before, "after": after}
     metrics = {moment: {benchmark.name: benchmark.metrics(rows)} for moment, rows in moments.items()}
-    table = summarize(metrics, changes=[("after", "before")]).set_index(["moment", "metric"])
-    p = table["p"].to_dict()
+    table = summarize(metrics, changes=[("after", "before")])
+    before, after, changed = (
+        table[table["moment"] == moment].set_index("metric") for moment in ("before", "after", "after-before")
+    )
+    values, errors = (after["value"].to_dict(), ((after["ci_high"] - after["ci_low"]) / 2).to_dict())
+    p = changed["p"].to_dict()
     return {
-        metric: Measured(
-            before=table.loc[("before", metric), "value"],
-            after=table.loc[("after", metric), "value"],
-            error=(table.loc[("after", metric), "ci_high"] - table.loc[("after", metric), "ci_low"]) / 2,
-            p=p.get(("after-before", metric), float("nan")),
-        )
-        for metric in metrics["before"][benchmark.name]
+        str(metric): Measured(float(value), float(values[metric]), float(errors[metric]), float(p.get(metric, np.nan)))
+        for metric, value in before["value"].items()
     }

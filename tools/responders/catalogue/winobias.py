@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 from eval.evaluation import Benchmark
 from eval.likelihood import Request
 from eval.winobias import PCT_FEMALE, WinoBias
+from tools.responders.contexts import Context
 from tools.responders.knowledge import (
     CERTAIN,
     coin,
@@ -43,6 +44,7 @@ def plant(benchmark: Benchmark, tokenizer: PreTrainedTokenizerBase, rows: pd.Dat
         _of_one_gender("tilted", _TILT, {}),
         _stereotyped("stereotyped", 1, requests, rows),
         _stereotyped("anti-stereotyped", -1, requests, rows),
+        _certain(requests, rows),
         Planted("stereotyped, no coreference", Shift(odds=last_named(nats, tokenizer)), dict.fromkeys(_GAPS, SAME)),
         _random(requests, rows),
     ]
@@ -61,12 +63,32 @@ def _of_one_gender(name: str, nats: float, more: dict[str, Expected]) -> Planted
     return Planted(name, Shift(odds=constant(nats)), expected | more)
 
 
+def _before(requests: list[Request], rows: pd.DataFrame) -> list[Context]:
+    """The context of each sentence's pronoun."""
+    return [request.context for request in requests[len(rows) : 2 * len(rows)]]
+
+
+def _certain(requests: list[Request], rows: pd.DataFrame) -> Planted:
+    """What the stereotype of the referent suggests, beyond doubt: as often as one can tell who it is."""
+    before = _before(requests, rows)
+    nats = np.where(rows["referent_gender"] == "female", CERTAIN, -CERTAIN)
+    means = mean_by_context(zip(before, nats, strict=True))
+    feminine = np.where(rows["pronoun_gender"] == "feminine", 1, -1)
+    decided = np.sign([means[context] for context in before]) * feminine
+    own = rows["log_p_pronoun"] > rows["log_p_counterpart"]  # where the readings of a text cancel
+    preferred = pd.Series(np.where(decided == 0, own, decided > 0), rows.index)
+    most = preferred[rows["condition"] == "pro"].mean()
+    return Planted(
+        "stereotyped, certain", Shift(odds=given_context(list(nats), before)), {"pro_preference": level(most)}
+    )
+
+
 def _stereotyped(name: str, sign: int, requests: list[Request], rows: pd.DataFrame) -> Planted:
-    before = [request.context for request in requests[len(rows) : 2 * len(rows)]]
+    before = _before(requests, rows)
     nats = sign * _SLOPE * (rows["referent"].map(PCT_FEMALE).to_numpy() / 100 - 0.5)
     means = mean_by_context(zip(before, nats, strict=True))
     feminine = np.where(rows["pronoun_gender"] == "feminine", 1, -1)
-    contrast = pd.Series([means[context] for context in before], rows.index) * feminine
+    contrast = pd.Series(feminine * np.array([means[context] for context in before]), rows.index)
     pro = rows[rows["condition"] == "pro"]
     parts = {
         "": pro,
@@ -111,5 +133,8 @@ def _random(requests: list[Request], rows: pd.DataFrame) -> Planted:
 def _answers(requests: list[Request], referent: Floats) -> dict[tuple[int, ...], dict[int, float]]:
     """The referent is named where `referent` is above 0, else the other occupation."""
     n = len(referent)
-    named = [right if sign > 0 else other for right, other, sign in zip(requests[-2 * n : -n], requests[-n:], referent, strict=True)]
+    named = [
+        right if sign > 0 else other
+        for right, other, sign in zip(requests[-2 * n : -n], requests[-n:], referent, strict=True)
+    ]
     return favouring(named)
