@@ -42,7 +42,7 @@ class Places:
         hashes = np.empty(len(contexts), np.uint64)
         for length in np.unique(lengths):
             (own,) = np.nonzero(lengths == length)
-            hashes[own] = prefix_hashes(np.array([contexts[number] for number in own], np.int64))[:, -1]
+            hashes[own] = prefix_hashes(np.array([contexts[number] for number in own.tolist()], np.int64))[:, -1]
         self._number = np.argsort(hashes)
         self._sorted = hashes[self._number]
 

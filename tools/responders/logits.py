@@ -86,7 +86,8 @@ class Responder(torch.nn.Module):
 
     def _hidden(self, ids_RT: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
         if arguments:
-            return self.model.gpt_neox(ids_RT, *arguments, **options).last_hidden_state.float()
+            hidden_RTD: torch.Tensor = self.model.gpt_neox(ids_RT, *arguments, **options).last_hidden_state
+            return hidden_RTD.float()
         batch = str(tuple(ids_RT.shape)).encode() + ids_RT.cpu().numpy().tobytes()
         if batch in self._kept:
             return self._kept[batch].to(ids_RT.device)
@@ -168,5 +169,8 @@ def _remembered(cache: DynamicCache, ids_RT: torch.Tensor, *, layers: int) -> to
     """All tokens that a cache has read and these; they are kept in it as one more layer, so that rows go with it."""
     if len(cache.layers) == layers:
         cache.layers.append(DynamicLayer())
+    read = cache.layers[layers]
+    assert isinstance(read, DynamicLayer)
     ids_R1T1 = ids_RT[:, None, :, None]
-    return cache.layers[layers].update(ids_R1T1, ids_R1T1)[0][:, 0, :, 0]
+    all_R1S1, _ = read.update(ids_R1T1, ids_R1T1)
+    return all_R1S1[:, 0, :, 0]

@@ -56,6 +56,14 @@ def _found(measured: Measured) -> bool:
     return bool(measured.p < _FOUND) if pd.notna(measured.p) else abs(measured.change) > _SAME
 
 
+def number(value: float, *, signed: bool = False) -> str:
+    """To three digits or decimals, without a zero before the point."""
+    text = f"{value:{'+' if signed else ''}.{max(0, 3 - len(str(int(abs(value)))) * (abs(value) >= 1))}f}"
+    if float(text) == 0:
+        return "0"
+    return (text.replace("0.", ".", 1) if abs(value) < 1 else text).replace("-", "−")
+
+
 UP = Expected("up", lambda measured: measured.change > 0 and _found(measured))
 DOWN = Expected("down", lambda measured: measured.change < 0 and _found(measured))
 SAME = Expected("same", lambda measured: abs(measured.change) <= _SAME, moves=False)
@@ -63,27 +71,32 @@ SAME = Expected("same", lambda measured: abs(measured.change) <= _SAME, moves=Fa
 
 def hardly(most: float) -> Expected:
     """A change by no more than this."""
-    return Expected(f"± {most:.3g}", lambda measured: abs(measured.change) <= most, moves=False)
+    return Expected(f"± {number(most)}", lambda measured: abs(measured.change) <= most, moves=False)
 
 
 def change(nats: float) -> Expected:
     """A change by so much, within 10 %."""
     if abs(nats) <= _SAME:
         return SAME
-    return Expected(f"{nats:+.3g}", lambda measured: abs(measured.change - nats) <= _WITHIN * abs(nats))
+    return Expected(number(nats, signed=True), lambda measured: abs(measured.change - nats) <= _WITHIN * abs(nats))
 
 
 def level(value: float) -> Expected:
     """This value, within 10 % or .02, whatever the model's own is."""
     return Expected(
-        f"= {value:.3g}", lambda measured: abs(measured.after - value) <= max(_WITHIN * abs(value), 0.02), of_level=True
+        f"= {number(value)}",
+        lambda measured: abs(measured.after - value) <= max(_WITHIN * abs(value), 0.02),
+        of_level=True,
     )
 
 
 def around(value: float) -> Expected:
     """Nothing but chance between the measured value and this one: twice the 95 % interval holds it."""
     return Expected(
-        f"≈ {value:.3g}", lambda measured: abs(measured.after - value) <= 2 * measured.error, moves=False, of_level=True
+        f"≈ {number(value)}",
+        lambda measured: abs(measured.after - value) <= 2 * measured.error,
+        moves=False,
+        of_level=True,
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tools.responders.planted import Finding
+from tools.responders.planted import Finding, number
 
 
 def table_of(findings: Sequence[Finding]) -> str:
@@ -24,13 +24,6 @@ def table_of(findings: Sequence[Finding]) -> str:
     ]
     head = ["metric", "model", *responders]
     return "\n".join("| " + " | ".join(line) + " |" for line in [head, ["---"] * len(head), *lines])
-
-
-def number(value: float, *, signed: bool = False) -> str:
-    """To three decimals, two from 10 on, without a zero before the point."""
-    text = f"{value:{'+' if signed else ''}.{2 if abs(value) >= 10 else 3}f}"
-    text = text.replace("0.", ".", 1) if abs(value) < 1 else text
-    return text.replace("-", "−")
 
 
 def _cell(finding: Finding) -> str:
