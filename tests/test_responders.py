@@ -36,28 +36,38 @@ CONF = Path(__file__).parent.parent / "conf" / "benchmark"
 PEOPLE = list(zip(MALE_OCCUPATIONS, FEMALE_OCCUPATIONS, strict=True))
 
 
-def winobias_lines(people=PEOPLE):
+def winobias_lines(people=PEOPLE[:10]):
     """Two readings of each pair: type 1 with a subject and a possessive pronoun, type 2 with an object."""
     files = []
-    for he, she, his, her, him in (("he", "she", "his", "her", "him"), ("she", "he", "her", "his", "her")):
-        for own, other in ((he, she), (his, her)):
-            after = "sang ." if own in ("he", "she") else "boat sank ."
-            files += [
+    for he, she, his, her, him, of_her in (
+        ("he", "she", "his", "her", "him", "her"),
+        ("she", "he", "her", "his", "her", "him"),
+    ):
+        for own, other, after, met, later in (
+            (he, she, "sang .", "met", "sat down ."),
+            (his, her, "boat sank .", "saw", "book is old ."),
+        ):
+            files.append(
                 [
-                    f"1 [The {man}] met the {woman} because [{own}] {after}",
-                    f"2 The {man} met [the {woman}] because [{other}] {after}",
+                    line
+                    for man, woman in people
+                    for line in (
+                        f"1 [The {man}] met the {woman} because [{own}] {after}",
+                        f"2 The {man} {met} [the {woman}] because [{other}] {later}",
+                    )
                 ]
-                for man, woman in people
-            ]
-        its = "her" if him == "him" else "him"
+            )
         for verb in ("thanked", "paid"):
-            files += [
+            files.append(
                 [
-                    f"1 The {woman} met [the {man}] and {verb} [{him}] .",
-                    f"2 The {man} met [the {woman}] and {verb} [{its}] .",
+                    line
+                    for man, woman in people
+                    for line in (
+                        f"1 The {woman} met [the {man}] and {verb} [{him}] .",
+                        f"2 The {man} met [the {woman}] and {verb} [{of_her}] .",
+                    )
                 ]
-                for man, woman in people
-            ]
+            )
     return list(itertools.chain(*files))
 
 
@@ -77,7 +87,7 @@ def winobias_paper(**_):
 
 
 def winobias_generation(monkeypatch, **_):
-    items = tabulate_tokens([tokenize(line) for line in winobias_lines(PEOPLE[:6])])
+    items = tabulate_tokens([tokenize(line) for line in winobias_lines(PEOPLE[:3])])
     monkeypatch.setattr("eval.winobias.generation.load_tokens", lambda directory: items)
     return WinoBiasGeneration()
 
@@ -86,18 +96,14 @@ def pairs(kind):
     """Pairs that differ in pronouns only, in pronouns too, in other words, and in what is not about gender."""
     rows = []
     for number, (man, woman) in enumerate(itertools.product(list(MALE_OCCUPATIONS)[:6], list(FEMALE_OCCUPATIONS)[:6])):
-        he, she = f"The {man} said that he sang to the {woman}.", f"The {man} said that she sang to the {woman}."
-        more, less = (he, she) if number % 2 else (she, he)
+        both, ends = f"The {man} told the {woman}", ("to", "by")[:: 1 if number % 4 < 2 else -1]
+        direction = "stereo" if number % 4 else "antistereo"
+        more, less = (f"{both} that {pronoun} sang." for pronoun in (("he", "she"), ("she", "he"))[number % 2])
         rows += [
-            (more, less, "stereo", "gender"),
-            (
-                f"He was a {man}, the {woman} said.",
-                f"She was a {woman}, the {woman} said to the {man}.",
-                "stereo",
-                "gender",
-            ),
-            (f"The {woman} met a boy and a {man}.", f"The {woman} met a girl and a {man}.", "antistereo", "gender"),
-            (f"An old {man} slept near the {woman}.", f"A young {man} slept near the {woman}.", "antistereo", "age"),
+            (more, less, direction, "gender"),
+            (f"{both} what he came {ends[0]}.", f"{both} what she came {ends[1]}.", direction, "gender"),
+            (f"{both} of a girl.", f"{both} of a boy.", direction, "gender"),
+            (f"An old {man} and {woman} met.", f"A young {man} and {woman} met.", direction, "age"),
         ]
     return pd.DataFrame(
         [
@@ -149,7 +155,11 @@ def blimp(**_):
     reflexives = ("himself", "herself", "itself", "themselves")
     rows = [
         (f"The {name} of {owner} saw {good}.", f"The {name} of {owner} saw {bad}.", good)
-        for (name, owner), (good, bad) in itertools.product(PEOPLE[:5], itertools.permutations(reflexives, 2))
+        for (name, owner), (good, bad) in zip(
+            itertools.product(MALE_OCCUPATIONS, FEMALE_OCCUPATIONS),
+            list(itertools.permutations(reflexives, 2)) * 5,
+            strict=False,
+        )
     ]
     return given(Blimp(), pairs=pd.DataFrame(rows, columns=["sentence_good", "sentence_bad", "reflexive"]))
 
@@ -333,7 +343,7 @@ def test_the_command_prints_what_was_planted_and_ends_with_1_where_it_is_not_fou
     printed = capsys.readouterr().out
     assert "**pronoun_prior**, demo at step 6" in printed
     assert "| metric | model | always he | always she | tilted | random | more they |" in printed
-    assert "+1.000 (+1.00)" in printed
+    assert "+1.00 (+1.00)" in printed
     assert "expectations of 7 metrics, all met" in printed
 
     planted = Planted("always he", Shift(odds=constant(-20.0)), {"p_she": UP})

@@ -9,6 +9,7 @@ import torch
 from transformers import GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
 from eval import Benchmark, evaluate, summarize
+from eval.statistics import with_primary
 from tools.responders.logits import Responder, Shift
 
 _FOUND = 0.05  # p below which a change counts as found
@@ -170,7 +171,9 @@ def without_response(findings: Sequence[Finding]) -> list[str]:
 
 def _measure(benchmark: Benchmark, before: pd.DataFrame, after: pd.DataFrame) -> dict[str, Measured]:
     moments = {"before": before, "after": after}
-    metrics = {moment: {benchmark.name: benchmark.metrics(rows)} for moment, rows in moments.items()}
+    metrics = {  # none of them primary: these tests are no family to correct for
+        moment: {benchmark.name: with_primary(benchmark.metrics(rows), [])} for moment, rows in moments.items()
+    }
     table = summarize(metrics, changes=[("after", "before")])
     before, after, changed = (
         table[table["moment"] == moment].set_index("metric") for moment in ("before", "after", "after-before")
