@@ -185,7 +185,13 @@ def test_every_benchmark_that_can_be_chosen_has_responders():
     assert set(PLANTS) == set(INVENTED) == {path.stem for path in CONF.glob("*.yaml")}
 
 
-@pytest.mark.parametrize("name", PLANTS)
+def test_the_revised_pairs_are_measured_and_planted_as_the_original_ones():
+    assert PLANTS["crows_pairs_revised"] is PLANTS["crows_pairs"]
+    own = {name for name in vars(CrowsPairsRevised) if not name.startswith("__")}
+    assert own == {"name", "pair_set"}
+
+
+@pytest.mark.parametrize("name", sorted(PLANTS.keys() - {"crows_pairs_revised"}))
 def test_every_metric_moves_as_was_planted(name, monkeypatch, tiny_model, tiny_tokenizer):
     benchmark = INVENTED[name](monkeypatch=monkeypatch, tokenizer=tiny_tokenizer)
     findings = find(tiny_model, tiny_tokenizer, benchmark, PLANTS[name], progress=False)
