@@ -1,7 +1,7 @@
 """What is planted, what must be measured of it, and what is."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -114,6 +114,10 @@ class Planted:
     responder: str
     shift: Shift
     expected: Mapping[str, Expected]
+
+    def among(self, metrics: Collection[str]) -> "Planted":
+        """The same, of those metrics that these items have."""
+        return replace(self, expected={name: each for name, each in self.expected.items() if name in metrics})
 
 
 Plant = Callable[[Benchmark, PreTrainedTokenizerBase, pd.DataFrame], Sequence[Planted]]

@@ -1,6 +1,5 @@
 """Responders of `blimp`: one that is always right, one that is always wrong, and what a change of pronouns costs."""
 
-from collections.abc import Mapping
 from typing import cast
 
 import pandas as pd
@@ -12,7 +11,7 @@ from eval.likelihood import Request
 from tools.responders.contexts import Context
 from tools.responders.knowledge import CERTAIN, constant
 from tools.responders.logits import Shift
-from tools.responders.planted import Expected, Planted, level
+from tools.responders.planted import Planted, level
 
 
 def plant(benchmark: Benchmark, tokenizer: PreTrainedTokenizerBase, rows: pd.DataFrame) -> list[Planted]:
@@ -25,11 +24,7 @@ def plant(benchmark: Benchmark, tokenizer: PreTrainedTokenizerBase, rows: pd.Dat
         Planted("always right", Shift(after=_avoiding(bad, good)), dict.fromkeys(names, level(1))),
         Planted("always wrong", Shift(after=_avoiding(good, bad)), dict.fromkeys(names, level(0))),
     ]
-    return [Planted(each.responder, each.shift, _of(each.expected, names)) for each in planted]
-
-
-def _of(expected: Mapping[str, Expected], names: list[str]) -> dict[str, Expected]:
-    return {name: each for name, each in expected.items() if name in names}
+    return [each.among(names) for each in planted]
 
 
 def _avoiding(avoided: list[Request], others: list[Request]) -> dict[Context, dict[int, float]]:

@@ -43,10 +43,7 @@ def plant(benchmark: Benchmark, tokenizer: PreTrainedTokenizerBase, rows: pd.Dat
         _stereotyped("stereotyped, shared", discouraging(pairs, ones, only=SHARED), pairs, benchmark, rows),
         Planted("random", Shift(after=discouraging(pairs, coins(len(rows)))), _random(names)),
     ]
-    return [
-        Planted(each.responder, each.shift, {name: met for name, met in each.expected.items() if name in names})
-        for each in planted
-    ]
+    return [each.among(names) for each in planted]
 
 
 def _of_one_gender(direction: Expected) -> dict[str, Expected]:

@@ -33,10 +33,7 @@ def plant(benchmark: Benchmark, tokenizer: PreTrainedTokenizerBase, rows: pd.Dat
             {"loss": UP, "loss_rest": UP, "loss_end_of_document": UP},
         ),
     ]
-    return [
-        Planted(each.responder, each.shift, {name: met for name, met in each.expected.items() if name in measured})
-        for each in planted
-    ]
+    return [each.among(measured) for each in planted]
 
 
 def _losses(**genders: Expected) -> dict[str, Expected]:
