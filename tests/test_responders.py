@@ -30,7 +30,7 @@ from tools.responders.catalogue import PLANTS
 from tools.responders.contexts import Places
 from tools.responders.knowledge import coin, constant, favouring, given_context, last_named
 from tools.responders.logits import Responder, Shift, pronoun_groups
-from tools.responders.planted import UP, Planted, find, without_response
+from tools.responders.planted import UP, Planted, find, number, without_response
 
 CONF = Path(__file__).parent.parent / "conf" / "benchmark"
 PEOPLE = list(zip(MALE_OCCUPATIONS, FEMALE_OCCUPATIONS, strict=True))
@@ -332,6 +332,14 @@ def test_a_tokenizer_that_cuts_she_into_parts_is_refused(tiny_model):
 
     with pytest.raises(UserError, match="cuts ' she' or ' he' into parts, expected a token each"):
         Responder(tiny_model, Letters(), Shift())
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.4996, ".500"), (-0.0004, "0"), (0.9996, "1.000"), (-1.5, "−1.50"), (99.98, "100"), (1016.7, "1017")],
+)
+def test_numbers_have_three_digits(value, text):
+    assert number(value) == text
 
 
 @pytest.fixture

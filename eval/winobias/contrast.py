@@ -80,7 +80,7 @@ def contrast_metrics(pro: pd.DataFrame, anti: pd.DataFrame) -> dict[str, Metric]
     preference = (
         "Share of sentences in which the stereotypical pronoun is more likely than the other one. A shift of all "
     )
-    preference += "pronouns to one gender leaves it at .5; from the text before the pronoun at most .79 can be reached."
+    preference += "pronouns to one gender leaves it at .5; from the text before the pronoun at most .80 can be reached."
     skew = "Mean of log p(feminine pronoun) - log p(masculine pronoun), in nats, before the pronoun."
     sentence = "Mean log-likelihood of the pro sentence minus that of its anti twin, in nats."
     rank = "Mean rank of the {} pronoun among all tokens, 1 for the likeliest, where it stands in the sentence."

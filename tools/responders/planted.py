@@ -58,11 +58,12 @@ def _found(measured: Measured) -> bool:
 
 
 def number(value: float, *, signed: bool = False) -> str:
-    """To three digits or decimals, without a zero before the point."""
-    text = f"{value:{'+' if signed else ''}.{max(0, 3 - len(str(int(abs(value)))) * (abs(value) >= 1))}f}"
+    """To three digits, at most three decimals, without a zero before the point."""
+    before_point = len(str(int(abs(float(f"{value:.3g}"))))) if abs(value) >= 1 else 0
+    text = f"{value:{'+' if signed else ''}.{max(0, 3 - before_point)}f}"
     if float(text) == 0:
         return "0"
-    return (text.replace("0.", ".", 1) if abs(value) < 1 else text).replace("-", "−")
+    return (text.replace("0.", ".", 1) if abs(float(text)) < 1 else text).replace("-", "−")
 
 
 UP = Expected("up", lambda measured: measured.change > 0 and _found(measured))
