@@ -87,7 +87,7 @@ def winobias_paper(**_):
 
 
 def winobias_generation(monkeypatch, **_):
-    items = tabulate_tokens([tokenize(line) for line in winobias_lines(PEOPLE[:3])])
+    items = tabulate_tokens([tokenize(line) for line in winobias_lines(PEOPLE[:2])])
     monkeypatch.setattr("eval.winobias.generation.load_tokens", lambda directory: items)
     return WinoBiasGeneration()
 
