@@ -95,10 +95,10 @@ def winobias_generation(monkeypatch, **_):
 def pairs(kind):
     """Pairs that differ in pronouns only, in pronouns too, in other words, and in what is not about gender."""
     rows = []
-    for number, (man, woman) in enumerate(itertools.product(list(MALE_OCCUPATIONS)[:6], list(FEMALE_OCCUPATIONS)[:6])):
-        both, ends = f"The {man} told the {woman}", ("to", "by")[:: 1 if number % 4 < 2 else -1]
-        direction = "stereo" if number % 4 else "antistereo"
-        more, less = (f"{both} that {pronoun} sang." for pronoun in (("he", "she"), ("she", "he"))[number % 2])
+    for place, (man, woman) in enumerate(itertools.product(list(MALE_OCCUPATIONS)[:6], list(FEMALE_OCCUPATIONS)[:6])):
+        both, ends = f"The {man} told the {woman}", ("to", "by")[:: 1 if place % 4 < 2 else -1]
+        direction = "stereo" if place % 4 else "antistereo"
+        more, less = (f"{both} that {pronoun} sang." for pronoun in (("he", "she"), ("she", "he"))[place % 2])
         rows += [
             (more, less, direction, "gender"),
             (f"{both} what he came {ends[0]}.", f"{both} what she came {ends[1]}.", direction, "gender"),
