@@ -97,15 +97,7 @@ class Parts:
 
     def load(self, step: int, *, suite: Suite | None = None, numerics: Numerics | None = None) -> Checkpoint:
         """A new copy of the suite's checkpoint, or another's, that computes as `numerics` or the configuration says."""
-        checkpoint = (suite or self.suite).load(step)
-        model = self.config.model
-        if model.architecture is not None:
-            check_architecture(checkpoint.model, model.architecture, name=model.name, where=str(checkpoint.path))
-        check_tokenizer(checkpoint)
-        check_same_tokenizer(checkpoint, self.segment.corpus)
-        check_finite(checkpoint.model, where=str(checkpoint.path))
-        set_numerics(checkpoint.model, **asdict(numerics or self.config.training.numerics))
-        return checkpoint
+        return load_checked(self.config, suite or self.suite, step, corpus=self.segment.corpus, numerics=numerics)
 
     def intervention(self, start: Checkpoint) -> Intervention:
         """What is done to the segment. Where the start's model tells her = him from her = his, it is a copy."""
@@ -272,6 +264,25 @@ class Parts:
         if given_suite(self.config) is not None:
             return None
         return made_otherwise(suite_made_with(Path(self.suite.location)), self.device)
+
+
+def load_checked(
+    config: RunConfig, suite: Suite, step: int, *, corpus: Corpus, numerics: Numerics | None = None
+) -> Checkpoint:
+    """A new copy of a suite's checkpoint, that computes as `numerics` or the configuration says.
+
+    Raises:
+        UserError: it is of another architecture, or its tokenizer is not that of the corpus, or a weight is not finite.
+    """
+    checkpoint = suite.load(step)
+    if config.model.architecture is not None:
+        where = str(checkpoint.path)
+        check_architecture(checkpoint.model, config.model.architecture, name=config.model.name, where=where)
+    check_tokenizer(checkpoint)
+    check_same_tokenizer(checkpoint, corpus)
+    check_finite(checkpoint.model, where=str(checkpoint.path))
+    set_numerics(checkpoint.model, **asdict(numerics or config.training.numerics))
+    return checkpoint
 
 
 def check_same_tokenizer(checkpoint: Checkpoint, corpus: Corpus) -> None:

@@ -10,14 +10,14 @@ the words that are scored. What differs on purpose: the output projection is in 
 is, as in `eval.likelihood`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from tqdm import tqdm
 from transformers import DynamicCache, GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
-from eval.likelihood import encode, eval_mode
+from eval.likelihood import encode, eval_mode, output_projection
 from foundation import UserError
 
 
@@ -80,12 +80,12 @@ def generate(
         )
     outputs = [""] * len(prompts)
     bar = tqdm(total=len(prompts), desc="generating", unit="prompt", disable=None if progress is None else not progress)
-    weight_VD = model.get_output_embeddings().weight.detach().float()
+    project = output_projection(model)
     with bar, eval_mode(model), torch.inference_mode():
         for batch in _batches(contexts, tokens_per_batch):
             continued = _continue(
                 model,
-                weight_VD,
+                project,
                 tokenizer,
                 contexts=[contexts[i] for i in batch],
                 words=[prompts[i].words for i in batch],
@@ -111,7 +111,7 @@ def _batches(contexts: Sequence[Sequence[int]], tokens_per_batch: int) -> Iterat
 
 def _continue(
     model: GPTNeoXForCausalLM,
-    weight_VD: torch.Tensor,
+    project: Callable[[torch.Tensor], torch.Tensor],
     tokenizer: PreTrainedTokenizerBase,
     *,
     contexts: list[tuple[int, ...]],
@@ -128,7 +128,7 @@ def _continue(
     for _ in range(max_new_tokens):
         # The cache by position, because transformers renamed it (`past_key_values`, now `cache`); it grows in place.
         hidden_RTD = model.gpt_neox(ids_RT, None, None, None, cache, use_cache=True).last_hidden_state
-        logits_RV = torch.nn.functional.linear(hidden_RTD[:, -1].float(), weight_VD)
+        logits_RV = project(hidden_RTD[:, -1])
         if not (finite_R := logits_RV.isfinite().all(-1)).all():
             text = tokenizer.decode(list(contexts[going[int((~finite_R).nonzero()[0, 0])]]))[-60:]
             raise UserError(

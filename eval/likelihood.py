@@ -12,7 +12,7 @@ once for all who need it.
 """
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -188,9 +188,9 @@ def _score_batch(model: GPTNeoXForCausalLM, rows: list[tuple[int, ...]], members
     hidden_RTD = model.gpt_neox(torch.from_numpy(ids_RT).to(model.device), use_cache=False).last_hidden_state
     hidden_UD = hidden_RTD.flatten(0, 1)[torch.from_numpy(places_U).to(model.device)]
     ranked_N = np.repeat([request.ranked for _, request in members], lengths)
-    weight_VD = model.get_output_embeddings().weight
     with torch.autocast(hidden_UD.device.type, enabled=False):
-        scores_2N = _score_targets(hidden_UD, weight_VD, place_N, targets_N, ranked_N)
+        project, vocabulary = output_projection(model), model.config.vocab_size
+        scores_2N = _score_targets(hidden_UD, project, vocabulary, place_N, targets_N, ranked_N)
     scores = np.split(scores_2N, np.cumsum(lengths)[:-1], axis=1)
     return [each if request.ranked else each[0] for each, (_, request) in zip(scores, members, strict=True)]
 
@@ -212,34 +212,45 @@ def _first_places(ids_RT: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return places_RT
 
 
+def output_projection(model: GPTNeoXForCausalLM) -> Callable[[torch.Tensor], torch.Tensor]:
+    """From hidden states to logits, both in float32 whatever the model's precision is.
+
+    Output embeddings that are no linear layer are called as they are.
+    """
+    head = model.get_output_embeddings()
+    if not isinstance(head, torch.nn.Linear):
+        return head  # type: ignore[no-any-return]
+    weight_VD = head.weight.detach().float()
+    return lambda hidden_UD: torch.nn.functional.linear(hidden_UD.float(), weight_VD)
+
+
 def _score_targets(
     hidden_UD: torch.Tensor,
-    weight_VD: torch.Tensor,
+    project: Callable[[torch.Tensor], torch.Tensor],
+    vocabulary: int,
     place_N: npt.NDArray[np.int64],
     targets_N: npt.NDArray[np.int64],
     ranked_N: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.float64]:
-    """log softmax(hidden @ weight.T)[place, target] in float32, with a bounded number of logits at once.
+    """log softmax(project(hidden))[place, target] in float32, with a bounded number of logits at once.
 
     Returns:
         (2, N): below the log-probabilities how many tokens of the vocabulary are more likely than the target, where it
         is ranked, else 0.
     """
-    weight_VD = weight_VD.float()
-    at_once = _LOGITS_AT_ONCE_ON_CPU if weight_VD.device.type == "cpu" else _LOGITS_AT_ONCE
-    chunk = max(1, at_once // len(weight_VD))
+    device = hidden_UD.device
+    at_once = _LOGITS_AT_ONCE_ON_CPU if device.type == "cpu" else _LOGITS_AT_ONCE
+    chunk = max(1, at_once // vocabulary)
     order_N = np.argsort(place_N, kind="stable")
     ends = np.searchsorted(place_N[order_N], np.arange(chunk, len(hidden_UD) + chunk, chunk))
     parts = []
     for hidden_uD, members_n in zip(hidden_UD.split(chunk), np.split(order_N, ends[:-1]), strict=True):
-        log_p_uV = torch.nn.functional.linear(hidden_uD.float(), weight_VD).log_softmax(1)
-        places_n, targets_n = (
-            torch.from_numpy(each[members_n]).to(weight_VD.device) for each in (place_N % chunk, targets_N)
-        )
+        log_p_uV = project(hidden_uD).log_softmax(1)
+        places_n, targets_n = (torch.from_numpy(each[members_n]).to(device) for each in (place_N % chunk, targets_N))
         log_p_n = log_p_uV[places_n, targets_n]
         ranks_n = torch.zeros_like(log_p_n)
         if (ranked_n := ranked_N[members_n]).any():
-            of_n = torch.from_numpy(ranked_n.nonzero()[0]).to(weight_VD.device)
+            of_n = torch.from_numpy(ranked_n.nonzero()[0]).to(device)
             ranks_n[of_n] = (log_p_uV[places_n[of_n]] > log_p_n[of_n, None]).sum(1).float()
         parts.append(torch.stack([log_p_n, ranks_n]))
     scores_2N = np.empty((2, len(targets_N)))

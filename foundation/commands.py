@@ -54,10 +54,10 @@ _NOT_WRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
 _LEVELS = {"httpx2": logging.WARNING, "huggingface_hub.utils._http": logging.ERROR, "fontTools": logging.WARNING}
 
 
-def run_command(main: Callable[[list[str]], None], usage: str | None) -> None:
-    """Run a command on the arguments of the program; `usage` is printed where there are none or help is asked for."""
+def run_command(main: Callable[[list[str]], None], usage: str | None, *, needs_arguments: bool = True) -> None:
+    """Run a command on the arguments of the program; `usage` is printed for those who ask, or give none."""
     arguments = sys.argv[1:]
-    if not arguments or {"-h", "--help"} & set(arguments):
+    if (needs_arguments and not arguments) or {"-h", "--help"} & set(arguments):
         print((usage or "").strip())
         return
     handler = logging.StreamHandler()

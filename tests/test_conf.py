@@ -153,6 +153,14 @@ def test_imports_point_one_way_and_config_ends_at_run(package):
         assert not found & {"hydra", "omegaconf", "run", "conf"}, path
 
 
+def test_nothing_imports_the_commands_in_tools():
+    for path in [
+        ROOT / "run.py",
+        *(file for package in (*PACKAGES, "conf", "perf") for file in (ROOT / package).rglob("*.py")),
+    ]:
+        assert "tools" not in set(imports_of(path)), path
+
+
 def test_the_values_of_a_run_are_told_before_there_is_one():
     script = [sys.executable, "run.py", "--cfg", "job", "--resolve"]
     told = subprocess.run(script, cwd=ROOT, capture_output=True, text=True)

@@ -44,7 +44,7 @@ from reports.published_evidence import evidence
 COMMANDS = list({command.arguments: command for command in reversed(documented_commands())}.values())[::-1]
 PAGES = {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in pages()}
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-PACKAGES = {"conf", "corpus", "eval", "foundation", "interventions", "perf", "reports", "training"}
+PACKAGES = {"conf", "corpus", "eval", "foundation", "interventions", "perf", "reports", "tools", "training"}
 FILES = {".py", ".md", ".yaml", ".csv", ".json", ".jsonl", ".parquet", ".html", ".svg", ".toml", ".cff"}
 LAUNCHERS = {"joblib": "joblib", "submitit_slurm": "slurm"}  # which extra has Hydra's launcher of that name
 
@@ -252,7 +252,7 @@ def test_every_setting_in_backticks_exists(page, settings):
     assert not unknown
 
 
-PACKAGES = {"conf", "corpus", "eval", "foundation", "interventions", "perf", "reports", "training"}
+PACKAGES = {"conf", "corpus", "eval", "foundation", "interventions", "perf", "reports", "tools", "training"}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -128,7 +128,7 @@ _MEASURES = {
     "likelihood_difference": _Measure(
         lambda rows: np.abs(_column(rows, "difference")),
         0.0,
-        "Mean distance, in nats, between the log-likelihoods of the two sentences, over {}.",
+        "Mean distance, in nats, between the log-likelihoods of the two sentences, whichever is likelier, over {}.",
     ),
     "signed_difference": _Measure(
         lambda rows: _column(rows, "difference"),

@@ -1,0 +1,1 @@
+"""Commands other than run.py that connect what a configuration means with the packages."""
