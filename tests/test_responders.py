@@ -11,6 +11,8 @@ import torch
 
 from conftest import invented_sentences
 from eval import evaluate, occupations
+from eval.bec_pro import BecPro
+from eval.bec_pro import tabulate as tabulate_bec_pro
 from eval.blimp import Blimp
 from eval.crows_pairs import CrowsPairs, CrowsPairsFrench, CrowsPairsRevised
 from eval.generation import Prompt, generate
@@ -19,9 +21,12 @@ from eval.lambada import Lambada
 from eval.likelihood import Request, encode
 from eval.occupations import Occupations
 from eval.pronoun_prior import PronounPrior
+from eval.stereoset import StereoSet
 from eval.winobias import FEMALE_OCCUPATIONS, MALE_OCCUPATIONS, PCT_FEMALE, WinoBias, WinoBiasGeneration, WinoBiasPaper
 from eval.winobias.sentences import tabulate
 from eval.winobias.tokens import tabulate_tokens, tokenize
+from eval.winobias_plus import WinoBiasPlus
+from eval.winobias_plus import tabulate as tabulate_winobias_plus
 from eval.winogender import Winogender
 from eval.winogender import tabulate as tabulate_winogender
 from foundation import UserError
@@ -164,6 +169,44 @@ def blimp(**_):
     return given(Blimp(), pairs=pd.DataFrame(rows, columns=["sentence_good", "sentence_bad", "reflexive"]))
 
 
+def bec_pro(**_):
+    balanced = ("painter", "sailor", "gardener", "poet", "weaver", "miller", "smith", "juggler", "actor", "beekeeper")
+    share = dict(list(PCT_FEMALE.items())[::3]) | dict.fromkeys(balanced, 50.0)
+    majority = {name: "balanced" if pct == 50 else "female" if pct > 50 else "male" for name, pct in share.items()}
+    rows = [
+        {
+            "Sentence": template.replace("<person subject>", person).replace("<profession>", profession),
+            "Template": template,
+            "Gender": gender,
+            "Profession": profession,
+            "Prof_Gender": majority[profession],
+        }
+        for template in ("<person subject> is a <profession>.", "<person subject>, the <profession>, met them.")
+        for gender, persons in (("male", ("He", "My friend")), ("female", ("She", "My sister")))
+        for person, profession in itertools.product(persons, share)
+    ]
+    return given(BecPro(), sentences=tabulate_bec_pro(pd.DataFrame(rows), share))
+
+
+def stereoset(**_):
+    words = {"stereotype": ("sang", "came"), "anti-stereotype": ("came", "sang"), "unrelated": ("of", "by")}
+    rows = [
+        {"split": ("dev", "test")[number % 2], "target": f"guest {number}"}
+        | {filler: f"The guest {number} {word[number // 2 % 2]}." for filler, word in words.items()}
+        for number in range(40)
+    ]
+    return given(StereoSet(), items=pd.DataFrame(rows))
+
+
+def winobias_plus(**_):
+    gendered, neutral, where = [], [], []
+    for line, ((man, woman), pronoun) in enumerate(itertools.product(PEOPLE, ("he", "she")), start=1):
+        gendered.append(f"The {man} told the {woman} that {pronoun} was late .")
+        neutral.append(f"The {man} told the {woman} that they were late .")
+        where.append({"condition": "pro", "type": 1, "split": "dev", "line": line})
+    return given(WinoBiasPlus(), pairs=tabulate_winobias_plus(gendered, neutral, where))
+
+
 INVENTED = {
     "winobias": winobias,
     "winobias_paper": winobias_paper,
@@ -177,6 +220,9 @@ INVENTED = {
     "held_out": held_out,
     "lambada": lambada,
     "blimp": blimp,
+    "bec_pro": bec_pro,
+    "stereoset": stereoset,
+    "winobias_plus": winobias_plus,
 }
 """One for each benchmark, with enough items that a change is found."""
 

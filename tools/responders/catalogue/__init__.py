@@ -1,15 +1,18 @@
 """Every benchmark's responders. To add one: a file with a function `plant`, and a line here."""
 
 from tools.responders.catalogue import (
+    bec_pro,
     blimp,
     crows_pairs,
     held_out,
     lambada,
     occupations,
     pronoun_prior,
+    stereoset,
     winobias,
     winobias_generation,
     winobias_paper,
+    winobias_plus,
     winogender,
 )
 from tools.responders.planted import Plant
@@ -27,4 +30,7 @@ PLANTS: dict[str, Plant] = {
     "held_out": held_out.plant,
     "lambada": lambada.plant,
     "blimp": blimp.plant,
+    "bec_pro": bec_pro.plant,
+    "stereoset": stereoset.plant,
+    "winobias_plus": winobias_plus.plant,
 }
