@@ -2,8 +2,6 @@
 
 python -m tools.responders                            the demo's model, the benchmarks of a run
 python -m tools.responders 'benchmark=[winobias]'     of one benchmark
-python -m tools.responders benchmarks.occupations.rows=32768
-                                                      with the learned association
 python -m tools.responders model=70m step=133000 corpus=pile 'benchmark=[winobias,crows_pairs]'
 
 Known biases are planted in the logits of the model at that step, one after the other; every metric must move as was
