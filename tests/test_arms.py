@@ -13,7 +13,7 @@ from foundation import UserError
 from interventions import INTERVENTIONS, SKIP_REASONS, load_intervention
 from interventions.contractions import means_has
 from interventions.intervention import identity_of
-from sample_corpus import sample_rows, word_tokenizer
+from sample_corpus import CHANGED, sample_rows, word_tokenizer
 from test_vocabulary import END, byte_level_tokenizer, decoded
 
 TOKENIZER = word_tokenizer()
@@ -310,6 +310,14 @@ def test_the_seed_is_a_part_of_the_identity_where_something_is_drawn(name):
     options = {"fraction": 0.5, "unit": "row"}
     first, second = (load(name, seed=seed, **options).identity for seed in (0, 1))
     assert (first != second) == (name != "none")
+
+
+@pytest.mark.parametrize("name", INTERVENTIONS)
+def test_an_arm_accounts_for_every_word_in_capitals_among_others_that_are_not(name, arms):
+    rows = rows_of(*(f"then I said {word.upper()} was there, he said." for word in CHANGED))
+    changed, ledger = arms[name](rows, first_row=0)
+    assert changed.shape == rows.shape
+    assert len(ledger.outcome) == ledger.counts["occurrences"].sum()
 
 
 def test_the_identity_covers_the_rules(monkeypatch):

@@ -175,6 +175,8 @@ def test_a_title_that_the_row_cuts_is_not_known():
         ("he said the School (⟨HIS⟩) is", True),
         ("I saw ⟨HIM⟩ professionals", True),
         ("said “⟨SHE⟩.”", True),
+        ("I was ⟨AT⟩ said he", True),
+        ("then ⟨MR⟩ said so", True),
     ],
 )
 def test_capitals_are_an_acronym_unless_somebody_shouts(text, expected):

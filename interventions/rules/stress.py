@@ -79,13 +79,13 @@ _IN_BRACKETS = re.compile(r"[(\[]\W{0,2}(?:HE|SHE|HIM|HER|HIS)\W{0,2}[)\]]")
 
 
 def is_stressed(form: str, last: str, following: str, beside: Beside) -> bool:
-    """Whether a form in capitals beside words that are not in capitals is a pronoun.
+    """Whether a form in capitals beside words that are not in capitals is a pronoun; no other word is stressed so.
 
     Args:
         last, following: the words beside it, "" where there is none.
     """
     text = f"{beside.before}{form}{beside.after}"
-    if last.lower() in DETERMINERS or _OPENS_BRACKET.match(beside.after) or _IN_BRACKETS.search(text):
+    if form not in FIELDS or last.lower() in DETERMINERS or _OPENS_BRACKET.match(beside.after) or _IN_BRACKETS.search(text):
         return False
     if FIELDS[form].search(text):
         return False
