@@ -10,7 +10,8 @@ from typing import Literal
 from reports.comparison import no_verdict, other_differences
 from reports.results import LEVEL, Estimate, Metric, Results, interval, number, words
 
-# nats; the largest change of either log-odds between checkpoints 64 steps apart, of 21 in three suites of the demo
+# nats; above every change of the log-odds of she between checkpoints of the demo, of 27 in three suites, and of they but
+# at the peak of the learning rate
 NOISE = 1.3
 # nats; what an intervention that takes should move the log-odds by at the least: sevenfold odds
 EXPECTED = 2.0
@@ -87,8 +88,8 @@ def manipulation_rule(metric: Metric, expects: str | None) -> str:
         return "No rule: this intervention has no direction of its own."
     widened = (
         f"The rule goes by the log-odds: the 95\u00a0% interval of {words(metric.main_change)} is widened on both "
-        f"sides by {NOISE} nats, the most that these log-odds moved between neighbouring checkpoints of the demo, "
-        f"where no text was changed."
+        f"sides by {NOISE} nats, more than these log-odds move between neighbouring checkpoints of the demo once its "
+        f"learning rate has passed the peak, where no text was changed."
     )
     if expects == "none":
         return (

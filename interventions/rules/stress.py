@@ -85,7 +85,9 @@ def is_stressed(form: str, last: str, following: str, beside: Beside) -> bool:
         last, following: the words beside it, "" where there is none.
     """
     text = f"{beside.before}{form}{beside.after}"
-    if form not in FIELDS or last.lower() in DETERMINERS or _OPENS_BRACKET.match(beside.after) or _IN_BRACKETS.search(text):
+    if form not in FIELDS or last.lower() in DETERMINERS:
+        return False
+    if _OPENS_BRACKET.match(beside.after) or _IN_BRACKETS.search(text):
         return False
     if FIELDS[form].search(text):
         return False
