@@ -10,8 +10,8 @@ from typing import Literal
 from reports.comparison import no_verdict, other_differences
 from reports.results import LEVEL, Estimate, Metric, Results, interval, number, words
 
-# nats; above every change of the log-odds of she between checkpoints of the demo (27 in three suites), and of they once the
-# learning rate is past its peak
+# nats; above every change of the log-odds of she between checkpoints of the demo (27 in three suites), and of those of
+# they once the learning rate is past its peak
 NOISE = 1.3
 # nats; what an intervention that takes should move the log-odds by at the least: sevenfold odds
 EXPECTED = 2.0
