@@ -2,6 +2,7 @@ import multiprocessing
 import os
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,7 @@ PRETRAINING = Pretraining(
     hidden_size=32,
     num_layers=2,
     num_attention_heads=4,
+    max_position_embeddings=24,
     train_iters=12,
     checkpoint_every=6,
     seed=1,
@@ -70,10 +72,10 @@ def batch_of(corpus):
     return batch_at
 
 
-def suite_of(text):
+def suite_of(text, pretraining=PRETRAINING):
     corpus = corpus_of(text)
     return pretrained_suite(
-        PRETRAINING,
+        pretraining,
         recipe=RECIPE,
         numerics=NUMERICS,
         micro_batch=4,
@@ -136,6 +138,16 @@ def test_a_resumed_control_arm_ends_bitwise_at_the_suites_own_later_checkpoint(t
     )
     for name in ("model.safetensors", "optimizer.safetensors"):
         assert (tmp_path / "control" / "step12" / name).read_bytes() == (suite / "step12" / name).read_bytes()
+
+
+def test_inputs_may_be_longer_than_the_rows_and_that_changes_no_weight(text):
+    longer = replace(PRETRAINING, max_position_embeddings=40)
+    assert load_checkpoint(suite_of(text, longer), step=12).model.config.max_position_embeddings == 40
+    assert all_bytes(suite_of(text, longer)) == all_bytes(suite_of(text))
+    with pytest.raises(
+        UserError, match=r"max_position_embeddings=15, but the corpus's rows have 16 tokens .* set it to 16"
+    ):
+        suite_of(text, replace(PRETRAINING, max_position_embeddings=15))
 
 
 def test_a_suite_that_lost_a_checkpoint_makes_it_again(text):

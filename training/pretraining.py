@@ -33,6 +33,8 @@ class Pretraining:
         hidden_size: width of the residual stream.
         num_layers: transformer layers.
         num_attention_heads: heads in each layer.
+        max_position_embeddings: tokens that an input of a benchmark may have; rows of the corpus may be shorter, and then
+            later positions are untrained.
         train_iters: updates of the whole suite.
         checkpoint_every: steps between checkpoints, apart from those at 0, 1, 2, 4, ... 512.
         seed: of the initial weights.
@@ -44,6 +46,7 @@ class Pretraining:
     hidden_size: int
     num_layers: int
     num_attention_heads: int
+    max_position_embeddings: int
     train_iters: int
     checkpoint_every: int
     seed: int
@@ -93,6 +96,11 @@ def pretrained_suite(
         batch_at: the batch of a step.
         made_with: what the bits depend on beside the plan, kept with the suite for `suite_made_with`.
     """
+    if seq_length > pretraining.max_position_embeddings:
+        raise UserError(
+            f"model.pretraining.max_position_embeddings={pretraining.max_position_embeddings}, but the corpus's rows have "
+            f"{seq_length} tokens that are inputs; set it to {seq_length} or more"
+        )
     plan = {"pretraining": asdict(pretraining), "recipe": asdict(recipe), "micro_batch": micro_batch}
     plan |= {"numerics": asdict(numerics), "corpus_sha256": corpus_sha256}
     identity = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
@@ -110,7 +118,7 @@ def pretrained_suite(
             write_kept(directory / _PLAN, plan | {"made_with": makers})
             log.info("pre-training a suite of %d checkpoints, once; it is kept in %s", len(steps), directory)
             train(
-                _initial_checkpoint(pretraining, numerics, tokenizer_file, seq_length, directory),
+                _initial_checkpoint(pretraining, numerics, tokenizer_file, directory),
                 stop=pretraining.train_iters,
                 batch_at=batch_at,
                 recipe=recipe,
@@ -140,7 +148,7 @@ def _remove_after_gap(directory: Path, steps: list[int]) -> None:
 
 
 def _initial_checkpoint(
-    pretraining: Pretraining, numerics: Numerics, tokenizer_file: Path, seq_length: int, directory: Path
+    pretraining: Pretraining, numerics: Numerics, tokenizer_file: Path, directory: Path
 ) -> Checkpoint:
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_file=str(tokenizer_file),
@@ -154,7 +162,7 @@ def _initial_checkpoint(
         num_hidden_layers=pretraining.num_layers,
         num_attention_heads=pretraining.num_attention_heads,
         intermediate_size=4 * pretraining.hidden_size,
-        max_position_embeddings=seq_length,
+        max_position_embeddings=pretraining.max_position_embeddings,
         rope_parameters={
             "rope_type": "default",
             "rope_theta": 10000.0,
