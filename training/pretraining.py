@@ -33,8 +33,8 @@ class Pretraining:
         hidden_size: width of the residual stream.
         num_layers: transformer layers.
         num_attention_heads: heads in each layer.
-        max_position_embeddings: tokens that an input of a benchmark may have; rows of the corpus may be shorter, and then
-            later positions are untrained.
+        max_position_embeddings: tokens that an input of a benchmark may have. Rows of the corpus may be shorter; later
+            positions are untrained then.
         train_iters: updates of the whole suite.
         checkpoint_every: steps between checkpoints, apart from those at 0, 1, 2, 4, ... 512.
         seed: of the initial weights.
@@ -98,8 +98,8 @@ def pretrained_suite(
     """
     if seq_length > pretraining.max_position_embeddings:
         raise UserError(
-            f"model.pretraining.max_position_embeddings={pretraining.max_position_embeddings}, but the corpus's rows have "
-            f"{seq_length} tokens that are inputs; set it to {seq_length} or more"
+            f"model.pretraining.max_position_embeddings={pretraining.max_position_embeddings}, but the corpus's rows "
+            f"have {seq_length} tokens that are inputs; set it to {seq_length} or more"
         )
     plan = {"pretraining": asdict(pretraining), "recipe": asdict(recipe), "micro_batch": micro_batch}
     plan |= {"numerics": asdict(numerics), "corpus_sha256": corpus_sha256}
