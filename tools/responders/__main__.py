@@ -14,6 +14,8 @@ up or down (and found, p < .05), the same, or by so much (within 10 %). Nothing 
 import logging
 import sys
 
+from transformers.utils.logging import disable_progress_bar
+
 from conf.compose import configure
 from conf.finding import find_benchmarks, find_corpus, find_segment, find_suite
 from conf.parts import load_checked
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 
 def main(arguments: list[str]) -> None:
     """Print the tables of the benchmarks that the arguments name; exit with 1 where one does not respond as planted."""
+    disable_progress_bar()
     config = configure(arguments)
     device = choose_device(config.device)
     corpus = find_corpus(config.corpus)

@@ -20,7 +20,7 @@ from tools.responders.logits import Floats, Shift
 from tools.responders.planted import DOWN, UP, Expected, Planted, around, change, hardly
 
 _TILT, _SLOPE, _MORE, _NOISE = 1.0, 4.0, 3.0, 5.0
-_ROUNDING = 0.02  # nats; a small vocabulary begins words as "health" with the token of a pronoun
+_ROUNDING = 0.1  # nats; a small vocabulary begins words as "health" with the token of a pronoun
 _DIFFERENCES = ("stereotype_gap", "stereotype_gap_pronouns", "stereotype_gap_nouns", "slope")
 After = dict[Context, dict[int, float]]
 
