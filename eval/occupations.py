@@ -9,6 +9,7 @@ The divergence follows the idea of JSD by parts (Patel et al. 2025, Fairness Dyn
 2506.01709); the formula is the kit's own.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,6 +26,8 @@ from eval.likelihood import Request, Scores, continuation_requests
 from eval.statistics import Floats, Metric, with_primary
 from eval.winobias import PCT_FEMALE
 from foundation import UserError, fetch
+
+log = logging.getLogger(__name__)
 
 CORPUS = "corpus"
 _FEWEST_TERMS = 10  # with which a slope is worth an interval
@@ -54,7 +57,7 @@ def read_terms(path: Path) -> list[str]:
         UserError: there is no such file, it is not UTF-8, or it holds no term.
     """
     try:
-        terms = [line.strip().lower() for line in path.read_text("utf-8").split("\n") if line.strip()]
+        terms = [line.strip().lower() for line in path.read_text("utf-8-sig").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"benchmarks.occupations.terms={path} cannot be read ({error}); name a UTF-8 text file"
@@ -123,6 +126,12 @@ class Occupations:
         terms = sorted({*self.terms, *self._occupations["occupation"]})
         counted = count_pronouns(token_rows, terms, tokenizer).rename(columns={"term": "occupation"})
         counted = counted[counted["sentences"] >= self.minimum]
+        if len(counted) < _FEWEST_TERMS:
+            log.warning(
+                "no learned association: %d of %d terms stand beside a pronoun in benchmarks.occupations.minimum=%d "
+                "sentences or more of %s, %d terms are needed; set a smaller minimum, more rows or other terms",
+                *(len(counted), len(terms), self.minimum, self.where, _FEWEST_TERMS),
+            )
         odds = (counted["feminine"] + 0.5) / (counted["masculine"] + 0.5)
         return counted.assign(source=CORPUS, corpus_log_odds=np.log(odds))
 
