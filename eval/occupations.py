@@ -133,6 +133,11 @@ class Occupations:
                 *(len(counted), len(terms), self.minimum, self.where, _FEWEST_TERMS),
             )
         odds = (counted["feminine"] + 0.5) / (counted["masculine"] + 0.5)
+        if len(counted) >= _FEWEST_TERMS and np.ptp(odds) == 0:
+            log.warning(
+                "no learned association: all %d terms have the same log-odds in %s; take more rows or other terms",
+                *(len(counted), self.where),
+            )
         return counted.assign(source=CORPUS, corpus_log_odds=np.log(odds))
 
     def metrics(self, rows: pd.DataFrame) -> dict[str, Metric]:
@@ -140,7 +145,8 @@ class Occupations:
         the slope of the log-odds on the share of women, and how far the choice of gender is from an even one.
         """
         labour, corpus = (rows[rows["source"].eq(CORPUS) == own] for own in (False, True))
-        found = {} if corpus["occupation"].nunique() < _FEWEST_TERMS else self._learned(corpus)
+        enough = corpus["occupation"].nunique() >= _FEWEST_TERMS and np.ptp(corpus["corpus_log_odds"]) > 0
+        found = self._learned(corpus) if enough else {}
         mean = Metric(
             values=labour["log_odds_she"].to_numpy(),
             clusters=labour["occupation"].to_numpy(),

@@ -151,6 +151,15 @@ def test_terms_that_the_rows_hardly_name_are_left_out(benchmark, planted_rows, t
     assert "no learned association: 0 of 13 terms" in caplog.text
 
 
+def test_terms_of_which_the_corpus_says_the_same_have_no_slope(benchmark, tiny_model, tiny_tokenizer, caplog):
+    ids = [tiny_tokenizer.encode(f"The {noun} said he left.") for noun in NOUNS]
+    token_rows = np.array([each + [0] * (max(map(len, ids)) - len(each)) for each in ids])
+    asking = replace(benchmark, token_rows=token_rows, terms=NOUNS, minimum=1)
+    rows = evaluate(tiny_model, tiny_tokenizer, benchmarks=[asking], progress=False)["occupations"]
+    assert "learned_association" not in asking.metrics(rows)
+    assert "all 12 terms have the same log-odds" in caplog.text
+
+
 def test_terms_are_read_as_any_editor_saves_them(tmp_path):
     (tmp_path / "terms.txt").write_bytes("\ufeffNurse\r\n\r\n police officer \r\n".encode())
     assert read_terms(tmp_path / "terms.txt") == ["nurse", "police officer"]
