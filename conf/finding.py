@@ -257,7 +257,10 @@ def find_moments_along(config: RunConfig, moment: str) -> list[str]:
 
 
 def check_start(config: RunConfig) -> None:
-    """Raise UserError where the model has no checkpoint that the run begins or must end at. Nothing is fetched."""
+    """Raise UserError where the model has no checkpoint that the run begins or must end at, or `occupations` cannot
+    count as it is told. Nothing is fetched.
+    """
+    _check_sample(config)
     if config.protocol is Protocol.trajectory:
         find_trajectory(config)
         return
@@ -503,7 +506,7 @@ def _with_associations(config: RunConfig, segment: Segment, options: dict[str, A
     options.pop("rows")
     if not count:
         return options
-    terms = read_terms(Path(file)) if file is not None else ()
+    terms = () if file is None else read_terms(Path(file))
     if file is None and config.corpus.get("text") == BUG:
         terms = bug_professions()
     first, stop, place = sampled_rows(config, segment)
@@ -536,9 +539,23 @@ def sampled_count(config: RunConfig) -> int:
     if "occupations" not in config.benchmarks:
         return 0
     count = config.benchmarks["occupations"]["rows"]
-    if not (isinstance(count, int) and count >= 0):
+    if type(count) is not int or count < 0:
         raise UserError(f"benchmarks.occupations.rows={count} is no number of rows; set 0, for none, or more")
     return count
+
+
+def _check_sample(config: RunConfig) -> None:
+    """Before a suite is made: are the terms there that `occupations` counts, and is their minimum a number?"""
+    if not sampled_count(config):
+        return
+    file, minimum = (config.benchmarks["occupations"][option] for option in ("terms", "minimum"))
+    if type(minimum) is not int or minimum < 1:
+        raise UserError(f"benchmarks.occupations.minimum={minimum} is no number of sentences; set 1 or more")
+    if file is None:
+        return
+    if not isinstance(file, str):
+        raise UserError(f"benchmarks.occupations.terms={file} is no path; name a text file with one term a line")
+    read_terms(Path(file))
 
 
 def held_out_place(config: RunConfig, segment: Segment) -> str:

@@ -64,6 +64,7 @@ class _Vocabulary:
     Attributes:
         begins_in_word, ends_in_word: whether its first, its last character belongs to a word.
         begins_blank: whether it begins with a blank or a line end.
+        blank: whether it is blanks and nothing else.
         closes: whether it ends in a mark that closes a sentence, if a blank follows.
         quotes: whether it is a closing quotation mark or bracket, which may stand between that mark and the blank.
         breaks: whether it ends a sentence whatever follows.
@@ -73,6 +74,7 @@ class _Vocabulary:
     begins_in_word: Flags
     ends_in_word: Flags
     begins_blank: Flags
+    blank: Flags
     closes: Flags
     quotes: Flags
     breaks: Flags
@@ -89,6 +91,7 @@ class _Vocabulary:
             begins_in_word=np.array([bool(re.match(_IN_WORD, text)) for text in texts]),
             ends_in_word=np.array([bool(re.search(rf"{_IN_WORD}$", text)) for text in texts]),
             begins_blank=np.array([text[:1].isspace() for text in texts]),
+            blank=np.array([bool(re.fullmatch(r"[^\S\n]+", text)) for text in texts]),
             closes=np.array([bool(re.search(rf"[.!?]{_CLOSING}*\s*$", text)) for text in texts]),
             quotes=np.array([bool(re.fullmatch(rf"{_CLOSING}+", text)) for text in texts]),
             breaks=breaks,
@@ -124,7 +127,8 @@ class _Text:
         closes = vocabulary.closes[tokens]
         closes |= vocabulary.quotes[tokens] & np.roll(closes, 1)
         stops = closes & np.roll(vocabulary.begins_blank[tokens], -1)
-        stops |= vocabulary.ends_line[tokens] & np.roll(vocabulary.begins_line[tokens], -1)
+        before_blanks = np.maximum.accumulate(np.where(vocabulary.blank[tokens], 0, np.arange(len(tokens))))
+        stops |= vocabulary.ends_line[tokens[before_blanks]] & np.roll(vocabulary.begins_line[tokens], -1)
         stops |= breaks | np.roll(breaks, -1) | last
         sought = np.zeros(len(vocabulary.closes), bool)
         sought[[form[0] for forms in words for form in forms]] = True

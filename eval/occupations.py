@@ -9,6 +9,7 @@ The divergence follows the idea of JSD by parts (Patel et al. 2025, Fairness Dyn
 2506.01709); the formula is the kit's own.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -25,6 +26,8 @@ from eval.likelihood import Request, Scores, continuation_requests
 from eval.statistics import Floats, Metric, with_primary
 from eval.winobias import PCT_FEMALE
 from foundation import UserError, fetch
+
+log = logging.getLogger(__name__)
 
 CORPUS = "corpus"
 _FEWEST_TERMS = 10  # with which a slope is worth an interval
@@ -54,7 +57,7 @@ def read_terms(path: Path) -> list[str]:
         UserError: there is no such file, it is not UTF-8, or it holds no term.
     """
     try:
-        terms = [line.strip().lower() for line in path.read_text("utf-8").split("\n") if line.strip()]
+        terms = [line.strip().lower() for line in path.read_text("utf-8-sig").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"benchmarks.occupations.terms={path} cannot be read ({error}); name a UTF-8 text file"
@@ -123,7 +126,18 @@ class Occupations:
         terms = sorted({*self.terms, *self._occupations["occupation"]})
         counted = count_pronouns(token_rows, terms, tokenizer).rename(columns={"term": "occupation"})
         counted = counted[counted["sentences"] >= self.minimum]
+        if len(counted) < _FEWEST_TERMS:
+            log.warning(
+                "no learned association: %d of %d terms stand beside a pronoun in benchmarks.occupations.minimum=%d "
+                "sentences or more of %s, %d terms are needed; set a smaller minimum, more rows or other terms",
+                *(len(counted), len(terms), self.minimum, self.where, _FEWEST_TERMS),
+            )
         odds = (counted["feminine"] + 0.5) / (counted["masculine"] + 0.5)
+        if len(counted) >= _FEWEST_TERMS and np.ptp(odds) == 0:
+            log.warning(
+                "no learned association: all %d terms have the same log-odds in %s; take more rows or other terms",
+                *(len(counted), self.where),
+            )
         return counted.assign(source=CORPUS, corpus_log_odds=np.log(odds))
 
     def metrics(self, rows: pd.DataFrame) -> dict[str, Metric]:
@@ -131,7 +145,8 @@ class Occupations:
         the slope of the log-odds on the share of women, and how far the choice of gender is from an even one.
         """
         labour, corpus = (rows[rows["source"].eq(CORPUS) == own] for own in (False, True))
-        found = {} if corpus["occupation"].nunique() < _FEWEST_TERMS else self._learned(corpus)
+        enough = corpus["occupation"].nunique() >= _FEWEST_TERMS and np.ptp(corpus["corpus_log_odds"]) > 0
+        found = self._learned(corpus) if enough else {}
         mean = Metric(
             values=labour["log_odds_she"].to_numpy(),
             clusters=labour["occupation"].to_numpy(),

@@ -439,7 +439,9 @@ def _verdict(metric: Metric) -> str:
     after = metric.levels["after"].value - metric.neutral
     unchanged = after - change.value
     towards = "past" if after * unchanged < 0 else "towards" if abs(after) < abs(unchanged) else "away from"
-    return f"a move {towards} the {metric.neutral:g} of an unbiased model{_beside_the_interval(metric)}"
+    learned = (metric.benchmark, metric.name) == LEARNED_ASSOCIATION  # 0 of it can go with he, or she, everywhere
+    whose = "a model that knows nothing of its corpus’s associations" if learned else "an unbiased model"
+    return f"a move {towards} the {metric.neutral:g} of {whose}{_beside_the_interval(metric)}"
 
 
 def _beside_the_interval(metric: Metric) -> str:

@@ -11,6 +11,7 @@ import pytest
 from conf import plan
 from conf.compose import configure
 from conf.finding import (
+    check_start,
     choose_control,
     differences_from_suite,
     find_benchmarks,
@@ -218,3 +219,18 @@ def test_occupations_are_counted_in_rows_that_the_model_has_read(protocol, step,
     assert (benchmark.where, benchmark.terms) == (where, ["nurse", "chief"])
     first, stop = find_rows(config, segment, None, "fp32")
     assert first <= rows[0] < rows[1] <= stop
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "found"),
+    [
+        ("rows", "true", "no number of rows; set 0, for none, or more"),
+        ("minimum", "0", "no number of sentences; set 1 or more"),
+        ("minimum", "many", "no number of sentences; set 1 or more"),
+        ("terms", "[nurse,chief]", "no path; name a text file with one term a line"),
+        ("terms", "/nowhere/terms.txt", "name a UTF-8 text file"),
+    ],
+)
+def test_what_occupations_cannot_count_by_is_said_before_a_suite_is_made(option, value, found):
+    with pytest.raises(UserError, match=rf"benchmarks.occupations.{option}=.*{found}"):
+        check_start(configure([f"benchmarks.occupations.{option}={value}"]))

@@ -41,6 +41,7 @@ def _counts(tokenizer, text: str) -> dict[str, tuple[int, ...]]:
         ("The chief<|endoftext|>She left.", {}),
         ("The nurse's coat is hers, she's sure.", {"nurse": (1, 2, 0)}),
         ('"The nurse left." She waved.', {}),
+        ("The nurse left\n    \nShe waved.", {}),
     ],
 )
 def test_pronouns_are_counted_in_the_sentence_that_names_the_term(tiny_tokenizer, text, expected):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from eval import occupations
 from eval.evaluation import evaluate
-from eval.occupations import TEMPLATES, Occupations
+from eval.occupations import TEMPLATES, Occupations, read_terms
 from eval.statistics import Metric, summarize
 from foundation import UserError
 
@@ -143,11 +143,26 @@ def test_what_the_corpus_says_of_a_term_is_counted_in_the_rows(benchmark, plante
     assert first["judge"] == pytest.approx(np.log(0.9 / 0.1), abs=0.8)
 
 
-def test_terms_that_the_rows_hardly_name_are_left_out(benchmark, planted_rows, tiny_model, tiny_tokenizer):
+def test_terms_that_the_rows_hardly_name_are_left_out(benchmark, planted_rows, tiny_model, tiny_tokenizer, caplog):
     asking = replace(benchmark, token_rows=planted_rows, terms=[*NOUNS, "pilot"], minimum=121)
     rows = evaluate(tiny_model, tiny_tokenizer, benchmarks=[asking], progress=False)["occupations"]
     assert set(rows["source"]) == {"winobias", "winogender"}
     assert "learned_association" not in asking.metrics(rows)
+    assert "no learned association: 0 of 13 terms" in caplog.text
+
+
+def test_terms_of_which_the_corpus_says_the_same_have_no_slope(benchmark, tiny_model, tiny_tokenizer, caplog):
+    ids = [tiny_tokenizer.encode(f"The {noun} said he left.") for noun in NOUNS]
+    token_rows = np.array([each + [0] * (max(map(len, ids)) - len(each)) for each in ids])
+    asking = replace(benchmark, token_rows=token_rows, terms=NOUNS, minimum=1)
+    rows = evaluate(tiny_model, tiny_tokenizer, benchmarks=[asking], progress=False)["occupations"]
+    assert "learned_association" not in asking.metrics(rows)
+    assert "all 12 terms have the same log-odds" in caplog.text
+
+
+def test_terms_are_read_as_any_editor_saves_them(tmp_path):
+    (tmp_path / "terms.txt").write_bytes("\ufeffNurse\r\n\r\n police officer \r\n".encode())
+    assert read_terms(tmp_path / "terms.txt") == ["nurse", "police officer"]
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.4, 1.0])

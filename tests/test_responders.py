@@ -35,7 +35,7 @@ from tools.responders.catalogue import PLANTS
 from tools.responders.contexts import Places
 from tools.responders.knowledge import coin, constant, favouring, given_context, last_named
 from tools.responders.logits import Responder, Shift, pronoun_groups
-from tools.responders.planted import UP, Planted, find, number, without_response
+from tools.responders.planted import UP, Planted, find, level, number, without_response
 
 CONF = Path(__file__).parent.parent / "conf" / "benchmark"
 PEOPLE = list(zip(MALE_OCCUPATIONS, FEMALE_OCCUPATIONS, strict=True))
@@ -268,6 +268,14 @@ class WithAConstant(PronounPrior):
 def test_a_metric_that_no_responder_moves_is_named(tiny_model, tiny_tokenizer):
     findings = find(tiny_model, tiny_tokenizer, WithAConstant(), PLANTS["pronoun_prior"], progress=False)
     assert without_response(findings) == ["pronoun_prior.constant"]
+
+
+def test_a_level_that_the_model_has_anyhow_is_no_response(tiny_model, tiny_tokenizer):
+    plants = [Planted("always she", Shift(odds=constant(20.0)), {"constant": level(0.5), "share_she": level(1.0)})]
+    findings = find(tiny_model, tiny_tokenizer, WithAConstant(), lambda *_: plants, progress=False)
+    unmoved = without_response(findings)
+    assert "pronoun_prior.constant" in unmoved
+    assert "pronoun_prior.share_she" not in unmoved
 
 
 def test_without_a_shift_a_responder_is_the_model(tiny_model, tiny_tokenizer):

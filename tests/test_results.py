@@ -159,6 +159,14 @@ def test_a_change_that_the_correction_keeps_is_a_move_and_one_that_it_does_not_k
     assert "no detectable change" in answer_with(Estimate(0.015, 0.01, 0.10, 0.02, 0.03, 0.14, changed=20))
 
 
+def test_a_model_that_no_longer_repeats_its_corpus_is_not_called_unbiased() -> None:
+    levels = {"before": Estimate(0.55, 0.38, 0.75, None, None), "after": Estimate(0.20, 0.09, 0.31, None, None)}
+    change = Estimate(-0.35, -0.50, -0.24, 1e-6, 0.17, 1e-6, changed=96)
+    metric = Metric("occupations", "learned_association", "", 96, 0.0, levels, {"after-before": change})
+    answer = answer_sentences(Results(Path(), {}, [metric], {}, pd.DataFrame(), {}, pd.DataFrame()))[0]
+    assert answer.endswith("a move towards the 0 of a model that knows nothing of its corpus’s associations.")
+
+
 def test_where_the_test_could_find_nothing_no_detectable_effect_is_named() -> None:
     assert answer_with(Estimate(0.01, -0.02, 0.04, 0.5, None, 0.5, changed=2)).endswith("no detectable change.")
 

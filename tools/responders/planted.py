@@ -168,8 +168,12 @@ def find(
 
 
 def without_response(findings: Sequence[Finding]) -> list[str]:
-    """The metrics that no responder is expected to move, as benchmark.metric."""
-    responding = {(each.benchmark, each.metric) for each in findings if each.expected and each.expected.moves}
+    """The metrics that no responder is expected to move, and does, as benchmark.metric."""
+    responding = {
+        (each.benchmark, each.metric)
+        for each in findings
+        if each.expected and each.expected.moves and abs(each.measured.change) > _SAME
+    }
     metrics = dict.fromkeys((each.benchmark, each.metric) for each in findings)
     return [".".join(metric) for metric in metrics if metric not in responding]
 
