@@ -51,7 +51,7 @@ def render(found: Results) -> str:
         facts=found.run["intervention"]["facts_in_words"],
         leads=found.association is not None,
         limits={results.BENCHMARKS.get(name, name): limit for name, limit in found.limits.items()},
-        headlines=results.by_benchmark(m for m in found.headlines if m not in (checked, found.association)),
+        headlines=results.by_benchmark(metric for metric in found.headlines if metric is not checked),
         all_metrics=results.by_benchmark(found.metrics),
         metric_svg=_metric_figures(found),
         svg=_figures(found),

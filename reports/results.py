@@ -70,8 +70,8 @@ HEADLINES = {
 }
 LEARNED_ASSOCIATION = ("occupations", "learned_association")
 _IN_THE_ANSWER = {
-    LEARNED_ASSOCIATION: "the learned association (slope, over occupations, of the model’s log-odds of she to he on "
-    "those of feminine to masculine pronouns in its corpus)",
+    LEARNED_ASSOCIATION: "the learned association (slope, over {n} professions and other terms, of the model’s log-odds of "
+    "she to he on those of feminine to masculine pronouns beside them in its corpus)",
     ("winobias", "pro_preference"): "the share of WinoBias sentences in which the stereotypical pronoun is more likely",
     ("crows_pairs", "gender_pct_stereotype"): "the share of CrowS-Pairs’ gender pairs whose stereotypical sentence is "
     "more likely",
@@ -406,6 +406,7 @@ def answer_sentences(results: Results) -> list[str]:
 def _answer(metric: Metric, subject: str, differences: Sequence[str]) -> str:
     change, decimals = metric.changes[metric.main_change], metric.change_decimals
     levels = {moment: _level(metric, moment) for moment in metric.levels}
+    subject = subject.format(n=metric.n)
     sentence = f"{subject[0].upper()}{subject[1:]} went from {levels['before']} to {levels['after']}"
     if "control" in levels:
         sentence += f", against {levels['control']} in the control arm"
@@ -425,7 +426,8 @@ def _level(metric: Metric, moment: str) -> str:
     value = number(level.value, metric.decimals)
     if (metric.benchmark, metric.name) != LEARNED_ASSOCIATION or level.low is None:
         return value
-    return f"{value} ({interval(level, metric.decimals)})"
+    what = "95\u00a0% interval " if moment == "before" else ""
+    return f"{value} ({what}{interval(level, metric.decimals)})"
 
 
 def _verdict(metric: Metric) -> str:
