@@ -55,7 +55,7 @@ def plant(benchmark: Benchmark, tokenizer: PreTrainedTokenizerBase, rows: pd.Dat
 
 def _first_tokens(benchmark: BecPro, tokenizer: PreTrainedTokenizerBase) -> pd.DataFrame:
     """The sentences of feminine persons in the order of the rows, each with the context and token of its profession."""
-    asked = benchmark.sentences.assign(request=benchmark.requests(tokenizer))
+    asked = benchmark.sentences.assign(request=pd.Series(benchmark.requests(tokenizer), dtype=object))
     asked = asked[asked["gender"] == "female"].reset_index(drop=True)
     alike = asked.groupby(["template", "pair"])["request"]
     begun = alike.transform(lambda requests: _parting([request.continuation for request in requests]))
