@@ -70,8 +70,8 @@ HEADLINES = {
 }
 LEARNED_ASSOCIATION = ("occupations", "learned_association")
 _IN_THE_ANSWER = {
-    LEARNED_ASSOCIATION: "the learned association (slope, over {n} professions and other terms, of the model’s log-odds "
-    "of she to he on those of feminine to masculine pronouns beside them in its corpus)",
+    LEARNED_ASSOCIATION: "the learned association (slope, over {n} professions and other terms, of the model’s"
+    " log-odds of she to he on those of feminine to masculine pronouns beside them in its corpus)",
     ("winobias", "pro_preference"): "the share of WinoBias sentences in which the stereotypical pronoun is more likely",
     ("crows_pairs", "gender_pct_stereotype"): "the share of CrowS-Pairs’ gender pairs whose stereotypical sentence is "
     "more likely",
