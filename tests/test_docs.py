@@ -293,7 +293,7 @@ def test_the_notebook_of_readme_runs(tmp_path, monkeypatch, tiny_model, tiny_tok
     real = {"build": corpus.build_corpus, "open": corpus.open_corpus, "benchmark": evaluation.load_benchmark}
 
     def build(source, *, vocab_size, row_tokens, seed):
-        assert (source, vocab_size, row_tokens) == ("bug", 2048, 257)
+        assert (source, vocab_size, row_tokens) == ("bug", 4096, 65)
         return real["build"](str(text), vocab_size=384, row_tokens=65, seed=seed)
 
     def open_(location):

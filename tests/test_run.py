@@ -111,7 +111,7 @@ def test_mistakes_get_one_clear_line(refused, finished, tmp_path):
     assert "Invalid value 'maybe', expected one of [auto, train, published, none]" in refused("control=maybe")
     assert "step=abc" in refused("step=abc")
     assert "could not be converted to Integer" in refused("step=abc")
-    assert "min_lr=0.0003, but it must be between 0 and lr=0.0001; set both" in refused("training.lr=1e-4")
+    assert "min_lr=0.0008, but it must be between 0 and lr=0.0001; set both" in refused("training.lr=1e-4")
     assert "gradient_clipping=0.0, but it must be above 0" in refused("training.gradient_clipping=0")
     assert "seed=-1" in refused("seed=-1")
     assert "fidelity.rows=0" in refused("fidelity.rows=0")
@@ -197,7 +197,7 @@ def test_a_run_records_what_its_published_control_differs_in(workshop):
     result = smoke(workshop, f"hydra.run.dir={directory}", "control=published", "training.lr=1e-2", "steps=6")
     assert result.returncode == 0, result.stderr
     record = json.loads((directory / "run.json").read_text())
-    assert record["control_differs"] == ["training.lr 0.01, the suite's 0.003"]
+    assert record["control_differs"] == ["training.lr 0.01, the suite's 0.004"]
     assert "no verdict, as the control also differs in training.lr 0.01" in " ".join(result.stdout.split())
 
 
