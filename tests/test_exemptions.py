@@ -175,6 +175,7 @@ def test_a_title_that_the_row_cuts_is_not_known():
         ("he said the School (⟨HIS⟩) is", True),
         ("I saw ⟨HIM⟩ professionals", True),
         ("said “⟨SHE⟩.”", True),
+        ("the ⟨MS⟩ symptoms", True),
     ],
 )
 def test_capitals_are_an_acronym_unless_somebody_shouts(text, expected):

@@ -84,6 +84,8 @@ def is_stressed(form: str, last: str, following: str, beside: Beside) -> bool:
     Args:
         last, following: the words beside it, "" where there is none.
     """
+    if form not in FIELDS:
+        return False
     text = f"{beside.before}{form}{beside.after}"
     if last.lower() in DETERMINERS or _OPENS_BRACKET.match(beside.after) or _IN_BRACKETS.search(text):
         return False
