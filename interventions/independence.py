@@ -136,7 +136,7 @@ class Independence:
         """(N,) what the tokens beside possessives tell, as `by_next_token`; behind them is at least one."""
         next_word = np.minimum(behind.run_of(BLANK), behind.number - 1)
         token, flags, following = behind.token(next_word), behind.flags(next_word), behind.flags(next_word + 1)
-        told = self.by_next_token[token]
+        told: NDArray[np.uint8] = self.by_next_token[token]
         unsettled = (told == UNSETTLED) & (flags & POINT == 0)
         goes_on = following & CONTINUES != 0
         told[unsettled & goes_on & (following & LATER_PIECE == 0)] = 0

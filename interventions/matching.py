@@ -149,7 +149,7 @@ class Matcher:
         before = self.vocabulary.closing[tokens[places - 1]]
         before[places % width == 0] = Joint.CUT
         before[~self._bare[choice]] = Joint.FREE
-        joint = np.maximum(before, after)
+        joint: NDArray[np.uint8] = np.maximum(before, after)
         joint[(before == Joint.WORD) | (after == Joint.WORD)] = Joint.WORD
         return joint
 
@@ -167,9 +167,12 @@ class Matcher:
 
 def _in_order(found: Sequence[Matches]) -> Matches:
     """Those of several groups, by position."""
-    everything = [Matches(*(np.zeros(0, kind) for kind in (np.int32, np.int64, np.int32, np.uint8))), *found]
-    columns = zip(*((each.spelling, each.position, each.length, each.joint) for each in everything), strict=True)
-    matches = Matches(*(np.concatenate(column) for column in columns))
+    matches = Matches(
+        np.concatenate([np.zeros(0, np.int32), *(each.spelling for each in found)]),
+        np.concatenate([np.zeros(0, np.int64), *(each.position for each in found)]),
+        np.concatenate([np.zeros(0, np.int32), *(each.length for each in found)]),
+        np.concatenate([np.zeros(0, np.uint8), *(each.joint for each in found)]),
+    )
     return matches[np.argsort(matches.position, kind="stable")]
 
 

@@ -98,7 +98,8 @@ def _told_before(side: Side, others: Bits) -> Bits:
 
 def _have(first: Bits, of_first: np.uint32, second: Bits, of_second: np.uint32 | Bits) -> NDArray[np.bool_]:
     """(N,) whether two tokens beside one another have each one of some bits."""
-    return (first & of_first != 0) & (second & of_second != 0)
+    both: NDArray[np.bool_] = (first & of_first != 0) & (second & of_second != 0)
+    return both
 
 
 def _walk(side: Side, others: Bits) -> Bits:
@@ -134,7 +135,8 @@ def _walk(side: Side, others: Bits) -> Bits:
 def _may_be(words: Bits, here: Bits, following: Bits, *, step: int) -> NDArray[np.bool_]:
     """(N,) whether a token may be one of `words`, or the piece of one that `following` goes on with."""
     opens = (step > 0) | (here & FREE_OPENING != 0) | (following & ENDS_IN_LETTER == 0)
-    return opens & (here & words != 0) | _have(here, FIRST_PIECE, following, SECOND_PIECE)
+    may_be: NDArray[np.bool_] = opens & (here & words != 0) | _have(here, FIRST_PIECE, following, SECOND_PIECE)
+    return may_be
 
 
 def _may_begin_title(side: Side) -> NDArray[np.bool_]:
@@ -144,10 +146,12 @@ def _may_begin_title(side: Side) -> NDArray[np.bool_]:
     noun = (here & TITLE != 0) | _have(here, FIRST_OF_TITLE, following, SECOND_OF_TITLE)
     adjective = _have(here, OPENS_TITLE, following, _MAY_OPEN_TITLE | JOINS | PASSES)
     cut = (left == 0) | (left == 1) & (here & _MAY_OPEN_TITLE != 0)
-    return noun | adjective | cut
+    begins: NDArray[np.bool_] = noun | adjective | cut
+    return begins
 
 
 def _may_be_participle(side: Side) -> NDArray[np.bool_]:
     """(N,) whether the next word may end as a Spanish participle does."""
     last = side.run_of(CONTINUES, start=1)
-    return (side.flags(0) | side.flags(last)) & PARTICIPLE != 0
+    ends: NDArray[np.bool_] = (side.flags(0) | side.flags(last)) & PARTICIPLE != 0
+    return ends

@@ -39,7 +39,7 @@ class Side:
 
     def flags(self, distance: NDArray[np.int64] | int) -> NDArray[np.uint32]:
         """(N,) flags of that token; none beyond the row."""
-        flags = self.table[self.token(distance)]
+        flags: NDArray[np.uint32] = self.table[self.token(distance)]
         flags[distance >= self.number] = 0
         return flags
 

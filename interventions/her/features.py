@@ -21,9 +21,10 @@ _KEYS = np.array(  # any large odd numbers
 )
 
 
-def bucket(words: NDArray[np.uint32]) -> NDArray[np.int64]:
+def bucket(words: NDArray[np.uint32]) -> Places:
     """(N,) place of words in tables of company."""
-    return ((words.astype(np.uint64) * _KEYS[1]) >> np.uint64(64 - COMPANY_BITS)).astype(np.int64)
+    places: Places = ((words.astype(np.uint64) * _KEYS[1]) >> np.uint64(64 - COMPANY_BITS)).astype(np.int64)
+    return places
 
 
 def features(

@@ -39,7 +39,8 @@ class Words:
 
     def have(self, at: Places, flags: int) -> Flags:
         """(N,) whether the tokens at some places have one of `flags`."""
-        return self.flags(at) & flags != 0
+        found: Flags = self.flags(at) & flags != 0
+        return found
 
     def joined(self, left: Places) -> Flags:
         """(N,) whether a token and the next one are of one word."""
