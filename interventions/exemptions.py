@@ -18,6 +18,7 @@ from interventions import flags, sieve
 from interventions.ledger import skipped
 from interventions.matching import Matches, Spelling
 from interventions.notice import notice
+from interventions.row_edge import RowEdge
 from interventions.rules import acronyms, code, coordination, fragments, languages, pronoun_sets, symbols, titles
 from interventions.rules.beside import Beside
 from interventions.side import Side, both_sides
@@ -86,6 +87,7 @@ class Exemptions:
         self._opposite = sieve.opposite_bits(forms)
         self._behind = sieve.tokens_behind(tokenizer, vocabulary)
         self._before = sieve.tokens_before(tokenizer, vocabulary)
+        self._row_edge = RowEdge(vocabulary)
         self._weights = sieve.weights_of_english(vocabulary) if english_only else None
 
     @property
@@ -99,7 +101,8 @@ class Exemptions:
 
     def notice(self, matches: Matches, before: Side, behind: Side) -> NDArray[np.uint32]:
         """(K,) bits of the rules that the tokens beside each word do not rule out."""
-        return notice(before, behind, self._alert[matches.spelling], self._opposite[matches.spelling])
+        possible, others = self._alert[matches.spelling], self._opposite[matches.spelling]
+        return notice(before, behind, possible, others) | self._row_edge.notice(before, behind, possible)
 
     def find(
         self,

@@ -134,6 +134,13 @@ class Independence:
 
     def by_tokens(self, before: Side, behind: Side) -> NDArray[np.uint8]:
         """(N,) what the tokens beside possessives tell, as `by_next_token`; behind them is at least one."""
+        told: NDArray[np.uint8] = self.by_next_token[behind.token(0)]
+        asked = np.flatnonzero((told == UNSETTLED) | (behind.flags(0) & BLANK != 0))
+        told[asked] = self._by_next_word(before.of(asked), behind.of(asked))
+        return told
+
+    def _by_next_word(self, before: Side, behind: Side) -> NDArray[np.uint8]:
+        """(N,) the same from the next token that is not blank, and whether it is a word by itself."""
         next_word = np.minimum(behind.run_of(BLANK), behind.number - 1)
         token, flags, following = behind.token(next_word), behind.flags(next_word), behind.flags(next_word + 1)
         told: NDArray[np.uint8] = self.by_next_token[token]

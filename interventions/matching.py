@@ -114,41 +114,42 @@ class Matcher:
     def _longest_that_stand(self, rows: NDArray[np.integer], places: NDArray[np.int64]) -> Matches:
         """At each place the longest spelling that stands there and is not known to be a part of a word."""
         tokens = rows.reshape(-1)
+        room = rows.shape[1] - places % rows.shape[1]  # tokens to the end of the row
         choice = self._first_choice[tokens[places]]
         stop = choice + self._choices[tokens[places]]
         found = []
         while len(places):
             joint = np.full(len(places), Joint.WORD, np.uint8)
-            stands = self._stand(rows, places, choice)
-            joint[stands] = self._joints(rows, places[stands], choice[stands])
+            stands = self._stand(tokens, places, room, choice)
+            joint[stands] = self._joints(rows, places[stands], room[stands], choice[stands])
             whole = joint != Joint.WORD
             found.append(Matches(choice[whole], places[whole], self.lengths[choice[whole]], joint[whole]))
             others = ~whole & (choice + 1 < stop)
-            places, choice, stop = places[others], choice[others] + 1, stop[others]
+            places, room, choice, stop = places[others], room[others], choice[others] + 1, stop[others]
         return _in_order(found)
 
     def _stand(
-        self, rows: NDArray[np.integer], places: NDArray[np.int64], choice: NDArray[np.int32]
+        self, tokens: NDArray[np.integer], places: NDArray[np.int64], room: NDArray[np.int64], choice: NDArray[np.int32]
     ) -> NDArray[np.bool_]:
         """(N,) whether all tokens of a spelling stand at a place, in one row; its first one does."""
-        tokens, length = rows.reshape(-1), self.lengths[choice]
-        stands: NDArray[np.bool_] = places % rows.shape[1] + length <= rows.shape[1]
+        length = self.lengths[choice]
+        stands: NDArray[np.bool_] = length <= room
         for offset in range(1, int(length.max())):
             asked = np.flatnonzero(stands & (length > offset))
             stands[asked] = tokens[places[asked] + offset] == self._spelled[choice[asked], offset]
         return stands
 
     def _joints(
-        self, rows: NDArray[np.integer], places: NDArray[np.int64], choice: NDArray[np.int32]
+        self, rows: NDArray[np.integer], places: NDArray[np.int64], room: NDArray[np.int64], choice: NDArray[np.int32]
     ) -> NDArray[np.uint8]:
         """(N,) how the spellings join the tokens on both sides of them, as far as single tokens tell."""
-        tokens, width = rows.reshape(-1), rows.shape[1]
-        stops = places + self.lengths[choice]
-        after = self.vocabulary.opening[tokens[np.minimum(stops, len(tokens) - 1)]]
-        after[stops % width == 0] = Joint.CUT
-        before = self.vocabulary.closing[tokens[places - 1]]
-        before[places % width == 0] = Joint.CUT
-        before[~self._bare[choice]] = Joint.FREE
+        tokens, length = rows.reshape(-1), self.lengths[choice]
+        after = self.vocabulary.opening[tokens.take(places + length, mode="clip")]
+        after[length == room] = Joint.CUT
+        before = np.full(len(places), Joint.FREE, np.uint8)
+        bare = np.flatnonzero(self._bare[choice])
+        before[bare] = self.vocabulary.closing[tokens[places[bare] - 1]]
+        before[bare[room[bare] == rows.shape[1]]] = Joint.CUT
         joint: NDArray[np.uint8] = np.maximum(before, after)
         joint[(before == Joint.WORD) | (after == Joint.WORD)] = Joint.WORD
         return joint

@@ -51,10 +51,8 @@ _MAY_OPEN_TITLE = TITLE | OPENS_TITLE | FIRST_OF_TITLE
 
 
 def notice(before: Side, behind: Side, possible: Bits, others: Bits) -> Bits:
-    """(N,) the rules that the tokens beside each word do not rule out."""
+    """(N,) the rules that the tokens beside each word do not rule out; near the row's edge, `RowEdge` tells of more."""
     noticed = possible & CAPITALS
-    near_edge = np.minimum(before.number, behind.number) <= MOST_OF_A_WORD
-    noticed[near_edge] |= possible[near_edge] & (COORDINATION | TITLE)
     noticed[(before.number == 0) & (others != 0)] |= HIDDEN
 
     first_behind = behind.flags(0)

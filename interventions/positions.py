@@ -11,10 +11,9 @@ _AT_ONCE = 1 << 16  # tokens whose indices stay in the processor's cache
 
 def places_where(table: NDArray[np.bool_], tokens: NDArray[np.integer]) -> NDArray[np.int64]:
     """Sorted positions of the tokens for which a (V,) table holds."""
-    holds = np.empty(len(tokens), np.bool_)
-    for begin in range(0, len(tokens), _AT_ONCE):
-        holds[begin : begin + _AT_ONCE] = table.take(tokens[begin : begin + _AT_ONCE])
-    return np.flatnonzero(holds)
+    begins = range(0, len(tokens), _AT_ONCE)
+    found = [begin + np.flatnonzero(table.take(tokens[begin : begin + _AT_ONCE])) for begin in begins]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
 
 
 def mark(mask: NDArray[np.bool_], position: NDArray[np.int64], length: NDArray[np.integer]) -> None:

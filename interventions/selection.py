@@ -74,7 +74,8 @@ class Shuffle:
 
 def _dealt(row: NDArray[np.int64], lots: NDArray[np.float64], feminine: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(K,) in each run of equal `row`, which is sorted, as many True as `feminine` has, where the lots are lowest."""
-    _, first, run = np.unique(row, return_index=True, return_inverse=True)
+    begins = np.diff(row, prepend=-1) != 0
+    run, first = np.cumsum(begins) - 1, np.flatnonzero(begins)
     rank = np.arange(len(row)) - first[run]
     dealt = np.empty(len(row), np.bool_)
     dealt[np.lexsort((lots, row))] = rank < np.bincount(run, weights=feminine)[run]
