@@ -120,8 +120,7 @@ def draw(seed: int, stream: int, keys: NDArray[np.int64]) -> NDArray[np.float64]
     """(K,) numbers uniform in [0, 1), each a function of (seed, stream, key) alone: splitmix64 of the three."""
     salt = _mixed(_mixed(np.array([seed]).astype(np.uint64) + _GOLDEN) + np.uint64(stream))
     bits = _mixed(salt ^ _mixed(keys.astype(np.uint64) + _GOLDEN))
-    drawn: NDArray[np.float64] = (bits >> np.uint64(11)) * 2.0**-53
-    return drawn
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:

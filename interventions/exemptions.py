@@ -40,7 +40,7 @@ RULES: tuple[tuple[np.uint32, Rule, str], ...] = (  # the first that holds decid
     (flags.CAPITALS, acronyms.is_acronym, "acronym"),
     (flags.LANGUAGE, languages.is_foreign, "language"),
 )
-_OUTCOMES = [(bits, rule, skipped(reason)) for bits, rule, reason in RULES]
+_OUTCOMES = [(int(bits), rule, skipped(reason)) for bits, rule, reason in RULES]
 
 
 def outcome_of(form: str, beside: Beside, *, noticed: int) -> np.uint8:

@@ -18,7 +18,8 @@ def places_where(table: NDArray[np.bool_], tokens: NDArray[np.integer]) -> NDArr
 
 def mark(mask: NDArray[np.bool_], position: NDArray[np.int64], length: NDArray[np.integer]) -> None:
     """Set `mask` (S * W,) at every token of each span."""
-    for offset in range(int(length.max(initial=0))):
+    mask[position] = True
+    for offset in range(1, int(length.max(initial=0))):
         mask[position[length > offset] + offset] = True
 
 
@@ -29,6 +30,7 @@ def write(
     replacements: NDArray[np.integer],
 ) -> None:
     """Write the first tokens of each row of `replacements` (K, longest) over each span."""
-    for offset in range(int(length.max(initial=0))):
-        longer = length > offset
+    tokens[position] = replacements[:, 0]
+    for offset in range(1, int(length.max(initial=0))):
+        longer = np.flatnonzero(length > offset)
         tokens[position[longer] + offset] = replacements[longer, offset]

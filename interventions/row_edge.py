@@ -30,7 +30,8 @@ class _PerToken:
         for token in np.unique(tokens[self._answers[tokens] == _UNKNOWN]).tolist():
             text = self._vocabulary.tokens[token].decode("utf-8", "replace")
             self._answers[token] = "\ufffd" in text or self._rule(text)
-        return (self._answers[tokens] != 0) | (side.number == 0)
+        allowed: NDArray[np.bool_] = (self._answers[tokens] != 0) | (side.number == 0)
+        return allowed
 
 
 class RowEdge:
@@ -42,7 +43,7 @@ class RowEdge:
         self._title_behind = _PerToken(titles.may_begin_behind, vocabulary)
 
     def notice(self, before: Side, behind: Side, possible: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """(N,) COORDINATION and TITLE, if `possible`, where the edge is near and the tokens beside the word allow it."""
+        """(N,) COORDINATION and TITLE, if possible, where the edge is near and the tokens beside a word allow it."""
         noticed = np.zeros(len(possible), np.uint32)
         near = np.flatnonzero(np.minimum(before.number, behind.number) <= MOST_OF_A_WORD)
         before, behind = before.of(near), behind.of(near)
