@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foundation import UserError
-from interventions.kernels import document_starts, draw
+from interventions.positions import places_where
 from interventions.vocabulary import Vocabulary
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 Unit = Literal["occurrence", "row", "document"]
 UNITS = get_args(Unit)
@@ -101,3 +104,26 @@ def unit_keys(
         begin = document_starts(rows.reshape(-1), width, position, vocabulary.ends_document)
     keys: NDArray[np.int64] = begin + first_row * width
     return keys
+
+
+def document_starts(
+    tokens: NDArray[np.integer], width: int, position: NDArray[np.int64], ends_document: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """(K,) index in `tokens` (S * W,) at which each position's document begins, or its row if the document is older."""
+    ends = np.concatenate([[-1], places_where(ends_document, tokens)])
+    last_end = ends[np.searchsorted(ends, position) - 1]
+    starts: NDArray[np.int64] = np.maximum(last_end + 1, position // width * width)
+    return starts
+
+
+def draw(seed: int, stream: int, keys: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(K,) numbers uniform in [0, 1), each a function of (seed, stream, key) alone: splitmix64 of the three."""
+    salt = _mixed(_mixed(np.array([seed]).astype(np.uint64) + _GOLDEN) + np.uint64(stream))
+    bits = _mixed(salt ^ _mixed(keys.astype(np.uint64) + _GOLDEN))
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _mixed(bits: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    bits = (bits ^ (bits >> np.uint64(30))) * _MIX_1
+    bits = (bits ^ (bits >> np.uint64(27))) * _MIX_2
+    return bits ^ (bits >> np.uint64(31))

@@ -5,7 +5,9 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
+from interventions.flags import BLANK, CONTINUES, FREE_OPENING, LATER_PIECE, OF, POINT
 from interventions.matching import Matches
+from interventions.side import Side
 from interventions.surroundings import LOOK_BYTES, read_beside
 from interventions.vocabulary import HYPHENS, Vocabulary, complete_text
 
@@ -129,6 +131,25 @@ class Independence:
                 self.by_next_token[token_id] = told
             if of_word is not None:
                 self.by_next_word[token_id] = of_word
+
+    def by_tokens(self, before: Side, behind: Side) -> NDArray[np.uint8]:
+        """(N,) what the tokens beside possessives tell, as `by_next_token`; behind them is at least one."""
+        told: NDArray[np.uint8] = self.by_next_token[behind.token(0)]
+        asked = np.flatnonzero((told == UNSETTLED) | (behind.flags(0) & BLANK != 0))
+        told[asked] = self._by_next_word(before.of(asked), behind.of(asked))
+        return told
+
+    def _by_next_word(self, before: Side, behind: Side) -> NDArray[np.uint8]:
+        """(N,) the same from the next token that is not blank, and whether it is a word by itself."""
+        next_word = np.minimum(behind.run_of(BLANK), behind.number - 1)
+        token, flags, following = behind.token(next_word), behind.flags(next_word), behind.flags(next_word + 1)
+        told: NDArray[np.uint8] = self.by_next_token[token]
+        unsettled = (told == UNSETTLED) & (flags & POINT == 0)
+        goes_on = following & CONTINUES != 0
+        told[unsettled & goes_on & (following & LATER_PIECE == 0)] = 0
+        ends = unsettled & ~goes_on & (following & FREE_OPENING != 0) & (before.flags(0) & OF == 0)
+        told[ends] = self.by_next_word[token[ends]]
+        return told
 
     def settle(self, rows: NDArray[np.integer], matches: Matches, verdict: NDArray[np.uint8]) -> None:
         """Replace every `UNSETTLED` in `verdict` (K,) by what the text tells; it stays where the row ends too early."""

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from interventions.kernels import group_tokens, mark
+from interventions.positions import mark
 
 SKIP_REASONS = {
     "compound": "joined by a hyphen or brackets to other letters, as in “he-man”, “[T]he”",
@@ -65,7 +65,8 @@ class Ledger:
     def swapped(self) -> NDArray[np.bool_]:
         """(S, W) True at every token of a swapped word."""
         swapped = np.zeros(self.shape, np.bool_)
-        mark(self.position, self.length, self.outcome, swapped.reshape(-1))
+        chosen = self.outcome == SWAPPED
+        mark(swapped.reshape(-1), self.position[chosen], self.length[chosen])
         return swapped
 
     @property
@@ -116,9 +117,7 @@ class Ledger:
 
     def groups(self) -> NDArray[np.uint8]:
         """(S, W) index in `GROUPS`: swapped; up to `NEIGHBOURS` tokens behind a swapped one in its row; other."""
-        groups = np.empty(self.swapped.shape, np.uint8)
-        group_tokens(self.swapped.reshape(-1), self.swapped.shape[1], NEIGHBOURS, groups.reshape(-1))
-        return groups
+        return group_tokens(self.swapped, NEIGHBOURS)
 
     def fingerprint(self) -> str:
         """SHA-256 of `swapped`, hexadecimal: positions that are computed again can be checked against it."""
@@ -129,3 +128,14 @@ def empty_ledger(rows: NDArray[np.integer]) -> Ledger:
     """Of rows in which nothing was looked for."""
     nothing = np.zeros(0, np.int64)
     return Ledger(rows.shape, (), nothing, nothing, nothing.astype(np.int32), nothing.astype(np.uint8))
+
+
+def group_tokens(swapped: NDArray[np.bool_], reach: int) -> NDArray[np.uint8]:
+    """(S, W) index in `GROUPS`: swapped; up to `reach` tokens behind a swapped one in its row; other."""
+    groups = np.zeros(swapped.shape, np.uint8)
+    row, column = np.nonzero(swapped)
+    for offset in range(1, reach + 1):
+        inside = column + offset < swapped.shape[1]
+        groups[row[inside], column[inside] + offset] = GROUPS.index("neighbouring")
+    groups[swapped] = GROUPS.index("swapped")
+    return groups

@@ -6,14 +6,12 @@ token does not decide are decoded.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from interventions.kernels import find_words
-from interventions.text_kernels import look_around
+from interventions.positions import places_where
 from interventions.vocabulary import RULED_LINE, Joint, Vocabulary, canonical_tokens, joint
 
 _LOOK_BYTES = RULED_LINE + 4  # the character behind underscores or a hyphen has at most four
@@ -84,24 +82,18 @@ class Matcher:
         self.forms = np.array([spelling.form for spelling in self.spellings], np.int32)
         self._bare = np.array([spelling.lead == "" for spelling in self.spellings])
         self._spelled = np.zeros((len(self.spellings), max(self.lengths, default=1)), np.int64)
-        self._begins, self._alone, self._follows = np.zeros((3, vocabulary.size), np.uint8)
-        self._group_of = np.zeros(vocabulary.size, np.int32)
-        self._sole = np.full(vocabulary.size, -1, np.int32)
-        starts = [0]
-        for group, (first, members) in enumerate(groupby(self.spellings, key=lambda spelling: spelling.tokens[0])):
-            self._group_of[first] = group
-            group_lengths = [len(spelling.tokens) for spelling in members]
-            if group_lengths == [1]:
-                self._sole[first] = starts[-1]
-            starts.append(starts[-1] + len(group_lengths))
-        self._group_start = np.array(starts, np.int64)
-        for index, spelling in enumerate(self.spellings):
+        self._begins, self._alone, self._follows = np.zeros((3, vocabulary.size), np.bool_)
+        self._first_choice, self._choices = np.zeros((2, vocabulary.size), np.int32)
+        for index, spelling in reversed(list(enumerate(self.spellings))):
+            first = spelling.tokens[0]
             self._spelled[index, : len(spelling.tokens)] = spelling.tokens
-            self._begins[spelling.tokens[0]] = 1
+            self._begins[first] = True
+            self._first_choice[first] = index
+            self._choices[first] += 1
             if len(spelling.tokens) == 1:
-                self._alone[spelling.tokens[0]] = 1
+                self._alone[first] = True
             else:
-                self._follows[spelling.tokens[1]] = 1
+                self._follows[spelling.tokens[1]] = True
 
     def find(self, rows: NDArray[np.integer], *, at: NDArray[np.int64] | None = None) -> Matches:
         """All occurrences as whole words in (S, W) contiguous rows of known ids.
@@ -109,23 +101,58 @@ class Matcher:
         Args:
             at: only those that begin at these positions, counted through all rows and sorted.
         """
-        tokens, width = rows.reshape(-1), rows.shape[1]
-        places = np.zeros(0, np.int64) if at is None else at[self._begins[tokens[at]] != 0]
-        matches = Matches(
-            *find_words(
-                *(tokens, width, at is None, places),
-                *(self._begins, self._alone, self._follows, self._sole, self._group_of, self._group_start),
-                *(self.lengths, self._spelled, self._bare, self.vocabulary.opening, self.vocabulary.closing),
-            )
-        )
-        look_around(
-            *(tokens, width, matches.position, matches.length, matches.spelling),
-            *(self._bare, self.vocabulary.flat, matches.joint),
-        )
+        tokens = rows.reshape(-1)
+        places = places_where(self._begins, tokens) if at is None else at[self._begins[tokens[at]]]
+        following = tokens[np.minimum(places + 1, len(tokens) - 1)]
+        places = places[self._alone[tokens[places]] | self._follows[following]]
+        matches = _without_overlaps(self._longest_that_stand(rows, places))
         for match in np.flatnonzero(matches.joint == Joint.UNCLEAR):
             matches.joint[match] = self._look_around(rows, matches, match)
         parts = matches.joint == Joint.WORD
         return matches[~parts] if parts.any() else matches
+
+    def _longest_that_stand(self, rows: NDArray[np.integer], places: NDArray[np.int64]) -> Matches:
+        """At each place the longest spelling that stands there and is not known to be a part of a word."""
+        tokens = rows.reshape(-1)
+        room = rows.shape[1] - places % rows.shape[1]  # tokens to the end of the row
+        choice = self._first_choice[tokens[places]]
+        stop = choice + self._choices[tokens[places]]
+        found = []
+        while len(places):
+            joint = np.full(len(places), Joint.WORD, np.uint8)
+            stands = self._stand(tokens, places, room, choice)
+            joint[stands] = self._joints(rows, places[stands], room[stands], choice[stands])
+            whole = joint != Joint.WORD
+            found.append(Matches(choice[whole], places[whole], self.lengths[choice[whole]], joint[whole]))
+            others = ~whole & (choice + 1 < stop)
+            places, room, choice, stop = places[others], room[others], choice[others] + 1, stop[others]
+        return _in_order(found)
+
+    def _stand(
+        self, tokens: NDArray[np.integer], places: NDArray[np.int64], room: NDArray[np.int64], choice: NDArray[np.int32]
+    ) -> NDArray[np.bool_]:
+        """(N,) whether all tokens of a spelling stand at a place, in one row; its first one does."""
+        length = self.lengths[choice]
+        stands: NDArray[np.bool_] = length <= room
+        for offset in range(1, int(length.max())):
+            asked = np.flatnonzero(stands & (length > offset))
+            stands[asked] = tokens[places[asked] + offset] == self._spelled[choice[asked], offset]
+        return stands
+
+    def _joints(
+        self, rows: NDArray[np.integer], places: NDArray[np.int64], room: NDArray[np.int64], choice: NDArray[np.int32]
+    ) -> NDArray[np.uint8]:
+        """(N,) how the spellings join the tokens on both sides of them, as far as single tokens tell."""
+        tokens, length = rows.reshape(-1), self.lengths[choice]
+        after = self.vocabulary.opening[tokens.take(places + length, mode="clip")]
+        after[length == room] = Joint.CUT
+        before = np.full(len(places), Joint.FREE, np.uint8)
+        bare = np.flatnonzero(self._bare[choice])
+        before[bare] = self.vocabulary.closing[tokens[places[bare] - 1]]
+        before[bare[room[bare] == rows.shape[1]]] = Joint.CUT
+        joint: NDArray[np.uint8] = np.maximum(before, after)
+        joint[(before == Joint.WORD) | (after == Joint.WORD)] = Joint.WORD
+        return joint
 
     def _look_around(self, rows: NDArray[np.integer], matches: Matches, match: np.intp) -> Joint:
         """The greater joint of both sides, from their text."""
@@ -137,3 +164,25 @@ class Matcher:
             return after
         text, ended = self.vocabulary.text_before(rows[row], start, enough=_LOOK_BYTES)
         return max(after, joint(text[::-1], ended=ended))
+
+
+def _in_order(found: Sequence[Matches]) -> Matches:
+    """Those of several groups, by position."""
+    matches = Matches(
+        np.concatenate([np.zeros(0, np.int32), *(each.spelling for each in found)]),
+        np.concatenate([np.zeros(0, np.int64), *(each.position for each in found)]),
+        np.concatenate([np.zeros(0, np.int32), *(each.length for each in found)]),
+        np.concatenate([np.zeros(0, np.uint8), *(each.joint for each in found)]),
+    )
+    return matches[np.argsort(matches.position, kind="stable")]
+
+
+def _without_overlaps(matches: Matches) -> Matches:
+    """Without those that begin within one before them that stays."""
+    while True:
+        reached = np.maximum.accumulate(matches.position + matches.length)
+        within = matches.position[1:] < reached[:-1]
+        if not within.any():
+            return matches
+        first = within & ~np.concatenate([[False], within[:-1]])  # of each run: the one before it stays
+        matches = matches[np.concatenate([[True], ~first])]

@@ -17,10 +17,10 @@ from transformers import PreTrainedTokenizerBase
 from foundation import hash_of_source
 from interventions.contractions import ADVERBS, means_has
 from interventions.intervention import identity_of
-from interventions.kernels import replace
 from interventions.ledger import SWAPPED, Ledger, skipped
 from interventions.lexicon import AGREEMENT, SUBJECTS, in_every_case
 from interventions.matching import Matcher, Matches
+from interventions.positions import write
 from interventions.rewrite import Rewrite
 from interventions.vocabulary import Joint, canonical_tokens
 
@@ -89,7 +89,8 @@ class Neutral:
         found = found[np.unique(found[:, 0], return_index=True)[1]]
         position, length, plural, label = found.T
         outcome = np.where(self._plural_lengths[plural] == length, np.uint8(SWAPPED), _LENGTH)
-        replace(swapped_rows.reshape(-1), position, length, plural, outcome, self._plurals)
+        swapped = outcome == SWAPPED
+        write(swapped_rows.reshape(-1), position[swapped], length[swapped], self._plurals[plural[swapped]])
         everything = with_changes(
             ledger,
             words=[*ledger.words, *self._words],

@@ -16,12 +16,12 @@ from foundation import hash_of_source
 from interventions.dose import Dose
 from interventions.exemptions import Exemptions
 from interventions.her import HerReader
-from interventions.independence import Independence
+from interventions.independence import UNSETTLED, Independence
 from interventions.intervention import identity_of
-from interventions.kernels import notice, replace, settle
 from interventions.ledger import SWAPPED, Ledger, skipped
 from interventions.lexicon import Pair
 from interventions.matching import Matcher, Matches
+from interventions.positions import write
 from interventions.selection import Selection
 from interventions.vocabulary import Joint, Vocabulary, canonical_tokens
 
@@ -111,16 +111,17 @@ class Rewrite:
         rows = np.ascontiguousarray(rows)
         matches = self._matcher.find(rows)
         exempt, choice = self._exempt_and_choose(rows, matches)
-        outcome, target = np.empty(len(matches), np.uint8), np.empty(len(matches), np.int32)
-        label = np.empty(len(matches), np.int32)
-        settle(
-            *(matches.spelling, exempt, choice, self._fits, self._matcher.forms, _ROW_EDGE, _LENGTH),
-            *(outcome, target, label),
-        )
+        in_other_reading = choice == 1
+        target = 2 * matches.spelling + in_other_reading
+        label = 2 * self._matcher.forms[matches.spelling] + in_other_reading
+        unfit = np.where(choice == UNSETTLED, _ROW_EDGE, np.where(self._fits[target], np.uint8(SWAPPED), _LENGTH))
+        outcome = np.where(exempt, exempt, unfit)
         self._draw(rows, matches, outcome, first_row=first_row)
 
         swapped_rows = rows.copy()
-        replace(swapped_rows.reshape(-1), matches.position, matches.length, target, outcome, self._target_tokens)
+        swapped = outcome == SWAPPED
+        replacements = self._target_tokens[target[swapped]]
+        write(swapped_rows.reshape(-1), matches.position[swapped], matches.length[swapped], replacements)
         return swapped_rows, Ledger(
             rows.shape, self._words, label, matches.position, matches.length, outcome, self._learned
         )
@@ -136,16 +137,13 @@ class Rewrite:
         """(K,) index in `OUTCOMES` of why a word is left, else 0; and (K,) 1 where a form is in its other reading,
         `UNSETTLED` where the row ends too early to tell, else 0.
         """
-        noticed, choice = np.empty(len(matches), np.uint32), np.empty(len(matches), np.uint8)
-        rules = self._exemptions
-        notice(
-            *(rows.reshape(-1), rows.shape[1], matches.position, matches.length, matches.spelling),
-            *(rules.alert, rules.opposite, rules.behind, rules.before),
-            *(self._may_be_independent, self._independence.by_next_token, self._independence.by_next_word),
-            *(noticed, choice),
-        )
+        before, behind = self._exemptions.sides(rows, matches)
+        noticed = self._exemptions.notice(matches, before, behind)
+        choice = np.zeros(len(matches), np.uint8)
+        asked = np.flatnonzero(self._may_be_independent[matches.spelling] & (behind.number > 0))
+        choice[asked] = self._independence.by_tokens(before.of(asked), behind.of(asked))
         exempt = _OUTCOME_OF_JOINT[matches.joint]
-        rules.find(rows, matches, noticed, exempt, choice)
+        self._exemptions.find(rows, matches, noticed, exempt, choice)
         choice[exempt != 0] = 0
         self._independence.settle(rows, matches, choice)
         if self._reads_her is not None:

@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from interventions.dose import Stream, unit_keys
-from interventions.kernels import deal, draw
+from interventions.dose import Stream, draw, unit_keys
 from interventions.vocabulary import Vocabulary
 
 
@@ -69,10 +68,18 @@ class Shuffle:
         row = position // width
         feminine = self._feminine[form]
         lots = draw(self._seed, int(Stream.SHUFFLE), position + first_row * width)
-        dealt_feminine = np.empty(len(position), np.bool_)
-        deal(row, lots, feminine, dealt_feminine)
-        swapped: NDArray[np.bool_] = dealt_feminine != feminine
+        swapped: NDArray[np.bool_] = _dealt(row, lots, feminine) != feminine
         return swapped
+
+
+def _dealt(row: NDArray[np.int64], lots: NDArray[np.float64], feminine: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(K,) in each run of equal `row`, which is sorted, as many True as `feminine` has, where the lots are lowest."""
+    begins = np.diff(row, prepend=-1) != 0
+    run, first = np.cumsum(begins) - 1, np.flatnonzero(begins)
+    rank = np.arange(len(row)) - first[run]
+    dealt = np.empty(len(row), np.bool_)
+    dealt[np.lexsort((lots, row))] = rank < np.bincount(run, weights=feminine)[run]
+    return dealt
 
 
 class AtRate:

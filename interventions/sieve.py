@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from interventions import kernels
+from interventions import flags
 from interventions.independence import KNOWN_BEHIND_HIS
 from interventions.lexicon import PRONOUNS
 from interventions.rules import acronyms, code, coordination, languages, symbols, titles
 from interventions.vocabulary import Joint, Vocabulary, canonical_tokens_of_all
 
-_GROUPS = (kernels.MASCULINE, kernels.FEMININE, kernels.MASCULINE_TITLE, kernels.FEMININE_TITLE)
+_GROUPS = (flags.MASCULINE, flags.FEMININE, flags.MASCULINE_TITLE, flags.FEMININE_TITLE)
 _PASSES = re.compile(r"(?:[^\w.!?;:]|_)+")
 _JOINS = re.compile(r"[/\\&+,|(\[–-]")
 _PARTS_OF_CONNECTORS = {word[i:j] for word in ("or", "nor", "and") for i in range(3) for j in range(i + 1, 4)}
@@ -32,39 +32,37 @@ def tokens_behind(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) ->
     """(V,) the bits of each token as the one behind a word."""
     bits = np.array([_behind(text) for text in _texts(vocabulary)], np.uint32)
     nouns = (*titles.NOUNS, *titles.CAPITALISED_NOUNS, *titles.QUALITIES)
-    pieces = kernels.FIRST_OF_TITLE, kernels.SECOND_OF_TITLE
-    _mark(bits, kernels.TITLE, _spelled(nouns, tokenizer, vocabulary, cases=(str, str.upper)), pieces)
-    _mark(bits, kernels.TITLE, _spelled(titles.NOUNS, tokenizer, vocabulary), pieces)
-    _mark(bits, kernels.OPENS_TITLE, _spelled(titles.ADJECTIVES, tokenizer, vocabulary), pieces)
-    _mark(bits, kernels.LANGUAGE, _spelled(languages.FOREIGN, tokenizer, vocabulary), None)
-    _mark(bits, kernels.LISTED_WORD, _spelled(symbols.LISTED, tokenizer, vocabulary, cases=(str,)))
+    pieces = flags.FIRST_OF_TITLE, flags.SECOND_OF_TITLE
+    _mark(bits, flags.TITLE, _spelled(nouns, tokenizer, vocabulary, cases=(str, str.upper)), pieces)
+    _mark(bits, flags.TITLE, _spelled(titles.NOUNS, tokenizer, vocabulary), pieces)
+    _mark(bits, flags.OPENS_TITLE, _spelled(titles.ADJECTIVES, tokenizer, vocabulary), pieces)
+    _mark(bits, flags.LANGUAGE, _spelled(languages.FOREIGN, tokenizer, vocabulary), None)
+    _mark(bits, flags.LISTED_WORD, _spelled(symbols.LISTED, tokenizer, vocabulary, cases=(str,)))
     words = {
-        kernels.SYMBOL: (*symbols.HELIUM_NOUNS, *symbols.HISTIDINE_NOUNS, *symbols.BEHIND_AUTHORS),
+        flags.SYMBOL: (*symbols.HELIUM_NOUNS, *symbols.HISTIDINE_NOUNS, *symbols.BEHIND_AUTHORS),
     } | dict(zip(_GROUPS, coordination.GROUPS, strict=True))
     for bit, them in words.items():
         _mark(bits, bit, _spelled(them, tokenizer, vocabulary))
     for ids in _spelled(KNOWN_BEHIND_HIS, tokenizer, vocabulary):
-        bits[list(ids[1:])] |= kernels.LATER_PIECE
-    bits[vocabulary.opening == Joint.FREE] |= kernels.FREE_OPENING
-    bits[vocabulary.ends_document] = kernels.FREE_OPENING
+        bits[list(ids[1:])] |= flags.LATER_PIECE
+    bits[vocabulary.opening == Joint.FREE] |= flags.FREE_OPENING
+    bits[vocabulary.ends_document] = flags.FREE_OPENING
     return bits
 
 
 def tokens_before(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) -> NDArray[np.uint32]:
     """(V,) the bits of each token as the one before a word; `FREE_OPENING` is that of a token led by a space."""
     bits = np.array([_before(text) for text in _texts(vocabulary)], np.uint32)
-    words = {kernels.SYMBOL: symbols.BEFORE}
+    words = {flags.SYMBOL: symbols.BEFORE}
     abbreviated = (f"{title}{point}" for title in symbols.ABBREVIATED_TITLES for point in ("", "."))
     before_names = (*symbols.TITLES_OF_NAMES, *abbreviated)
-    _mark(bits, kernels.SYMBOL, [ids[::-1] for ids in _spelled(before_names, tokenizer, vocabulary, cases=(str,))])
+    _mark(bits, flags.SYMBOL, [ids[::-1] for ids in _spelled(before_names, tokenizer, vocabulary, cases=(str,))])
     keywords = _spelled(code.KEYWORDS, tokenizer, vocabulary, cases=(str,))
-    _mark(bits, kernels.CODE, [ids[::-1] for ids in keywords])
-    _mark(
-        bits, kernels.LISTED_WORD, [ids[::-1] for ids in _spelled(symbols.LISTED, tokenizer, vocabulary, cases=(str,))]
-    )
+    _mark(bits, flags.CODE, [ids[::-1] for ids in keywords])
+    _mark(bits, flags.LISTED_WORD, [ids[::-1] for ids in _spelled(symbols.LISTED, tokenizer, vocabulary, cases=(str,))])
     led = _spelled(languages.FOREIGN, tokenizer, vocabulary, leads=(" ",))
     led += _spelled(languages.FOREIGN, tokenizer, vocabulary, cases=(str.capitalize,))
-    _mark(bits, kernels.LANGUAGE, led, None)
+    _mark(bits, flags.LANGUAGE, led, None)
     for bit, them in (words | dict(zip(_GROUPS, coordination.GROUPS, strict=True))).items():
         _mark(bits, bit, [ids[::-1] for ids in _spelled(them, tokenizer, vocabulary)])
     bits[vocabulary.ends_document] = 0
@@ -73,17 +71,17 @@ def tokens_before(tokenizer: PreTrainedTokenizerBase, vocabulary: Vocabulary) ->
 
 def _mark(
     bits: NDArray[np.uint32],
-    bit: int,
+    bit: np.uint32,
     words: Sequence[tuple[int, ...]],
-    pieces: tuple[int, int] | None = (kernels.FIRST_PIECE, kernels.SECOND_PIECE),
+    pieces: tuple[np.uint32, np.uint32] | None = (flags.FIRST_PIECE, flags.SECOND_PIECE),
 ) -> None:
     """Set `bit` at words of one token, and `pieces` at the first two tokens of others, which None leaves out."""
     for ids in words:
         if len(ids) == 1:
-            bits[ids[0]] |= np.uint32(bit)
+            bits[ids[0]] |= bit
         elif pieces is not None:
-            bits[ids[0]] |= np.uint32(pieces[0])
-            bits[ids[1]] |= np.uint32(pieces[1])
+            bits[ids[0]] |= pieces[0]
+            bits[ids[1]] |= pieces[1]
 
 
 def weights_of_english(vocabulary: Vocabulary) -> NDArray[np.int8]:
@@ -103,18 +101,18 @@ def opposite_bits(forms: Sequence[str]) -> NDArray[np.uint32]:
     return np.array([bit_of[them] if them else 0 for them in others], np.uint32)
 
 
-def _alert(form: str, lead: str) -> int:
+def _alert(form: str, lead: str) -> np.uint32:
     word = form.lower()
     pronoun = word in PRONOUNS
     return (
-        kernels.CODE
-        | kernels.COORDINATION * bool(coordination.opposites(word))
-        | (kernels.TITLE | kernels.PRONOUN_SET) * (word in ("his", "her"))
-        | kernels.CAPITALS * acronyms.may_be_acronym(form)
-        | kernels.SYMBOL * (form == "His" or form in symbols.AUTHORS)
-        | kernels.LISTED * (word == "he" or form == "His")
-        | kernels.LANGUAGE * pronoun
-        | kernels.TOUCHES * (lead != " ")
+        flags.CODE
+        | flags.COORDINATION * bool(coordination.opposites(word))
+        | (flags.TITLE | flags.PRONOUN_SET) * (word in ("his", "her"))
+        | flags.CAPITALS * acronyms.may_be_acronym(form)
+        | flags.SYMBOL * (form == "His" or form in symbols.AUTHORS)
+        | flags.LISTED * (word == "he" or form == "His")
+        | flags.LANGUAGE * pronoun
+        | flags.TOUCHES * (lead != " ")
     )
 
 
@@ -135,48 +133,48 @@ def _spelled(
     return canonical_tokens_of_all(sorted(texts), tokenizer, vocabulary)
 
 
-def _common(text: str) -> int:
+def _common(text: str) -> np.uint32:
     """Bits that do not depend on the side."""
     word = text.strip().lower()
     return (
-        kernels.AND * (word == "and")
-        | kernels.PASSES
+        flags.AND * (word == "and")
+        | flags.PASSES
         * (_PASSES.fullmatch(text) is not None or "\ufffd" in text or text.lower() in _PARTS_OF_CONTRACTIONS)
-        | kernels.JOINS * (_JOINS.search(text) is not None or word in _PARTS_OF_CONNECTORS - {"and"})
-        | kernels.JOINS_ALONE * (text in (" or", " nor", " Or", " OR", "/", " /"))
-        | kernels.BLANK * (not word)
-        | kernels.POINT * (text == ".")
-        | kernels.QUOTE * (word in ('"', "'", "-", ":"))
+        | flags.JOINS * (_JOINS.search(text) is not None or word in _PARTS_OF_CONNECTORS - {"and"})
+        | flags.JOINS_ALONE * (text in (" or", " nor", " Or", " OR", "/", " /"))
+        | flags.BLANK * (not word)
+        | flags.POINT * (text == ".")
+        | flags.QUOTE * (word in ('"', "'", "-", ":"))
     )
 
 
-def _behind(text: str) -> int:
+def _behind(text: str) -> np.uint32:
     word = text.strip()
     return (
         _common(text)
-        | kernels.CODE * (word.startswith(code.OPERATORS) or _CODE_BEHIND_A_WORD.match(text) is not None)
-        | kernels.AFTER_POINT * (text[:1].isalnum() or text[:1] == "_")
-        | kernels.AFTER_QUOTE * (text.lstrip()[:1] in (":", "=", "]", ")", "}", ">") and word != "")
-        | kernels.SYMBOL * (word[:1].isdigit() or word.startswith(("+", "$", ",", "(", "&")) or text == " ")
-        | kernels.CONTINUES * (text.isalpha() or text.startswith("-"))
-        | kernels.PARTICIPLE * (languages.may_end_a_participle(text))
+        | flags.CODE * (word.startswith(code.OPERATORS) or _CODE_BEHIND_A_WORD.match(text) is not None)
+        | flags.AFTER_POINT * (text[:1].isalnum() or text[:1] == "_")
+        | flags.AFTER_QUOTE * (text.lstrip()[:1] in (":", "=", "]", ")", "}", ">") and word != "")
+        | flags.SYMBOL * (word[:1].isdigit() or word.startswith(("+", "$", ",", "(", "&")) or text == " ")
+        | flags.CONTINUES * (text.isalpha() or text.startswith("-"))
+        | flags.PARTICIPLE * (languages.may_end_a_participle(text))
     )
 
 
-def _before(text: str) -> int:
+def _before(text: str) -> np.uint32:
     word = text.strip().lower()
     return (
         _common(text)
-        | kernels.CODE * text.endswith(code.OPERATORS)
-        | kernels.JOINS * text.endswith((")", "]"))
-        | kernels.TOUCHES * (_CODE_BEFORE_A_WORD.search(text) is not None)
-        | kernels.AFTER_QUOTE * text.endswith(("=", "(", "[", "{", ":", ">"))
-        | kernels.SYMBOL * text.rstrip().endswith(("%", "$", "^", "}", "3", "4"))
-        | kernels.PRONOUN_SET * text.rstrip().endswith("/")
-        | kernels.FREE_OPENING * text.startswith(" ")
-        | kernels.ENDS_IN_LETTER * text[-1:].isalnum()
-        | kernels.S_OF_SHE * (word in ("s", "'s"))
-        | kernels.OF * (word in ("of", "f"))
+        | flags.CODE * text.endswith(code.OPERATORS)
+        | flags.JOINS * text.endswith((")", "]"))
+        | flags.TOUCHES * (_CODE_BEFORE_A_WORD.search(text) is not None)
+        | flags.AFTER_QUOTE * text.endswith(("=", "(", "[", "{", ":", ">"))
+        | flags.SYMBOL * text.rstrip().endswith(("%", "$", "^", "}", "3", "4"))
+        | flags.PRONOUN_SET * text.rstrip().endswith("/")
+        | flags.FREE_OPENING * text.startswith(" ")
+        | flags.ENDS_IN_LETTER * text[-1:].isalnum()
+        | flags.S_OF_SHE * (word in ("s", "'s"))
+        | flags.OF * (word in ("of", "f"))
     )
 
 

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from foundation import UserError
-from interventions.text_kernels import Bytes
 
 HYPHENS = "-\u00ad\u2010\u2011"  # hyphen-minus, soft hyphen, hyphen, non-breaking hyphen; a dash is none of them
 APOSTROPHE_LETTERS = "\u02b9\u02bb\u02bc\u02bd\ua78c"  # letters to Unicode, apostrophes to those who type them
 RULED_LINE = 8  # underscores
+CONTINUATION_BYTES = bytes(range(0x80, 0xC0))  # of UTF-8: those behind the first byte of a character
 
 
 class Joint(IntEnum):
@@ -117,7 +117,7 @@ class Vocabulary:
         """
         data = bytearray()
         for token in row[column : column + enough].tolist():
-            if self._special[token]:
+            if self.is_special[token]:
                 return data.decode("utf-8", "replace"), True
             data += self.tokens[token]
             if len(data) >= enough:
@@ -129,22 +129,17 @@ class Vocabulary:
         parts: list[bytes] = []
         size = 0
         for token in row[max(0, column - enough) : column][::-1].tolist():
-            if self._special[token]:
+            if self.is_special[token]:
                 return b"".join(reversed(parts)).decode("utf-8", "replace"), True
             parts.append(self.tokens[token])
             size += len(parts[-1])
             if size >= enough:
                 break
-        return b"".join(reversed(parts)).lstrip(_CONTINUATION_BYTES).decode("utf-8", "replace"), False
+        return b"".join(reversed(parts)).lstrip(CONTINUATION_BYTES).decode("utf-8", "replace"), False
 
     @cached_property
-    def flat(self) -> Bytes:
-        """The same for compiled code."""
-        start = np.concatenate([[0], np.cumsum([len(token) for token in self.tokens])]).astype(np.int64)
-        return Bytes(np.frombuffer(b"".join(self.tokens), np.uint8), start, self.ends_document)
-
-    @cached_property
-    def _special(self) -> list[bool]:
+    def is_special(self) -> list[bool]:
+        """`ends_document`, for a look-up of single tokens."""
         special: list[bool] = self.ends_document.tolist()
         return special
 
@@ -202,9 +197,6 @@ def canonical_tokens_of_all(
     return encoded
 
 
-_CONTINUATION_BYTES = bytes(range(0x80, 0xC0))
-
-
 def _byte_alphabet() -> dict[str, int]:
     """The printable character that stands for each byte in a vocabulary (GPT-2, `encoder.py:bytes_to_unicode`)."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
@@ -235,5 +227,5 @@ def _opening(token: bytes) -> Joint:
 
 
 def _closing(token: bytes) -> Joint:
-    found = joint(token.lstrip(_CONTINUATION_BYTES).decode("utf-8", "replace")[::-1], ended=False)
+    found = joint(token.lstrip(CONTINUATION_BYTES).decode("utf-8", "replace")[::-1], ended=False)
     return Joint.UNCLEAR if found == Joint.CUT else found

@@ -8,8 +8,8 @@ longer, a call or an entry of a table left out, `break` for `continue`. Texts, e
 
 It is killed where a test fails, and timed out where a file of tests takes ten times as much processor time as without
 it. Only files that import the package are run, the module's own first, and of those only the ones that run the changed
-line (what numba compiles is seen by no tracer: there, all) and take less than a minute. What tests start as processes
-of their own runs unchanged code. Every file is run in a fork of this process, which has imported torch and the others.
+line and take less than a minute. What tests start as processes of their own runs unchanged code. Every file is run in a
+fork of this process, which has imported torch and the others.
 """
 
 import argparse
@@ -24,7 +24,6 @@ import os
 import random
 import re
 import resource
-import shutil
 import signal
 import sys
 import tempfile
@@ -40,7 +39,6 @@ from types import CodeType, FrameType
 from typing import Any
 
 import hypothesis
-import numba
 import pytest
 import torch
 
@@ -72,13 +70,13 @@ class Mutant:
     """One change of one module.
 
     Attributes:
-        lines: from the beginning of the statement to the change; None where numba compiles it.
+        lines: from the beginning of the statement to the change.
         apply: makes the change in `tree`, for good.
     """
 
     path: Path
     tree: ast.Module
-    lines: range | None
+    lines: range
     change: str
     apply: Callable[[], None]
 
@@ -166,10 +164,10 @@ def tests_of(name: str) -> list[Path]:
 def mutants_of(path: Path) -> list[Mutant]:
     """All of a module, in the order of its text."""
     tree = ast.parse(path.read_text())
-    return list(_within(tree, path=path, tree=tree, first=1, compiled=False))
+    return list(_within(tree, path=path, tree=tree, first=1))
 
 
-def _within(parent: ast.AST, *, path: Path, tree: ast.Module, first: int, compiled: bool) -> Iterator[Mutant]:
+def _within(parent: ast.AST, *, path: Path, tree: ast.Module, first: int) -> Iterator[Mutant]:
     for field, value in ast.iter_fields(parent):
         if field in TEXT_FIELDS:
             continue
@@ -177,16 +175,15 @@ def _within(parent: ast.AST, *, path: Path, tree: ast.Module, first: int, compil
             if not isinstance(node, ast.AST) or isinstance(node, UNCHANGED) or _is_left(node):
                 continue
             at = getattr(node, "lineno", first) if isinstance(node, ast.stmt) else first
-            jit = compiled or _is_compiled(node)
             for new in _others(node, field):
                 if isinstance(value, list):
                     apply = partial(value.__setitem__, index, new)
                 else:
                     apply = partial(setattr, parent, field, new)
-                lines = None if jit else range(at, getattr(node, "end_lineno", at) + 1)
+                lines = range(at, getattr(node, "end_lineno", at) + 1)
                 change = f"{path}:{getattr(node, 'lineno', at)}: {_short(node)}  →  {_short(new)}"
                 yield Mutant(path, tree, lines, change, apply)
-            yield from _within(node, path=path, tree=tree, first=at, compiled=jit)
+            yield from _within(node, path=path, tree=tree, first=at)
 
 
 def _others(node: ast.AST, field: str) -> Iterator[ast.AST]:
@@ -250,14 +247,6 @@ def _without_middle(elements: list[Any]) -> list[Any]:
     return [*elements[: len(elements) // 2], *elements[len(elements) // 2 + 1 :]]
 
 
-def _is_compiled(node: ast.AST) -> bool:
-    """Whether it is a function that numba compiles, with `@njit(...)`."""
-    return isinstance(node, ast.FunctionDef) and any(
-        isinstance(each, ast.Call) and isinstance(each.func, ast.Name) and each.func.id == "njit"
-        for each in node.decorator_list
-    )
-
-
 def _short(node: ast.AST) -> str:
     text = " ".join(ast.unparse(ast.fix_missing_locations(node)).split())
     return text if len(text) <= 70 else f"{text[:35]} … {text[-32:]}"
@@ -290,22 +279,16 @@ def _judge_one(index: int) -> str:
     mutant: Mutant = _remembered["mutants"][index]
     clean: Mapping[Path, Clean] = _remembered["clean"]
     running = [
-        test
-        for test, done in clean.items()
-        if mutant.lines is None or not done.lines.get(str(mutant.path), set()).isdisjoint(mutant.lines)
+        test for test, done in clean.items() if not done.lines.get(str(mutant.path), set()).isdisjoint(mutant.lines)
     ]
     running.sort(key=lambda test: (test.stem != f"test_{mutant.path.stem}", clean[test].seconds))
-    compiled = tempfile.mkdtemp()  # numba's cache knows a kernel by its file, which has not changed
-    try:
-        for test in running:
-            limit = max(LEAST_S, TIMES * clean[test].seconds)
-            code, _ = _forked(partial(_with_mutant, mutant, compiled, test), limit=limit)
-            if code is None:
-                return "timed out"
-            if code != 0:
-                return "killed"
-    finally:
-        shutil.rmtree(compiled)
+    for test in running:
+        limit = max(LEAST_S, TIMES * clean[test].seconds)
+        code, _ = _forked(partial(_with_mutant, mutant, test), limit=limit)
+        if code is None:
+            return "timed out"
+        if code != 0:
+            return "killed"
     return "survived" if running else "not run"
 
 
@@ -352,9 +335,7 @@ def _tested(test: Path) -> int:
     return int(pytest.main(["-x", "-q", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", str(test)]))
 
 
-def _with_mutant(mutant: Mutant, compiled: str, test: Path) -> int:
-    if any(map(_is_compiled, ast.walk(mutant.tree))):
-        numba.config.CACHE_DIR = compiled  # type: ignore[attr-defined]  # numba has no types
+def _with_mutant(mutant: Mutant, test: Path) -> int:
     mutant.apply()
     code = compile(ast.fix_missing_locations(mutant.tree), str(ROOT / mutant.path), "exec")
     sys.meta_path.insert(0, _Finder(mutant.path, code))

@@ -18,7 +18,6 @@ COMPUTING = (
     "safetensors",
     "datasets",
     "numpy",
-    "numba",
     "scipy",
     "statsmodels",
     "pandas",

@@ -5,7 +5,6 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-import numba
 import numpy as np
 import platformdirs
 import pytest
@@ -15,7 +14,6 @@ from corpus.remote.blocks import Block, BlockStore
 from foundation import SOURCES, Source, UserError, cache_directory, fetch, file_errors_for_users, remember
 from foundation.cache import _stand_in
 from foundation.temporary import provide_temporary_files, temporary_directory
-from interventions import compiled
 from training.weights import remembered_sha256
 
 READ_ONLY = [errno.EROFS, errno.EACCES, errno.EPERM]
@@ -185,25 +183,3 @@ def test_a_block_that_another_machine_replaces_meanwhile_is_fetched_again(tmp_pa
     store.put(block, b"abc")
     monkeypatch.setattr(Path, "stat", partial(_raise, OSError(errno.ESTALE, "Stale file handle")))
     assert store.find(block) is None
-
-
-@pytest.mark.filterwarnings("error")
-def test_where_no_place_for_compiled_code_can_be_written_to_it_is_compiled_anew(monkeypatch):
-    monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
-    with pytest.raises(RuntimeError, match="no locator available"):
-        numba.njit(cache=True)(_double)
-    assert compiled.njit(cache=True, nogil=True)(_double)(21) == 42
-
-
-def _double(value):
-    return 2 * value
-
-
-def test_another_fault_of_the_compiler_is_not_hidden(monkeypatch):
-    monkeypatch.setattr(numba, "njit", partial(_raise_for_options, RuntimeError("another")))
-    with pytest.raises(RuntimeError, match="another"):
-        compiled.njit(cache=True, nogil=True)(_double)
-
-
-def _raise_for_options(error, **_):
-    raise error

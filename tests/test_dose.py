@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from foundation import UserError
 from interventions import Dose, load_intervention
-from interventions.dose import Stream
-from interventions.kernels import document_starts, draw
+from interventions.dose import Stream, document_starts, draw
 from sample_corpus import word_tokenizer
 from test_vocabulary import END
 

@@ -177,6 +177,7 @@ def test_a_title_that_the_row_cuts_is_not_known():
         ("said “⟨SHE⟩.”", True),
         ("I was ⟨AT⟩ said he", True),
         ("then ⟨MR⟩ said so", True),
+        ("the ⟨MS⟩ symptoms", True),
     ],
 )
 def test_capitals_are_an_acronym_unless_somebody_shouts(text, expected):

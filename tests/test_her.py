@@ -11,7 +11,8 @@ from interventions import CorpusReader
 from interventions.her import Accuracy, share_by_expectation_maximisation
 from interventions.her.classes import GROUPS, OBJECT_BETWEEN, VERBS
 from interventions.her.context import _ending, _kind, company_of_words, text_hash, token_parts
-from interventions.her.kernels import WINDOW, bucket, words_around
+from interventions.her.features import bucket
+from interventions.her.words import Words, words_around
 from interventions.matching import Matcher
 from interventions.vocabulary import read_vocabulary
 from sample_corpus import sample_rows, word_tokenizer
@@ -66,7 +67,7 @@ def test_the_same_sample_gives_the_same_reader_from_the_cache_and_anew(tmp_path,
 
 def test_a_reader_that_other_code_fitted_is_not_taken_and_one_that_learned_otherwise_is_another(monkeypatch):
     first = fitted()
-    with edited_source("interventions/her/kernels.py"):
+    with edited_source("interventions/her/features.py"):
         learn = her_module.learn
         monkeypatch.setattr(her_module, "learn", lambda *given: 2 * learn(*given))  # what the edit is taken to do
         again = fitted()
@@ -110,17 +111,16 @@ def test_accuracies_are_those_worked_by_hand():
 def test_words_are_the_same_however_the_vocabulary_cuts_them(size):
     tokenizer = byte_level_tokenizer(size)
     vocabulary = read_vocabulary(tokenizer)
-    parts = token_parts(vocabulary)
     row = np.array(tokenizer.encode(f"x Quite,her  own {END}y"))
     (match,) = Matcher(["her"], tokenizer=tokenizer, vocabulary=vocabulary).find(row[None]).position
     stop = match + len(tokenizer.encode("her"))
-    word, ending, kind = np.zeros((3, WINDOW), np.uint32)
-    words_around(row, match, stop, parts, word, ending, kind)
-    assert word.tolist() == [text_hash("own"), 1, 1, text_hash(",")]
-    words_around(row, match - 1, match - 1, parts, word, ending, kind)
-    assert word.tolist() == [text_hash(","), text_hash("her"), text_hash("own"), text_hash("quite")]
-    words_around(row, len(row), len(row), parts, word, ending, kind)
-    assert word.tolist() == [2, 2, 2, text_hash("y")]
+    start, stop = np.array([match, match - 1, len(row) - 1]), np.array([stop, match - 1, len(row)])
+    seen = words_around(Words(row, len(row), token_parts(vocabulary)), start, stop).word
+    assert seen.T.tolist() == [
+        [text_hash("own"), 1, 1, text_hash(",")],
+        [text_hash(","), text_hash("her"), text_hash("own"), text_hash("quite")],
+        [2, 2, 2, 1],
+    ]
 
 
 ENDED, CUT, OPENING, QUOTED = 1, 2, 3, 4
@@ -131,10 +131,9 @@ def seen_around(text, *, tokenizer=TOKENIZER):
     vocabulary = read_vocabulary(tokenizer)
     row = np.array(tokenizer.encode(text))
     matches = Matcher(["her"], tokenizer=tokenizer, vocabulary=vocabulary).find(row[None])
-    start, length = int(matches.position[-1]), int(matches.length[-1])
-    word, ending, kind = np.zeros((3, WINDOW), np.uint32)
-    words_around(row, start, start + length, token_parts(vocabulary), word, ending, kind)
-    return word.tolist()
+    start, stop = matches.position[-1:], matches.position[-1:] + matches.length[-1:]
+    window = words_around(Words(row, len(row), token_parts(vocabulary)), start, stop)
+    return window.word[:, 0].tolist()
 
 
 def words(*spelled):
@@ -303,6 +302,6 @@ def test_a_word_keeps_the_company_that_it_is_seen_in():
     parts = token_parts(VOCABULARY)
     rows = np.array([TOKENIZER.encode(" the boat of" * 20 + " they jump to" * 20)], np.uint16)
     company = company_of_words(rows, parts)
-    boat, jump = (bucket(np.uint32(text_hash(word))) for word in ("boat", "jump"))
+    boat, jump = bucket(np.array([text_hash(word) for word in ("boat", "jump")]))
     assert company[:, boat].tolist()[:4:2] == [1, 4]  # behind "the a an this", before "of in for ..."
     assert company[:, jump].tolist()[:4:2] == [5, 5]  # behind "they we you ...", before "to"

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from interventions import load_intervention
-from interventions.kernels import group_tokens
+from interventions.ledger import group_tokens
 from sample_corpus import word_tokenizer
 
 TOKENIZER = word_tokenizer()
@@ -49,9 +49,7 @@ def test_neighbours_end_with_the_row():
 @given(st.lists(st.lists(st.booleans(), min_size=7, max_size=7), min_size=1, max_size=3), st.integers(1, 4))
 def test_a_token_is_a_neighbour_where_a_swapped_one_stands_near_before_it_in_its_row(rows, reach):
     swapped = np.array(rows)
-    groups = np.empty(swapped.shape, np.uint8)
-    group_tokens(swapped.reshape(-1), 7, reach, groups.reshape(-1))
-    for (row, column), group in np.ndenumerate(groups):
+    for (row, column), group in np.ndenumerate(group_tokens(swapped, reach)):
         near = swapped[row, max(0, column - reach) : column].any()
         assert group == (1 if swapped[row, column] else 2 if near else 0)
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from interventions import OUTCOMES, SKIP_REASONS, load_intervention
 from interventions.exemptions import outcome_of
+from interventions.flags import LANGUAGE
 from interventions.independence import stands_independently
-from interventions.kernels import LANGUAGE
 from interventions.rules.beside import Beside
 from interventions.sieve import alerts
 from interventions.surroundings import LOOK_BYTES

@@ -5,8 +5,10 @@ import random
 import numpy as np
 import pytest
 
-from interventions import kernels, load_intervention, rewrite
+from interventions import exemptions, load_intervention
+from interventions.flags import LANGUAGE
 from interventions.ledger import OUTCOMES
+from interventions.notice import notice
 from sample_corpus import word_tokenizer
 from test_rewrite import TOKENIZERS, WORDS, ReadsHerByTheNextLetter
 from test_vocabulary import END, byte_level_tokenizer, decoded
@@ -109,11 +111,9 @@ def random_rows(draw: random.Random, name: str) -> np.ndarray:
     return np.array(ids[draw.randrange(width) :][: len(ids) // width * width - width], np.uint16).reshape(-1, width)
 
 
-def notice_everything(*arguments):
-    """`kernels.notice`, after which every rule but that on languages has to read the text."""
-    kernels.notice(*arguments)
-    spelling, alert, noticed = arguments[4], arguments[5], arguments[-2]
-    noticed[:] = (alert[spelling] & ~np.uint32(kernels.LANGUAGE)) | (noticed & np.uint32(kernels.LANGUAGE))
+def notice_everything(before, behind, possible, others):
+    """As `notice`, but that every rule other than that on languages has to read the text."""
+    return (possible & ~LANGUAGE) | (notice(before, behind, possible, others) & LANGUAGE)
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -124,7 +124,7 @@ def test_the_sieve_rules_out_nothing_that_a_rule_would_hold(arms, name, arm, mon
         rows = random_rows(draw, name)
         swapped, ledger = arms[name, arm](rows, first_row=0)
         with monkeypatch.context() as patched:
-            patched.setattr(rewrite, "notice", notice_everything)
+            patched.setattr(exemptions, "notice", notice_everything)
             expected, by_text = arms[name, arm](rows, first_row=0)
         for word in np.flatnonzero(ledger.outcome != by_text.outcome):
             row = rows[ledger.position[word] // rows.shape[1]]

@@ -11,24 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from interventions.her.classes import COMPANY_BEFORE, COMPANY_BEHIND, ENDINGS, GROUPS, OBJECT_BETWEEN, VERBS
-from interventions.her.kernels import (
+from interventions.her.features import COMPANY_BITS, FIRST_GROUP, bucket
+from interventions.her.words import (
     BLANK,
     BULLET,
     CLOSES,
-    COMPANY_BITS,
     ENDS,
-    FIRST_GROUP,
     LINE,
     OPENS,
     PREFIX,
     QUOTE,
     SPACED,
     STOP,
-    bucket,
-    count_company,
+    Words,
 )
 from interventions.vocabulary import Vocabulary
 
+_ROWS_AT_ONCE = 64
 LEAST_SEEN = 5  # times that a word must occur for its company to count
 
 EMPHASIS = "*_"
@@ -131,11 +130,9 @@ def company_of_words(rows: NDArray[np.integer], parts: TokenParts) -> NDArray[np
     groups = np.zeros((2, 1 << COMPANY_BITS), np.int64)
     for side, lists in enumerate(sides):
         for number, words in enumerate(lists, start=1):
-            groups[side, [bucket(np.uint32(text_hash(word))) for word in words.split()]] = number
-    before, behind = (np.zeros((1 << COMPANY_BITS, 1 + len(lists)), np.int64) for lists in sides)
-    count_company(rows.reshape(-1), rows.shape[1], parts, groups[0], groups[1], before, behind)
+            groups[side, bucket(_hashes(words))] = number
     classes = []
-    for count in (before, behind):
+    for count in _count_company(rows, parts, groups):
         total, share = count.sum(1, keepdims=True), count.sum(0) / max(1, count.sum())
         typical = (count + 3 * share) / ((total + 3) * np.maximum(share, 1e-12))
         order = np.argsort(-typical[:, 1:], axis=1, kind="stable") + 1
@@ -143,7 +140,41 @@ def company_of_words(rows: NDArray[np.integer], parts: TokenParts) -> NDArray[np
         classes += [known * order[:, 0], known * (16 * order[:, 0] + order[:, 1])]
     own = np.zeros((2, 1 << COMPANY_BITS), np.uint8)
     for group, words in _GROUPS.items():
-        hashes = [text_hash(word) for word in words.split()]
-        places = [bucket(np.uint32(value)) for value in hashes]
-        own[0, places], own[1, places] = _NUMBER_OF_GROUP[group], [value & 255 for value in hashes]
+        hashes = _hashes(words)
+        places = bucket(hashes)
+        own[0, places], own[1, places] = _NUMBER_OF_GROUP[group], hashes & 255
     return np.array([*classes, *own], np.uint8)
+
+
+def _hashes(words: str) -> NDArray[np.uint32]:
+    return np.array([text_hash(word) for word in words.split()], np.uint32)
+
+
+def _count_company(rows: NDArray[np.integer], parts: TokenParts, groups: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """(G, groups) how often a word of each group of `groups` (2, G) stands before a word; the same behind it."""
+    counts = [np.zeros((1 << COMPANY_BITS, 1 + int(each.max())), np.int64) for each in groups]
+    for begin in range(0, len(rows), _ROWS_AT_ONCE):
+        some = rows[begin : begin + _ROWS_AT_ONCE]
+        words = Words(some.reshape(-1), some.shape[1], parts)
+        starts, follows = _successive_words(words)
+        word = bucket(words.word_from(starts, 1, longest=words.width)[0])
+        last, following = word[:-1][follows], word[1:][follows]
+        for count, one, other in zip(counts, (following, last), (groups[0, last], groups[1, following]), strict=True):
+            count += np.bincount(one * count.shape[1] + other, minlength=count.size).reshape(count.shape)
+    return counts
+
+
+def _successive_words(words: Words) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """(N,) where words begin, and (N - 1,) whether the next one is of the same text, by `Words.step_over_blanks`."""
+    everywhere = np.arange(len(words.tokens))
+    flags = words.flags(everywhere)
+    is_line, is_word = flags & LINE != 0, flags & ENDS == 0
+    is_word &= ~words.is_blank(everywhere)
+    starts = np.flatnonzero(is_word & ~np.concatenate([[False], words.joined(everywhere[:-1])]))
+    last_line = np.maximum.accumulate(np.where(is_line, everywhere, -1))
+    last_word = np.maximum.accumulate(np.where(is_word, everywhere, -1))
+    ends = (flags & ENDS != 0) | (flags & BULLET != 0) & ~is_line & (last_line > last_word)
+    ends_before, lines_before = np.cumsum(ends), np.cumsum(is_line)
+    same_row = np.diff(starts // words.width) == 0
+    follows = same_row & (np.diff(ends_before[starts]) == 0) & (np.diff(lines_before[starts]) < 2)
+    return starts, follows

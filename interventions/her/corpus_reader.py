@@ -20,7 +20,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import numba
 import numpy as np
 import scipy
 from numpy.typing import NDArray
@@ -28,12 +27,12 @@ from scipy.stats import binomtest
 from transformers import PreTrainedTokenizerBase
 
 from foundation import UserError, cache_directory, hash_of_source, remember
-from interventions.dose import Stream
+from interventions.dose import Stream, draw
 from interventions.her.classes import OBJECT_LOG_ODDS
 from interventions.her.context import TokenParts, company_of_words, object_relations, token_parts
-from interventions.her.kernels import learn, score
+from interventions.her.features import RELATION, WEIGHT_BITS, features, hashed, learn, score
+from interventions.her.words import Words
 from interventions.independence import Independence
-from interventions.kernels import draw
 from interventions.matching import Matcher, Matches
 from interventions.vocabulary import Joint, Vocabulary
 
@@ -124,11 +123,9 @@ class CorpusReader:
 
     def log_odds(self, rows: NDArray[np.integer], matches: Matches) -> NDArray[np.float32]:
         """(K,) of possessive to object, at the base rate of the examples."""
-        found: NDArray[np.float32] = score(
-            *(rows.reshape(-1), rows.shape[1], matches.position, matches.length),
-            *(self.parts, self.company, self.weights),
-        )
-        return found
+        words = Words(rows.reshape(-1), rows.shape[1], self.parts)
+        found, _ = features(words, matches.position, matches.position + matches.length, self.company)
+        return score(found, self.weights)
 
     @classmethod
     def fitted(
@@ -173,7 +170,7 @@ def _key(sample: NDArray[np.integer], vocabulary: Vocabulary) -> str:
     """SHA-256 of the sample, the vocabulary, and the code and packages that learn from them."""
     method = [
         hash_of_source("interventions.her.corpus_reader", "interventions"),
-        *(numba.__version__, np.__version__, scipy.__version__),
+        *(np.__version__, scipy.__version__),
     ]
     content = hashlib.sha256(json.dumps([method, vocabulary.fingerprint, sample.shape]).encode())
     content.update(np.ascontiguousarray(sample, "<u4" if vocabulary.size > 1 << 16 else "<u2").tobytes())
@@ -212,10 +209,11 @@ def _fit(
     company = company_of_words(sample, parts)
     chosen = matches[examples]
     orders = np.array([np.argsort(draw(epoch, int(Stream.FIT), np.arange(number))) for epoch in range(_EPOCHS)])
-    weights = learn(
-        *(sample.reshape(-1), sample.shape[1], chosen.position, chosen.length),
-        *(possessive[examples], parts, company, orders, object_relations(), np.float32(OBJECT_LOG_ODDS)),
-    )
+    words = Words(sample.reshape(-1), sample.shape[1], parts)
+    found, quoted = features(words, chosen.position, chosen.position + chosen.length, company)
+    begin = np.zeros((1 << WEIGHT_BITS) + 1, np.float32)
+    begin[hashed(RELATION, *object_relations().T)] = OBJECT_LOG_ODDS
+    weights = learn(found, possessive[examples] & ~quoted, orders, begin)
     reader = CorpusReader("", parts, weights, company, 0.0, None)
     scores = reader.log_odds(sample, matches[free & is_her])
     her_possessive = share_by_expectation_maximisation(scores, share)

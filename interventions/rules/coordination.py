@@ -14,6 +14,7 @@ from interventions.lexicon import FEMININE, MASCULINE
 from interventions.rules.beside import Beside, closes
 
 MASCULINE_TITLES, FEMININE_TITLES = ("mr", "mister", "sir"), ("mrs", "ms", "miss", "madam", "madame", "ma'am", "lady")
+BEFORE_NAMES = ("mr", "mister", "mrs", "ms", "miss")
 GROUPS = (MASCULINE, FEMININE, MASCULINE_TITLES, FEMININE_TITLES)
 OPPOSITE = (FEMININE, MASCULINE, FEMININE_TITLES, MASCULINE_TITLES)
 SIGNS = "/\\&+|"
@@ -26,10 +27,12 @@ _QUOTE = r"(?:(?!\n\s*\n)[\s_*'\"“”‘’()\[\]-])"
 _OR = r"(?i:and\s?/\s?or|or\s?/\s?and|n?or)(?!\w)"
 _S_BEFORE_HE = re.compile(r"(?<!\w)(?<!\w['’])(?:s\s*[/\\]|[(\[]s[)\]])\s*\Z", re.IGNORECASE)
 _CUT_S_BEFORE_HE = regex.compile(r"(?r)[(\[]s[)\]]\s*", regex.IGNORECASE)
+_SIGNS_BEFORE_HE = ("/", "\\", ")", "]", "(", "[")
 _BRACKET_BEFORE_HE = re.compile(r"(?<!\w)(?<!\w['’])s[(\[]$", re.IGNORECASE)
 _CONTRACTION = rf"(?:['’ʼ](?i:{'|'.join(CONTRACTED)})(?![^\W_]))?"
 _REST_OF_LIST = rf"(?:\s?,?{_MARK}{{1,12}}{_OR}|\s?,{_QUOTE}{{0,6}}(?i:it|its|they|them|their|theirs)(?![\w'’]))"
 _BRACKET_CLOSES = re.compile(rf"{_CONTRACTION}\s?[)\]]")
+_CUT_BRACKET_CLOSES = regex.compile(_BRACKET_CLOSES.pattern)
 _LIST_GOES_ON = re.compile(_CONTRACTION + _REST_OF_LIST)
 _CUT_LIST_GOES_ON = regex.compile(_CONTRACTION + _REST_OF_LIST)
 
@@ -65,8 +68,11 @@ def names_both_genders(form: str, beside: Beside) -> bool | None:
         return False
     if word == "he" and _belongs_to_an_s(beside):
         return True
-    patterns = _patterns(others)
-    if patterns.after.match(beside.after) or closes(patterns.before, beside.before, within=_REACH):
+    patterns = _patterns(others, addresses=word not in BEFORE_NAMES)
+    if patterns.after.match(beside.after):
+        return True
+    tail = beside.before[-_REACH:].lower()
+    if any(other in tail for other in others) and closes(patterns.before, beside.before, within=_REACH):
         return True
     if beside.before.rstrip().endswith(("(", "[")) and closes(patterns.bracket_before, beside.before, within=_REACH):
         if _BRACKET_CLOSES.match(beside.after):
@@ -76,6 +82,21 @@ def names_both_genders(form: str, beside: Beside) -> bool | None:
     if _LIST_GOES_ON.match(beside.after) and closes(patterns.list_before, beside.before, within=_REACH):
         return True
     return None if _is_cut(word, patterns, beside) else False
+
+
+def may_begin_behind(text: str) -> bool:
+    """Whether the rest of a coordination, or of a list, may begin with this text, directly behind a word."""
+    patterns = [_patterns(others, addresses=True).cut_after for others in GROUPS]
+    return any(pattern.match(text, partial=True) for pattern in (*patterns, _CUT_LIST_GOES_ON, _CUT_BRACKET_CLOSES))
+
+
+def may_end_before(text: str) -> bool:
+    """Whether the first part of a coordination may end with this text, before a word and what leads it."""
+    if text.rstrip().endswith(_SIGNS_BEFORE_HE) or not text.strip():
+        return True
+    patterns = [_patterns(others, addresses=True) for others in GROUPS]
+    every = [pattern for each in patterns for pattern in (each.cut_before, each.cut_list_before)]
+    return any(pattern.match(text + lead, partial=True) for pattern in every for lead in ("", " ", "'"))
 
 
 def _is_cut(word: str, patterns: _Patterns, beside: Beside) -> bool:
@@ -98,16 +119,23 @@ def _is_cut(word: str, patterns: _Patterns, beside: Beside) -> bool:
 
 def _belongs_to_an_s(beside: Beside) -> bool:
     """ "s/he", "(s)he", "s(he)"."""
+    if not beside.before.rstrip().endswith(_SIGNS_BEFORE_HE):
+        return False
     if closes(_S_BEFORE_HE, beside.before, within=8):
         return True
     return closes(_BRACKET_BEFORE_HE, beside.before, within=3) and beside.after[:1] in (")", "]")
 
 
 @cache
-def _patterns(others: tuple[str, ...]) -> _Patterns:
+def _patterns(others: tuple[str, ...], *, addresses: bool) -> _Patterns:
+    """What stands on either side of a word, if one of `others` is its other half.
+
+    Args:
+        addresses: whether a comma alone joins two titles: "Sir, Madam", and not "Madam, Mr Smith is here".
+    """
     if others in (MASCULINE_TITLES, FEMININE_TITLES):
         ending, connector = r"\.?", rf"(?:{_OR}|(?i:and)(?!\w))"
-        joints = [r"\s?,\s?(?i:dear\s)?"]
+        joints = [r"\s?,\s?(?i:dear\s)?" if addresses else r"\s?,\s?(?i:dear\s)"]
     else:
         ending, connector = _CONTRACTION, _OR
         joints = []

@@ -84,6 +84,8 @@ def is_stressed(form: str, last: str, following: str, beside: Beside) -> bool:
     Args:
         last, following: the words beside it, "" where there is none.
     """
+    if form not in FIELDS:
+        return False
     text = f"{beside.before}{form}{beside.after}"
     if form not in FIELDS or last.lower() in DETERMINERS:
         return False

@@ -33,6 +33,11 @@ _TITLE = regex.compile(
 )
 
 
+def may_begin_behind(text: str) -> bool:
+    """Whether the rest of a title may begin with this text, directly behind a possessive."""
+    return _TITLE.match(text, partial=True) is not None
+
+
 def opens_title(form: str, beside: Beside) -> bool | None:
     """Whether a possessive opens a title; None where that lies beyond the row."""
     if form.lower() not in ("his", "her"):
