@@ -301,7 +301,7 @@ def test_the_notebook_of_readme_runs(tmp_path, monkeypatch, tiny_model, tiny_tok
         return real["open"](pile)
 
     def load(place, *, step):
-        assert (place, step) == ("my_run/checkpoints/intervened", 512)
+        assert (place, step) == ("my_run/checkpoints/intervened", 3200)
         return SimpleNamespace(model=tiny_model, tokenizer=tiny_tokenizer)
 
     def benchmark(name):

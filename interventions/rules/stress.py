@@ -87,7 +87,7 @@ def is_stressed(form: str, last: str, following: str, beside: Beside) -> bool:
     if form not in FIELDS:
         return False
     text = f"{beside.before}{form}{beside.after}"
-    if form not in FIELDS or last.lower() in DETERMINERS:
+    if last.lower() in DETERMINERS:
         return False
     if _OPENS_BRACKET.match(beside.after) or _IN_BRACKETS.search(text):
         return False
