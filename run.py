@@ -1,7 +1,7 @@
 """If the pronouns in the last part of a model's pre-training had been different, would the model be less biased?
 
 python run.py                                       the demo: the whole method, on a CPU, in minutes
-python run.py step=384 steps=128                    another checkpoint, a longer segment
+python run.py step=2560 steps=640                   another checkpoint, a longer segment
 python run.py model=1.4b step=133000 plan=true      what its data would take; fetches none of them, trains nothing
 python run.py -m step=2560,2880 intervention=none,masculine_to_feminine
 python run.py experiment=dose_response              a study: many runs in one directory, which share their control

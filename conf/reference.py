@@ -23,7 +23,7 @@ from conf.schema import RunConfig
 _OPENING = """\
 # Settings
 
-Every value that a run depends on has a key here: `step=384` after `python run.py` sets one. Others are refused.
+Every value that a run depends on has a key here: `step=2560` after `python run.py` sets one. Others are refused.
 `python run.py --cfg job --resolve` prints the values of a run, and `run.json` keeps them.
 
 This page is made by `python -m conf.reference` from `conf/schema.py` and the YAML files beside it; a test holds it

@@ -2,11 +2,11 @@
 
 python -m corpus.show step=133000 model=1.4b             its first two rows
 python -m corpus.show step=133000 model=1.4b rows=10:14  sequences 10 to 13
-python -m corpus.show step=448                           the demo's
-python -m corpus.show step=448 intervention=masculine_to_feminine
+python -m corpus.show step=2880                          the demo's
+python -m corpus.show step=2880 intervention=masculine_to_feminine
                                      beside what the intervention makes of them
-python -m corpus.show step=448 out=batch.npy      all tokens of the batch
-python -m corpus.show step=448 out=batch.parquet  tokens and text, a row each
+python -m corpus.show step=2880 out=batch.npy      all tokens of the batch
+python -m corpus.show step=2880 out=batch.parquet  tokens and text, a row each
 
 rows=A:B are sequences A to B - 1 of the batch, as slices are in Python: B is
 not included. No intervention is applied unless it is named; with one, .npy

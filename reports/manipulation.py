@@ -89,7 +89,7 @@ def manipulation_rule(metric: Metric, expects: str | None) -> str:
     widened = (
         f"The rule goes by the log-odds: the 95\u00a0% interval of {words(metric.main_change)} is widened on both "
         f"sides by {NOISE} nats, more than these log-odds move between neighbouring checkpoints of the demo once its "
-        f"learning rate has passed the peak, where no text was changed."
+        f"learning rate falls from the peak, where no text was changed."
     )
     if expects == "none":
         return (

@@ -1,7 +1,7 @@
 """The loss of one batch under every combination of numerics: which one were these weights trained with?
 
 python -m training.conformance model=410m step=133000               the first 32 rows after the checkpoint
-python -m training.conformance model=demo step=448 sequences=16
+python -m training.conformance model=demo step=2880 sequences=16
 
 Weights fit the arithmetic that they were trained with, so the loss should be lowest there. For Pythia that is tanh with
 neox_fp16, in fp16. Any setting of run.py may be given too.

@@ -3,9 +3,9 @@
 python -m interventions.preview intervention=masculine_to_feminine
                                      on the demo's batch
 python -m interventions.preview model=1.4b step=133000 intervention=neutral
-python -m interventions.preview step=448 intervention=swap rows=0:4 samples=10
-python -m interventions.preview step=448 intervention=drop html=drop.html
-python -m interventions.preview step=448 positions=words.parquet
+python -m interventions.preview step=2880 intervention=swap rows=0:4 samples=10
+python -m interventions.preview step=2880 intervention=drop html=drop.html
+python -m interventions.preview step=2880 positions=words.parquet
 
 Prints how many words were found, what became of them and why, and passages
 before and after; writes the same, and all forms, as a page.
