@@ -257,8 +257,8 @@ def find_moments_along(config: RunConfig, moment: str) -> list[str]:
 
 
 def check_start(config: RunConfig) -> None:
-    """Raise UserError where the model has no checkpoint that the run begins or must end at, or `occupations` cannot
-    count as it is told. Nothing is fetched.
+    """Raise UserError where the model has no checkpoint that the run begins or must end at, or a setting of
+    `occupations` is invalid. Nothing is fetched.
     """
     _check_sample(config)
     if config.protocol is Protocol.trajectory:
@@ -545,7 +545,7 @@ def sampled_count(config: RunConfig) -> int:
 
 
 def _check_sample(config: RunConfig) -> None:
-    """Before a suite is made: are the terms there that `occupations` counts, and is their minimum a number?"""
+    """Raise UserError where the terms or the minimum of `occupations` are invalid, before a suite is pre-trained."""
     if not sampled_count(config):
         return
     file, minimum = (config.benchmarks["occupations"][option] for option in ("terms", "minimum"))

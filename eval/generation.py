@@ -10,14 +10,14 @@ the words that are scored. What differs on purpose: the output projection is in 
 is, as in `eval.likelihood`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from tqdm import tqdm
 from transformers import DynamicCache, GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
-from eval.likelihood import encode, eval_mode, output_projection
+from eval.likelihood import Projection, encode, eval_mode, output_projection
 from foundation import UserError
 
 
@@ -111,7 +111,7 @@ def _batches(contexts: Sequence[Sequence[int]], tokens_per_batch: int) -> Iterat
 
 def _continue(
     model: GPTNeoXForCausalLM,
-    project: Callable[[torch.Tensor], torch.Tensor],
+    project: Projection,
     tokenizer: PreTrainedTokenizerBase,
     *,
     contexts: list[tuple[int, ...]],

@@ -26,6 +26,8 @@ from foundation import UserError
 Scores = list[npt.NDArray[np.float64]]
 """For each request the log-probabilities of its continuation's n tokens in nats, (n,); (2, n) with their ranks in the
 second row where the request is ranked: how many tokens of the vocabulary are more likely, 0 for the likeliest."""
+Projection = Callable[[torch.Tensor], torch.Tensor]
+"""From hidden states to logits."""
 
 # 256 MB in float32; on a CPU 32 MB, the most that glibc gives from its heap and not in fresh pages each time.
 _LOGITS_AT_ONCE, _LOGITS_AT_ONCE_ON_CPU = 2**26, 2**23
@@ -128,11 +130,13 @@ def score_requests(
         unit_scale=True,
         disable=None if progress is None else not progress,
     )
+    project = output_projection(model)
     with bar, eval_mode(model), torch.inference_mode():
         for batch in _batches([len(tokens) for tokens in inputs], tokens_per_batch):
             rows = [inputs[i] for i in batch]
             members = [(row, reader) for row, i in enumerate(batch) for reader in readers[i]]
-            batch_scores = _score_batch(model, rows, [(row, requests[reader]) for row, reader in members])
+            asked = [(row, requests[reader]) for row, reader in members]
+            batch_scores = _score_batch(model, project, rows, asked)
             for (_, reader), score in zip(members, batch_scores, strict=True):
                 scores[reader] = score
             bar.update(sum(map(len, rows)))
@@ -167,7 +171,12 @@ def _batches(lengths: Sequence[int], tokens_per_batch: int) -> Iterator[list[int
         start += rows
 
 
-def _score_batch(model: GPTNeoXForCausalLM, rows: list[tuple[int, ...]], members: list[tuple[int, Request]]) -> Scores:
+def _score_batch(
+    model: GPTNeoXForCausalLM,
+    project: Projection,
+    rows: list[tuple[int, ...]],
+    members: list[tuple[int, Request]],
+) -> Scores:
     """Forward R rows once, padded on the right, and score the requests that are read from them.
 
     No attention mask: a causal model never looks at padding that follows, and without a mask SDPA takes its fast
@@ -189,8 +198,7 @@ def _score_batch(model: GPTNeoXForCausalLM, rows: list[tuple[int, ...]], members
     hidden_UD = hidden_RTD.flatten(0, 1)[torch.from_numpy(places_U).to(model.device)]
     ranked_N = np.repeat([request.ranked for _, request in members], lengths)
     with torch.autocast(hidden_UD.device.type, enabled=False):
-        project, vocabulary = output_projection(model), model.config.vocab_size
-        scores_2N = _score_targets(hidden_UD, project, vocabulary, place_N, targets_N, ranked_N)
+        scores_2N = _score_targets(hidden_UD, project, model.config.vocab_size, place_N, targets_N, ranked_N)
     scores = np.split(scores_2N, np.cumsum(lengths)[:-1], axis=1)
     return [each if request.ranked else each[0] for each, (_, request) in zip(scores, members, strict=True)]
 
@@ -212,10 +220,10 @@ def _first_places(ids_RT: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return places_RT
 
 
-def output_projection(model: GPTNeoXForCausalLM) -> Callable[[torch.Tensor], torch.Tensor]:
-    """From hidden states to logits, both in float32 whatever the model's precision is.
+def output_projection(model: GPTNeoXForCausalLM) -> Projection:
+    """The map from hidden states to logits, in float32 whatever the model's precision.
 
-    Output embeddings that are no linear layer are called as they are.
+    Output embeddings that are not a linear layer, as those of a responder with a planted bias, are returned unchanged.
     """
     head = model.get_output_embeddings()
     if not isinstance(head, torch.nn.Linear):
@@ -226,7 +234,7 @@ def output_projection(model: GPTNeoXForCausalLM) -> Callable[[torch.Tensor], tor
 
 def _score_targets(
     hidden_UD: torch.Tensor,
-    project: Callable[[torch.Tensor], torch.Tensor],
+    project: Projection,
     vocabulary: int,
     place_N: npt.NDArray[np.int64],
     targets_N: npt.NDArray[np.int64],

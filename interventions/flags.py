@@ -7,10 +7,8 @@ COORDINATION, TITLE, CAPITALS, CODE, TOUCHES, SYMBOL, LISTED, LANGUAGE, PRONOUN_
     np.uint32(1 << bit) for bit in range(9)
 )
 RULES = CODE | TOUCHES | SYMBOL | LANGUAGE | PRONOUN_SET
-NAMES_BOTH, HIDDEN = (
-    np.uint32(1 << 9),
-    np.uint32(1 << 31),
-)  # for certain: a coordination; what may be one beyond the row
+NAMES_BOTH = np.uint32(1 << 9)  # a coordination, for certain
+HIDDEN = np.uint32(1 << 31)  # what would decide may lie beyond the row
 # and what a token is to the word beside it
 PASSES, JOINS, JOINS_ALONE, BLANK, POINT, QUOTE, AFTER_POINT, AFTER_QUOTE = (
     np.uint32(1 << bit) for bit in range(10, 18)

@@ -145,12 +145,16 @@ class Metric:
     changes: dict[str, Estimate]
 
     @property
+    def key(self) -> tuple[str, str]:
+        return self.benchmark, self.name
+
+    @property
     def is_headline(self) -> bool:
-        return (self.benchmark, self.name) in HEADLINES
+        return self.key in HEADLINES
 
     @property
     def label(self) -> str:
-        return HEADLINES.get((self.benchmark, self.name), self.name.replace("_", " "))
+        return HEADLINES.get(self.key, self.name.replace("_", " "))
 
     @property
     def main_change(self) -> str:
@@ -212,7 +216,7 @@ class Results:
     @property
     def association(self) -> Metric | None:
         """The learned association, which the answer leads with, where it was evaluated."""
-        return next((m for m in self.metrics if (m.benchmark, m.name) == LEARNED_ASSOCIATION), None)
+        return next((m for m in self.metrics if m.key == LEARNED_ASSOCIATION), None)
 
     @property
     def limits(self) -> dict[str, str]:
@@ -236,7 +240,7 @@ class Results:
 
     def _prior(self, measure: str) -> Metric | None:
         name = f"{measure}_they" if self.run["intervention"]["expects"] == "they" else f"{measure}_she"
-        return next((m for m in self.metrics if (m.benchmark, m.name) == ("pronoun_prior", name)), None)
+        return next((m for m in self.metrics if m.key == ("pronoun_prior", name)), None)
 
 
 def read_results(directory: Path) -> Results:
@@ -395,7 +399,7 @@ def p_value(p: float | None) -> str:
 
 def answer_sentences(results: Results) -> list[str]:
     """One sentence for the learned association, and for each of the two metrics that the paper reported."""
-    found = {(metric.benchmark, metric.name): metric for metric in results.headlines}
+    found = {metric.key: metric for metric in results.headlines}
     return [
         _answer(found[key], subject, other_differences(results.run))
         for key, subject in _IN_THE_ANSWER.items()
@@ -421,10 +425,10 @@ def _answer(metric: Metric, subject: str, differences: Sequence[str]) -> str:
 
 
 def _level(metric: Metric, moment: str) -> str:
-    """A level in words; that of the learned association with its interval, as its own scale is known to nobody."""
+    """A level in words. The learned association comes with its interval, because readers do not know its scale."""
     level = metric.levels[moment]
     value = number(level.value, metric.decimals)
-    if (metric.benchmark, metric.name) != LEARNED_ASSOCIATION or level.low is None:
+    if metric.key != LEARNED_ASSOCIATION or level.low is None:
         return value
     what = "95\u00a0% interval " if moment == "before" else ""
     return f"{value} ({what}{interval(level, metric.decimals)})"
@@ -441,7 +445,7 @@ def _verdict(metric: Metric) -> str:
     after = metric.levels["after"].value - metric.neutral
     unchanged = after - change.value
     towards = "past" if after * unchanged < 0 else "towards" if abs(after) < abs(unchanged) else "away from"
-    learned = (metric.benchmark, metric.name) == LEARNED_ASSOCIATION  # 0 of it can go with he, or she, everywhere
+    learned = metric.key == LEARNED_ASSOCIATION  # a model that says she everywhere has a slope of 0, and a bias
     whose = "a model that knows nothing of its corpus’s associations" if learned else "an unbiased model"
     return f"a move {towards} the {metric.neutral:g} of {whose}{_beside_the_interval(metric)}"
 
